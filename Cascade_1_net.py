@@ -1,0 +1,100 @@
+"""The cascade network: an AlexNet that looks at a crop around one joint's estimate and says how far off it is.
+
+Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the cascade.
+The layer sizes are those of the original project's Alex_net_c1, whose author does not claim them as his own.
+"""
+import numpy as np
+import torch
+from torch import nn
+
+from deeppose import checkpoint, crops, geometry
+from deeppose.lrn import local_response_norm
+
+CROP_PX = 227                     # side of the crops the network takes
+DROPOUT = 0.6                     # DeepPose, section 3.2
+MEAN = (123.7, 116.3, 103.5)      # of ImageNet, RGB in 0...255
+SIGMA = 2.0                       # box side / torso diameter of the stage-1 pose; DeepPose, section 4.1 (LSP)
+SMALLEST_SIDE_PX = 40             # of the 227 frame: a collapsed pose still gets a box with something in it
+STEP_5 = "Train_stage_2.py (step 5) makes it"
+
+
+class Local_response_norm(nn.Module):
+    """deeppose.lrn as a layer: size 5, alpha 1e-4, beta 0.75, k 1."""
+
+    def forward(self, x):
+        return local_response_norm(x)
+
+
+class Alex_net_c1(nn.Module):
+    """Crops (N, 3, 227, 227), RGB in [0, 1] -> displacement (N, 2) from the crop's centre to the joint, in box sides.
+
+    58 M weights. `gain`, a buffer, is the share of the displacement to be trusted: refined joint = centre +
+    gain x displacement x side. It is fitted on held-out rows after training and does not act in forward.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(                                                    # (3, 227, 227)
+            nn.Conv2d(3, 96, 11, 4, 1), nn.ReLU(inplace=True), Local_response_norm(),     # (96, 55, 55)
+            nn.MaxPool2d(3, 2),                                                           # (96, 27, 27)
+            nn.Conv2d(96, 256, 5, 1, 2), nn.ReLU(inplace=True), Local_response_norm(),
+            nn.MaxPool2d(3, 2),                                                           # (256, 13, 13)
+            nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(384, 384, 3, 1, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2))                                                           # (256, 6, 6)
+        self.hidden = nn.Sequential(
+            nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT),
+            nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
+        self.displacement = nn.Linear(4096, 2)
+        self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+
+    def forward(self, crops):
+        # 0...255, not [0, 1]: with activations that small LRN would do nothing.
+        features = self.features(crops * 255 - self.mean)
+        hidden = self.hidden(features.flatten(1))
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.displacement(hidden.float())  # coordinates stay in float32
+
+
+def box_sides(stage_1_px, skeleton):
+    """Sides (N,) px of the cascade's boxes from the stage-1 poses (N, J, 2), never from partly refined ones.
+
+    original: the side changed as soon as a hip or shoulder had been refined.
+    """
+    diameter = geometry.torso_diameter(stage_1_px, skeleton.torso_ends)
+    return np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX)
+
+
+@torch.inference_mode()
+def displacements(network, images, rows, boxes_px, run, batch_size=64):
+    """The network's displacements (len(rows), 2), in box sides, for one box a row.
+
+    images    uint8 (N, frame, frame, 3)
+    boxes_px  (len(rows), 3) around the estimates
+    """
+    network.eval()
+    outputs = []
+    for start in range(0, len(rows), batch_size):
+        piece = slice(start, start + batch_size)
+        frames = crops.to_float(images[rows[piece]], run.device)
+        boxes = torch.from_numpy(boxes_px[piece, None].astype(np.float32)).to(run.device)
+        with run.autocast():
+            outputs.append(network(crops.crop(frames, boxes, CROP_PX)).cpu().numpy())
+    return np.concatenate(outputs)
+
+
+def refine_joint(network, images, rows, estimates_px, sides_px, run):
+    """Refined joint (len(rows), 2) px: estimate + gain x displacement, from one network for one joint."""
+    boxes = geometry.box_around(estimates_px, sides_px)
+    moved = displacements(network, images, rows, boxes, run) * sides_px[:, None]
+    return estimates_px + network.gain.item() * moved
+
+
+def load_cascade(workdir, joint, run):
+    """The trained network of one joint on the Runtime's device; None where its checkpoint is missing."""
+    path = workdir / f"model_{joint}.pt"
+    if not path.exists():
+        return None
+    return run.place(checkpoint.load_into(Alex_net_c1(), path, STEP_5))

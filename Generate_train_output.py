@@ -1,0 +1,38 @@
+"""Step 4: write what stage 1 predicts for every training row, held-out rows included.
+
+Reads   model_1.pt  train_images.npy  dataset.json
+Writes  train_output.npy, float32 (N, 28), pixels of the frame, and the same again as training_output.npy
+Run     python Generate_train_output.py
+"""
+import sys
+
+import numpy as np
+
+from deeppose import arrays, runtime, shell
+from Resnet_stage_1 import load_stage_1, predict_joints
+
+NAMES = ("train_output.npy", "training_output.npy")  # original: its README calls the one file by both names
+
+
+def parse(argv):
+    parser = shell.parser(__doc__)
+    runtime.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+@shell.command
+def main(argv=None):
+    options = parse(argv)
+    data = arrays.open_dataset(options.workdir)
+    run = runtime.choose(options)
+    network = load_stage_1(options.workdir, data, run)
+    print(run)
+    rows = np.arange(len(data.train_images))
+    joints = predict_joints(network, data.train_images, rows, data, run, what="stage 1, training rows")
+    for name in NAMES:
+        arrays.save(options.workdir / name, joints.reshape(len(rows), -1))
+    print(f"{options.workdir / NAMES[0]}: {len(rows)} poses, also as {NAMES[1]}; next: Train_stage_2.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

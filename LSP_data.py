@@ -1,0 +1,282 @@
+"""Step 1: cut square frames around the people of LSP and LSPe, with their joints, into arrays.
+
+Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe), or the sets as they are
+        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files
+Writes  train_images.npy  train_labels.npy  train_rows.npy
+        test_images.npy   test_labels.npy   test_rows.npy   dataset.json
+Run     python LSP_data.py
+"""
+import io
+import os
+import re
+import sys
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from PIL import Image
+from tqdm import tqdm
+
+from deeppose import arrays, geometry, shell
+from deeppose.shell import InputError, command
+from deeppose.skeleton import LSP
+
+FRAME_PX = 227                # side of the frames: both networks' input
+BOX_SCALE = (1.1, 1.8)        # training box side / joints' extent; a letterboxed test image has 1.13-1.79
+SHIFT_PX = 10                 # the box centre moves by up to this, in pixels of the frame (original: 5)
+SMALLEST_BOX_PX = 20          # of the photograph: an image with one labelled joint still gets a box
+COPY_PROBABILITY = 0.5        # a moved copy of an image, then a mirrored copy of each: as in the original
+HELD_OUT_EVERY = 5            # every fifth LSP training image chooses checkpoints and gains
+LSP_NUMBER, LSPE_NUMBER = 1, 2  # the sets' numbers in *_rows.npy
+PLACES = {  # where a set may lie: folder of images and labels, or a zip file with both inside
+    LSP_NUMBER: (("images_1", "joints_1.mat"), ("lsp_dataset/images", "lsp_dataset/joints.mat"),
+                 ("lsp_dataset_original/images", "lsp_dataset_original/joints.mat"),
+                 "lsp_dataset.zip", "lsp_dataset_original.zip"),
+    LSPE_NUMBER: (("images_2", "joints_2.mat"), ("lspet_dataset/images", "lspet_dataset/joints.mat"),
+                  "lspet_dataset.zip"),
+}
+PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html", LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
+IMAGE_NAME = re.compile(r"im(\d+)\.jpe?g", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """One set: joints (N, J, 2) px with NaN where there is no label, and image number -> what opens it."""
+    number: int
+    joints: np.ndarray
+    openers: dict
+    place: str
+
+    def read(self, number):
+        """Image `number` (its joints are joints[number - 1]) as RGB."""
+        name, opener = self.openers[number]
+        try:
+            with opener() as file, warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                return Image.open(file).convert("RGB")
+        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile,
+                Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
+
+
+def open_set(source, number):
+    """The PhotoSet that lies in one of PLACES below `source`; InputError where there is none or it is incomplete."""
+    for place in PLACES[number]:
+        if isinstance(place, str) and (source / place).is_file():
+            labels, images = open_zip(source / place)
+            break
+        if not isinstance(place, str) and (source / place[0]).is_dir():
+            folder, labels = source / place[0], source / place[1]
+            images = {path.name: (str(path), lambda path=path: open(path, "rb")) for path in folder.iterdir()}
+            place = place[0]
+            break
+    else:
+        name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
+        raise InputError(f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
+                         f"people instead: python -m deeppose.sample {source}")
+    joints = read_joints(labels, number)
+    openers = {int(match[1]): images[name] for name in images if (match := IMAGE_NAME.fullmatch(name))}
+    return PhotoSet(number, joints, openers, str(source / place))
+
+
+def open_zip(path):
+    """Labels and images of a downloaded zip file, read without unpacking: (label file, {name: (name, opener)})."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError):
+        raise InputError(f"{path}: is no complete zip file; download it again") from None
+    images, labels = {}, None
+    for entry in archive.namelist():
+        parts = entry.split("/")
+        if parts[-1] == "joints.mat":
+            labels = entry
+        elif parts[-2:-1] == ["images"]:
+            images[parts[-1]] = (f"{path}/{entry}", lambda entry=entry: io.BytesIO(archive.read(entry)))
+    if labels is None:
+        raise InputError(f"{path}: holds no joints.mat; download it again")
+    return io.BytesIO(archive.read(labels)), images
+
+
+def read_joints(labels, number):
+    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file."""
+    name = labels if isinstance(labels, Path) else "joints.mat"
+    if isinstance(labels, Path) and not labels.is_file():
+        raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
+    try:
+        values = np.asarray(scipy.io.loadmat(labels, variable_names=["joints"])["joints"], float)
+    except Exception:  # loadmat raises whatever a broken file leads it to
+        raise InputError(f"{name}: is no MATLAB file with `joints` in it; fetch the set again") from None
+    axes, expected = ((2, 1, 0), (3, LSP.joint_count)) if number == LSP_NUMBER else ((2, 0, 1), (LSP.joint_count, 3))
+    if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
+        raise InputError(f"{name}: `joints` is {values.shape}, not {(*expected, 'N')}; are LSP and LSPe mixed up?")
+    values = values.transpose(axes)  # (N, J, 3)
+    labelled = np.ones(values.shape[:2], bool)  # LSP's third value is "occluded", and such joints are labelled
+    if number == LSPE_NUMBER:
+        labelled = values[:, :, 2] == 1  # LSPe's is "labelled": 0 comes with junk coordinates
+    if not np.isfinite(values[:, :, :2][labelled]).all():
+        raise InputError(f"{name}: a labelled joint is not a finite number")
+    return np.where(labelled[..., None], values[:, :, :2], np.nan)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and the rows to be cut from it: (row number, box or None for the letterbox, mirrored)."""
+    part: str
+    photos: PhotoSet
+    number: int
+    rows: tuple
+    held_out: bool
+
+
+def draw_box(joints_px, rng):
+    """A training box (3,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by up to SHIFT_PX."""
+    centre, extent = geometry.joints_extent(joints_px)
+    side = max(extent * rng.uniform(*BOX_SCALE), SMALLEST_BOX_PX)
+    return geometry.box_around(centre + rng.uniform(-SHIFT_PX, SHIFT_PX, 2) * side / FRAME_PX, side)
+
+
+def plan(lsp, lspe, limit, copies, seed):
+    """All images in the order of their numbers, each with its rows: list of Job, and rows per part."""
+    half = len(lsp.joints) // 2  # LSP: 1-1000 train, 1001-2000 test
+    train = [(lsp, n) for n in range(1, half + 1)][:limit] + [(lspe, n) for n in range(1, len(lspe.joints) + 1)][:limit]
+    test = [(lsp, n) for n in range(half + 1, len(lsp.joints) + 1)][:limit]
+    jobs, counts = [], {"train": 0, "test": 0}
+    for part, images in (("train", train), ("test", test)):
+        for photos, number in images:
+            held_out = part == "train" and photos is lsp and number % HELD_OUT_EVERY == 1
+            joints = photos.joints[number - 1]
+            if part == "test" or held_out or np.isnan(joints).all():
+                views = [(None, False)]
+            else:
+                rng = np.random.default_rng((seed, photos.number, number))  # the same rows whatever the limit
+                views = draw_views(joints, copies, rng)
+            rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
+            counts[part] += len(views)
+            jobs.append(Job(part, photos, number, rows, held_out))
+    return jobs, counts
+
+
+def draw_views(joints_px, copies, rng):
+    """The rows of one training image as (box, mirrored): itself, then by chance a moved copy, then mirrored ones."""
+    views = [(draw_box(joints_px, rng), False)]
+    if copies and rng.random() < COPY_PROBABILITY:
+        views.append((draw_box(joints_px, rng), False))
+    if copies:
+        views += [(box, True) for box, _ in views if rng.random() < COPY_PROBABILITY]
+    return views
+
+
+def cut(image, box_px, mirrored):
+    """The frame uint8 (FRAME_PX, FRAME_PX, 3) that shows a box (3,) px of the image; black outside the image."""
+    x0, y0, side = box_px
+    left, top = int(np.floor(x0)), int(np.floor(y0))
+    right, bottom = int(np.ceil(x0 + side)), int(np.ceil(y0 + side))
+    around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
+    frame = np.asarray(around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
+                                     box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side)))
+    return frame[:, ::-1] if mirrored else frame
+
+
+def fill(job, out):
+    """Decode one image and write its rows; return its letterboxed joints (J, 2) px."""
+    image, joints = job.photos.read(job.number), job.photos.joints[job.number - 1]
+    letterbox = geometry.letterbox(*image.size)
+    for row, box, mirrored in job.rows:
+        box = letterbox if box is None else box
+        out[f"{job.part}_images"][row] = cut(image, box, mirrored)
+        labels = geometry.image_to_frame(joints, box, FRAME_PX, LSP.flip if mirrored else None)
+        out[f"{job.part}_labels"][row] = labels.reshape(-1)
+        out[f"{job.part}_rows"][row] = (job.photos.number, job.number, *box, mirrored)
+    return geometry.image_to_frame(joints, letterbox, FRAME_PX)
+
+
+def check_images(jobs):
+    """InputError where an image that is wanted is missing, or one has no labels."""
+    for job in jobs:
+        if job.number not in job.photos.openers:
+            raise InputError(f"{job.photos.place}: image number {job.number} is missing; fetch the set again")
+        extra = max(job.photos.openers) > len(job.photos.joints)
+        if extra:
+            name = job.photos.openers[max(job.photos.openers)][0]
+            raise InputError(f"{name}: has no labels, the .mat file ends at image {len(job.photos.joints)}")
+
+
+def write(workdir, jobs, counts, facts):
+    """Cut all frames on all cores, straight into the arrays; dataset.json last. Returns dataset.json's content."""
+    layout = {"images": (np.uint8, (FRAME_PX, FRAME_PX, 3)), "labels": (np.float32, (2 * LSP.joint_count,)),
+              "rows": (np.float64, (6,))}
+    names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
+             for part in counts for kind, (dtype, shape) in layout.items()}
+    arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()))
+    with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
+        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
+               for name, (dtype, shape) in names.items()}
+        work = pool.map(lambda job: fill(job, out), jobs)
+        try:
+            letterboxed = list(tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        unlabelled = {part: int(np.isnan(out[f"{part}_labels"][:, ::2]).sum()) for part in counts}
+        out.clear()  # Windows renames no file that is still mapped
+        (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
+    lsp_training = [pose for job, pose in zip(jobs, letterboxed)
+                    if job.part == "train" and job.photos.number == LSP_NUMBER]
+    facts = facts | {
+        "rows": counts, "unlabelled_joints": unlabelled,
+        "held_out_rows": [job.rows[0][0] for job in jobs if job.held_out],
+        "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
+        "digests": {f"{name}.npy": arrays.digest(workdir / f"{name}.npy") for name in names},
+    }
+    arrays.save_json(workdir / "dataset.json", facts)
+    return facts
+
+
+def print_table(workdir, jobs, facts):
+    """What was written, for the person at the shell."""
+    print(f"\n{'rows of':<22}{'images':>8}{'rows':>8}{'mirrored':>10}{'held out':>10}")
+    for part, number, name in (("train", LSP_NUMBER, "LSP, training"), ("train", LSPE_NUMBER, "LSPe, training"),
+                               ("test", LSP_NUMBER, "LSP, test")):
+        own = [job for job in jobs if job.part == part and job.photos.number == number]
+        rows = [row for job in own for row in job.rows]
+        print(f"{name:<22}{len(own):>8}{len(rows):>8}{sum(row[2] for row in rows):>10}"
+              f"{sum(job.held_out for job in own):>10}")
+    print(f"\n{'file':<22}{'shape':<24}{'type':<10}{'MB':>8}  unlabelled joints")
+    for name in facts["digests"]:
+        array = np.load(workdir / name, mmap_mode="r")
+        empty = facts["unlabelled_joints"][name.split("_")[0]] if "labels" in name else ""
+        print(f"{name:<22}{str(array.shape):<24}{str(array.dtype):<10}{array.nbytes / 1e6:>8.1f}  {empty}")
+    print(f"dataset.json          written last: step 1 is complete in {workdir}")
+
+
+def parse(argv):
+    parser = shell.parser(__doc__)
+    parser.add_argument("--source", type=Path, default=Path("."), help="folder with the downloaded sets (default: .)")
+    parser.add_argument("--limit", type=shell.at_least(1), metavar="N",
+                        help="only the first N images of LSP's training, LSP's test and LSPe (default: all)")
+    parser.add_argument("--no-copies", action="store_true", help="one row an image: no moved, no mirrored copies")
+    parser.add_argument("--seed", type=shell.at_least(0), default=0, help="of the boxes and copies (default: 0)")
+    return parser.parse_args(argv)
+
+
+@command
+def main(argv=None):
+    options = parse(argv)
+    lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
+    jobs, counts = plan(lsp, lspe, options.limit, not options.no_copies, options.seed)
+    check_images(jobs)
+    options.workdir.mkdir(parents=True, exist_ok=True)
+    print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
+          f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
+    facts = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,
+             "options": {"limit": options.limit, "copies": not options.no_copies}, "seed": options.seed}
+    print_table(options.workdir, jobs, write(options.workdir, jobs, counts, facts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+# The six steps as a dependency graph: `make` after an edit runs just what is stale.
+#
+#   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
+#   make          the six steps on the photographs in SOURCE (default: this folder)
+#   make test     the tests
+#   make clean    frees what the steps, the demo and the virtual environment take
+#
+# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1, and STEP_1= STEP_2= STEP_5=
+# for further flags of a step, as in   make STEP_2="--epochs 20" STEP_5="--rows 1000"
+# PYTHON=python3 uses an interpreter that has the packages and installs nothing.
+
+WORKDIR ?= .
+SOURCE ?= .
+ifeq ($(strip $(PYTHON)),)
+  RUN := .venv/bin/python
+  PACKAGES := .venv/packages
+  TEST_PACKAGES := .venv/test-packages
+else
+  RUN := $(PYTHON)
+endif
+W := $(WORKDIR)
+TRAINING := $(if $(RESUME),--resume)
+
+JOINTS := right_ankle right_knee right_hip left_hip left_knee left_ankle \
+          right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist neck head
+CASCADE := $(JOINTS:%=$(W)/model_%.pt)
+DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
+
+# What the scripts import, and so what they are made anew for
+FILES_PY := deeppose/arrays.py deeppose/shell.py deeppose/skeleton.py deeppose/geometry.py
+TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py Resnet_stage_1.py
+CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
+SCORES_PY := deeppose/metrics.py deeppose/plots.py deeppose/tables.py
+
+.DELETE_ON_ERROR:
+.PHONY: all demo test bench clean
+
+all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
+
+# Step 1. dataset.json is written last, so it stands for all of the step's arrays.
+$(W)/dataset.json: LSP_data.py $(FILES_PY) | $(PACKAGES)
+	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
+
+$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TORCH_PY) | $(PACKAGES)
+	$(RUN) Train_stage_1.py --workdir $(W) $(TRAINING) $(STEP_2)
+
+$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(TORCH_PY) $(SCORES_PY) | $(PACKAGES)
+	$(RUN) test_stage_1.py --workdir $(W)
+
+$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(TORCH_PY) | $(PACKAGES)
+	$(RUN) Generate_train_output.py --workdir $(W)
+
+$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
+	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(TRAINING) $(STEP_5)
+
+$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
+	$(RUN) test_stage_2.py --workdir $(W)
+
+# The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
+demo: | $(PACKAGES)
+	@echo "The demo takes about 5 GB of disk in demo/, beside the packages; 'make clean' frees them."
+	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos
+	@$(MAKE) all WORKDIR=demo SOURCE=demo/photos PYTHON="$(RUN)" \
+	    STEP_2="--weights none --epochs 12 --rows 400 --batch-size 16" STEP_5="--rows 60 --epochs 3"
+	@echo "Scores: demo/metrics_stage_1.json demo/metrics_stage_2.json"
+	@echo "Pictures: demo/pdj_stage_1.png demo/poses_stage_1.png demo/pdj_stage_2.png demo/poses_stage_2.png"
+
+test: | $(PACKAGES) $(TEST_PACKAGES)
+	$(RUN) -m pytest
+
+.venv/packages: requirements.txt
+	@echo "Setting up .venv: PyTorch with its CUDA libraries, about 6 GB of disk."
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/test-packages: requirements-dev.txt .venv/packages
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# Only what the steps make; photographs, your own images and deltas.npy stay.
+clean:
+	rm -rf .venv demo .pytest_cache .ruff_cache .hypothesis
+	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
+	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
+	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json $(W)/*.tmp \
+	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
+	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png

@@ -1,0 +1,202 @@
+"""Step 5: for each joint in turn, train an AlexNet that corrects stage 1's estimate from a crop around it.
+
+Reads   train_images.npy  train_labels.npy  dataset.json  train_output.npy  deltas.npy
+Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json
+Run     python Train_stage_2.py
+"""
+import difflib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
+from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
+from deeppose.shell import InputError
+
+LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
+EPOCHS = 7                # original
+IMAGES_A_STEP = 10        # original
+DRAWN = 40                # simulated errors a joint in deltas.npy; DeepPose, section 3.1
+SIMULATED = 20            # of them used for an image and epoch; original: always the first 20
+STEP_4 = "Generate_train_output.py (step 4)"
+OWN_DELTAS = Path(__file__).resolve().parent / "deltas.npy"
+
+
+def draw_deltas(predicted_px, true_px, seed):
+    """Simulated prediction errors float32 (J, 40, 2) px: normal, with the errors' mean and covariance a joint.
+
+    predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
+    """
+    draws = []
+    for joint, error in enumerate(np.moveaxis(predicted_px - true_px, 1, 0).astype(float)):  # (N, 2)
+        error = error[~np.isnan(error).any(1)]
+        if len(error) < 2:
+            raise InputError(f"joint {joint}: fewer than 2 held-out rows have its label, too few for deltas.npy")
+        draw = runtime.rng(seed, "deltas", joint).multivariate_normal(error.mean(0), np.cov(error.T), DRAWN)
+        draws.append(draw)
+    return np.array(draws, np.float32)
+
+
+def find_deltas(options, data, predicted_px):
+    """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own."""
+    path = options.workdir / "deltas.npy"
+    if options.make_deltas:
+        deltas = draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], options.seed)
+        arrays.save(path, deltas)
+        print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
+    path = path if path.exists() else OWN_DELTAS
+    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
+    if not np.isfinite(deltas).all():
+        raise InputError(f"{path}: holds numbers that are not finite; run Train_stage_2.py --make-deltas")
+    return path, np.array(deltas, float)
+
+
+class Examples:
+    """What one joint's network learns from: estimates around the truth, real and simulated, and their boxes."""
+
+    def __init__(self, data, predicted_px, joint, deltas):
+        self.images, self.deltas = data.train_images, deltas  # deltas (40, 2) px
+        self.true = data.train_labels[:, joint].astype(float)  # (N, 2) px
+        self.estimates = predicted_px[:, joint].astype(float)  # (N, 2) px
+        self.sides = box_sides(predicted_px.astype(float), data.skeleton)  # (N,) px
+        labelled = ~np.isnan(self.true).any(1)
+        self.rows = data.trained_on[labelled[data.trained_on]]
+        self.held_out = data.held_out[labelled[data.held_out]]
+
+    def draw(self, rows, rng):
+        """Boxes (n, 21, 3) px and displacements (n, 21, 2) in box sides: the real estimate, then 20 simulated ones."""
+        picks = rng.permuted(np.tile(np.arange(len(self.deltas)), (len(rows), 1)), axis=1)[:, :SIMULATED]
+        simulated = self.true[rows, None] + self.deltas[picks]  # original: prediction + delta, displaced twice
+        estimates = np.concatenate([self.estimates[rows, None], simulated], 1)  # (n, 21, 2) px
+        sides = np.broadcast_to(self.sides[rows, None], estimates.shape[:2])
+        moves = (self.true[rows, None] - estimates) / sides[..., None]
+        return geometry.box_around(estimates, sides).astype(np.float32), moves.astype(np.float32)
+
+    def evaluate(self, network, run):
+        """Held-out mean squared displacement left over without the network and with it, and its best gain."""
+        estimates, sides = self.estimates[self.held_out], self.sides[self.held_out]
+        wanted = (self.true[self.held_out] - estimates) / sides[:, None]
+        boxes = geometry.box_around(estimates, sides)
+        said = displacements(network, self.images, self.held_out, boxes, run)
+        gain = fit_gain(said, wanted)
+        return {"loss_without": float(np.mean(wanted ** 2)), "loss": float(np.mean((wanted - said) ** 2)),
+                "loss_with_gain": float(np.mean((wanted - gain * said) ** 2)), "gain": gain}
+
+
+def fit_gain(said, wanted):
+    """The g in [0, 1] with the least squares of wanted - g x said, both (N, 2)."""
+    power = float((said.astype(float) ** 2).sum())
+    return float(np.clip((said * wanted).sum() / power, 0, 1)) if power > 0 else 0.0
+
+
+def train_epoch(network, optimiser, examples, rows, name, epoch, options, run):
+    """One pass over the rows in a new order, 21 crops an image; returns the mean loss."""
+    network.train()
+    rng = runtime.rng(options.seed, name, "epoch", epoch)
+    order = rng.permutation(rows)
+    total = 0.0
+    starts = range(0, len(order), options.batch_size)
+    for step, start in enumerate(tqdm(starts, f"{name} {epoch}", unit=" steps", leave=False, disable=None)):
+        batch = order[start:start + options.batch_size]
+        boxes, moves = (torch.from_numpy(part).to(run.device)
+                        for part in examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step)))
+        frames = crops.to_float(examples.images[batch], run.device)
+        runtime.seed_torch(options.seed, name, "step", epoch, step)  # dropout: a function of seed, epoch and step
+        with run.autocast():
+            said = network(crops.crop(frames, boxes, CROP_PX))
+        loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(batch)
+    return total / len(order)
+
+
+def train_joint(examples, name, options, run):
+    """All epochs of one joint; returns the weights with the least held-out loss and what is known of them."""
+    rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
+    if not len(rows) or not len(examples.held_out):
+        raise InputError(f"train_labels.npy: no row has a label for {name}; LSP_data.py (step 1) makes it")
+    runtime.seed_torch(options.seed, name, "initial weights")
+    network = run.place(Alex_net_c1())
+    optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, fused=run.device.type == "cpu" or None)
+    best, best_weights, history = None, None, []
+    started = time.perf_counter()
+    for epoch in range(1, options.epochs + 1):
+        began = time.perf_counter()
+        train_loss = train_epoch(network, optimiser, examples, rows, name, epoch, options, run)
+        seconds = time.perf_counter() - began
+        held_out = examples.evaluate(network, run)
+        print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
+              f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
+              f"({held_out['loss_without']:.5f} unrefined)  {len(rows) * (SIMULATED + 1) / seconds:.0f} crops/s", flush=True)
+        history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
+        if best is None or held_out["loss_with_gain"] < best["held_out"]["loss_with_gain"]:
+            network.gain.fill_(held_out["gain"])
+            best_weights = checkpoint.weights_of(network)
+            best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
+    return best_weights, best | {"rows": len(rows), "seconds": round(time.perf_counter() - started, 1),
+                                 "history": history}
+
+
+def joint_names(text, skeleton):
+    """The joints that --joints names, in the skeleton's order; InputError for one that is none."""
+    if text is None:
+        return skeleton.joints
+    wanted = [name.strip() for name in text.split(",")]
+    for name in wanted:
+        if name not in skeleton.joints:
+            near = difflib.get_close_matches(name, skeleton.joints, 1)
+            meant = f"did you mean {near[0]}?" if near else f"the joints are {', '.join(skeleton.joints)}"
+            raise InputError(f"--joints: there is no joint {name!r}; {meant}")
+    return [name for name in skeleton.joints if name in wanted]
+
+
+def parse(argv):
+    parser = shell.parser(__doc__)
+    runtime.add_arguments(parser)
+    runtime.add_training_arguments(parser, EPOCHS)
+    parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
+                        help=f"images a step, each with 1 real and {SIMULATED} simulated estimates "
+                             f"(default: {IMAGES_A_STEP})")
+    parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
+    parser.add_argument("--make-deltas", action="store_true",
+                        help="first draw a new deltas.npy into the working directory, from the held-out errors")
+    return parser.parse_args(argv)
+
+
+@shell.command
+def main(argv=None):
+    options = parse(argv)
+    data = arrays.open_dataset(options.workdir)
+    skeleton, count = data.skeleton, len(data.train_images)
+    names = joint_names(options.joints, skeleton)
+    path = options.workdir / "train_output.npy"
+    predicted = np.array(arrays.load(path, np.float32, (count, 2 * skeleton.joint_count), STEP_4))
+    if not np.isfinite(predicted).all():
+        raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
+    predicted = predicted.reshape(count, skeleton.joint_count, 2)
+    run = runtime.choose(options)
+    print(run)
+    deltas_path, deltas = find_deltas(options, data, predicted)
+    print(f"{len(names)} joints, {SIMULATED} of the {DRAWN} errors in {deltas_path} an image, "
+          f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
+    settings = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": LEARNING_RATE,
+                "optimiser": "Adagrad", "loss": "MSE", "simulated": SIMULATED, "sigma": SIGMA}
+    for name in names:
+        joint = skeleton.index(name)
+        weights, best = train_joint(Examples(data, predicted, joint, deltas[joint]), name, options, run)
+        provenance = {"network": "Alex_net_c1", "joint": name, "skeleton": skeleton.name, "seed": options.seed,
+                      "initial_weights": "random", "settings": settings, "run": run.facts(),
+                      "deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path)} | best
+        checkpoint.save(options.workdir / f"model_{name}.pt", weights, provenance)
+        print(f"{options.workdir / f'model_{name}.pt'}: epoch {best['epoch']}, gain {best['gain']:.2f}", flush=True)
+    print("next: test_stage_2.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

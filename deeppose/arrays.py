@@ -1,0 +1,167 @@
+"""The files that one step hands to the next: written under a temporary name, renamed when complete, checked.
+
+dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size, counts.
+No torch here, so that step 1 runs without it.
+"""
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeppose.shell import InputError, RunError
+from deeppose.skeleton import SKELETONS, Skeleton
+
+STEP_1 = "LSP_data.py (step 1)"
+
+
+@contextmanager
+def replacing(path):
+    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it at the end.
+
+    On an error the temporary is removed and `path` stays as it was.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def create(path, dtype, shape):
+    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
+    with replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        yield array
+        array.flush()
+        del array
+
+
+def save(path, array):
+    """Write an array to the .npy file `path`."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array)
+
+
+def save_json(path, content):
+    """Write `content` as readable JSON; numbers that are not finite become null."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(content):
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content
+
+
+def load_json(path, made_by):
+    """The object in a JSON file; InputError where it is missing or none."""
+    try:
+        content = json.loads(_present(path, made_by).read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: is not JSON; run {made_by} again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; run {made_by} again")
+    return content
+
+
+def load(path, dtype, shape, made_by):
+    """The .npy file `path`, memory-mapped and read-only.
+
+    dtype, shape  what it must hold: a NumPy type, such as np.float32 or np.floating; a None in the shape is any length
+    made_by       the step that makes it, named in the error
+    Raises InputError where the file is missing, broken or holds something else.
+    """
+    try:
+        array = np.load(_present(path, made_by), mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise InputError(f"{path}: is no complete .npy array; run {made_by} again") from None
+    fits = len(array.shape) == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape))
+    if not np.issubdtype(array.dtype, dtype) or not fits:
+        wanted = f"({', '.join('N' if n is None else str(n) for n in shape)})"
+        raise InputError(f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} {wanted}; "
+                         f"run {made_by} again")
+    return array
+
+
+def _present(path, made_by):
+    if not path.exists():
+        raise InputError(f"{path}: not found; {made_by} makes it")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; {made_by} makes it")
+    return path
+
+
+def digest(path):
+    """sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def need_space(folder, needed_bytes):
+    """RunError where the disk that holds `folder` has less than needed_bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What step 1 wrote.
+
+    {train,test}_images  uint8 (N, frame, frame, 3), RGB, memory-mapped
+    {train,test}_labels  float32 (N, J, 2) px of the frame, NaN where there is no label
+    held_out             row numbers of the training arrays that are never trained on
+    trained_on           the others
+    mean_pose            float64 (J, 2) px: mean of the letterboxed LSP training labels
+    facts                all of dataset.json
+    """
+    skeleton: Skeleton
+    frame_px: int
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    held_out: np.ndarray
+    trained_on: np.ndarray
+    mean_pose: np.ndarray
+    facts: dict
+
+    @property
+    def frame_box(self):
+        """The whole frame as a box (3,) px."""
+        return np.array([0.0, 0.0, self.frame_px])
+
+
+def open_dataset(workdir):
+    """The Dataset of a working directory; InputError where a file is missing or does not fit dataset.json."""
+    path = workdir / "dataset.json"
+    facts = load_json(path, STEP_1)
+    try:
+        skeleton, frame_px = SKELETONS[facts["skeleton"]], int(facts["frame_px"])
+        counts = {part: int(facts["rows"][part]) for part in ("train", "test")}
+        held_out = np.array(facts["held_out_rows"], np.int64)
+        mean_pose = np.array(facts["mean_pose_px"], float).reshape(skeleton.joint_count, 2)
+        trained_on = np.setdiff1d(np.arange(counts["train"]), held_out)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
+    if not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
+        raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
+    arrays = {}
+    for part, count in counts.items():
+        arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8,
+                                        (count, frame_px, frame_px, 3), STEP_1)
+        labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * skeleton.joint_count), STEP_1)
+        arrays[f"{part}_labels"] = np.array(labels).reshape(count, skeleton.joint_count, 2)
+    return Dataset(skeleton, frame_px, held_out=held_out, trained_on=trained_on, mean_pose=mean_pose,
+                   facts=facts, **arrays)

@@ -1,0 +1,65 @@
+"""What every script does at the shell: its arguments, and errors as one line and an exit code."""
+import argparse
+import errno
+import functools
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Bad input or usage: one line that names the file, says what is wrong and what to do. Exit code 2."""
+
+
+class RunError(Exception):
+    """The machine's or the run's trouble, such as a full disk: one line. Exit code 1."""
+
+
+def _stop(number, frame):
+    raise SystemExit(128 + number)  # unwinds, so that temporary files are removed
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+def command(main):
+    """Decorate a script's main(argv=None): errors become one line on stderr and SystemExit with 1, 2, 130 or 143."""
+    @functools.wraps(main)
+    def wrapped(argv=None):
+        name = os.path.basename(sys.modules[main.__module__].__file__)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _stop)
+        try:
+            return main(argv)
+        except InputError as error:
+            message, code = _one_line(error), 2
+        except RunError as error:
+            message, code = _one_line(error), 1
+        except KeyboardInterrupt:
+            message, code = "stopped", 130
+        except OSError as error:
+            what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+            message, code = _one_line(f"{error.filename}: {what}" if error.filename else what), 1
+        print(f"{name}: error: {message}", file=sys.stderr)
+        raise SystemExit(code)
+    return wrapped
+
+
+def parser(description):
+    """An ArgumentParser that shows a script's docstring, with --workdir."""
+    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--workdir", type=Path, default=Path("."),
+                           help="folder of the arrays and models (default: .)")
+    return arguments
+
+
+def at_least(lowest):
+    """argparse type: a whole number of at least `lowest`."""
+    def number(text):
+        if (value := int(text)) < lowest:
+            raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
+        return value
+    return number
