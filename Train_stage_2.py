@@ -133,7 +133,8 @@ def train_joint(examples, name, options, run):
         held_out = examples.evaluate(network, run)
         print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
-              f"({held_out['loss_without']:.5f} unrefined)  {len(rows) * (SIMULATED + 1) / seconds:.0f} crops/s", flush=True)
+              f"({held_out['loss_without']:.5f} unrefined)  {len(rows) * (SIMULATED + 1) / seconds:.0f} crops/s",
+              flush=True)
         history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
         if best is None or held_out["loss_with_gain"] < best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])

@@ -1,0 +1,38 @@
+"""What the tests share: a small rendered data set, and the arrays that step 1 makes of it."""
+from pathlib import Path
+
+import pytest
+
+import LSP_data
+from deeppose import arrays, sample
+
+REAL_PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "lsp"  # the real sets, where they are at hand
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A rendered set: 10 + 10 LSP images for training and testing, 14 LSPe images."""
+    folder = tmp_path_factory.mktemp("photos")
+    sample.write_sample(folder, lsp=20, lspet=14, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workdir(photos, tmp_path_factory):
+    """A working directory after step 1."""
+    folder = tmp_path_factory.mktemp("workdir")
+    LSP_data.main(["--source", str(photos), "--workdir", str(folder)])
+    return folder
+
+
+@pytest.fixture
+def data(workdir):
+    return arrays.open_dataset(workdir)
+
+
+@pytest.fixture(scope="session")
+def real_photos():
+    """The real Leeds Sports images; the test is skipped where they are not at hand."""
+    if not REAL_PHOTOS.is_dir():
+        pytest.skip("the real Leeds Sports images are not at hand")
+    return REAL_PHOTOS

@@ -1,0 +1,40 @@
+"""PCP and PDJ as literal loops, to check the vectorised ones and the files of the scripts against."""
+import math
+
+
+def distance(a, b):
+    return math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)
+
+
+def middle(joints, end):
+    return [sum(joints[j][k] for j in end) / len(end) for k in (0, 1)]
+
+
+def literal_pcp(predicted, true, limbs, threshold, strict):
+    rates = []
+    for start, stop in limbs:
+        right = counted = 0
+        for n in range(len(true)):
+            a, b = middle(true[n], start), middle(true[n], stop)
+            if any(math.isnan(value) for value in a + b):
+                continue
+            first, second = distance(middle(predicted[n], start), a), distance(middle(predicted[n], stop), b)
+            allowed = threshold * distance(a, b)
+            counted += 1
+            right += (first <= allowed and second <= allowed) if strict else (first + second) / 2 <= allowed
+        rates.append(right / counted if counted else math.nan)
+    return rates
+
+
+def literal_pdj(predicted, true, torso, threshold):
+    rates = []
+    for j in range(true.shape[1]):
+        right = counted = 0
+        for n in range(len(true)):
+            ends = [*true[n][j], *true[n][torso[0]], *true[n][torso[1]]]
+            if any(math.isnan(value) for value in ends):
+                continue
+            counted += 1
+            right += distance(predicted[n][j], true[n][j]) <= threshold * distance(true[n][torso[0]], true[n][torso[1]])
+        rates.append(right / counted if counted else math.nan)
+    return rates

@@ -1,0 +1,148 @@
+"""The two networks: shapes, layer facts, LRN, initial weights."""
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models import resnet34
+
+from Cascade_1_net import Alex_net_c1
+from deeppose.lrn import local_response_norm
+from deeppose.shell import InputError, RunError
+from Resnet_stage_1 import Resnet_stage_1, load_initial
+from Train_stage_1 import masked_mse
+from Train_stage_2 import fit_gain
+
+
+def weight_count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def same_twice(network, images):
+    with torch.inference_mode():
+        return torch.equal(network(images), network(images))
+
+
+def test_stage_1_network():
+    torch.manual_seed(0)
+    network, images = Resnet_stage_1(14), torch.rand(2, 3, 227, 227)
+    assert weight_count(network.backbone) == pytest.approx(21.8e6, rel=0.005)
+    added = weight_count(network.hidden) + weight_count(network.joints)
+    assert added == pytest.approx(4.2e6, rel=0.01)
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    assert [module.p for module in dropouts] == [0.6]
+    assert network.eval()(images).shape == (2, 28) and same_twice(network, images)
+    assert not same_twice(network.train(), images)
+
+
+def test_stage_1_network_scales_its_input_itself():
+    network = Resnet_stage_1(14).eval()
+    images, seen = torch.rand(1, 3, 227, 227), []
+    network.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(images)
+    expected = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) \
+        / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_cascade_network():
+    torch.manual_seed(0)
+    network, images = Alex_net_c1(), torch.rand(2, 3, 227, 227)
+    assert weight_count(network) == pytest.approx(58e6, rel=0.01)
+    convolutions = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
+                    for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert convolutions == [(3, 96, 11, 4, 1), (96, 256, 5, 1, 2), (256, 384, 3, 1, 1), (384, 384, 3, 1, 1),
+                            (384, 256, 3, 1, 1)]
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.6, 0.6]
+    assert network.features(images).shape == (2, 256, 6, 6)
+    assert network.eval()(images).shape == (2, 2) and same_twice(network, images)
+    assert not same_twice(network.train(), images)
+    assert "gain" in network.state_dict() and network.gain.shape == ()
+
+
+def test_outputs_stay_float32_under_autocast():
+    images = torch.rand(1, 3, 227, 227)
+    for network in (Resnet_stage_1(14).eval(), Alex_net_c1().eval()):
+        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+            assert network(images).dtype == torch.float32
+
+
+def test_lrn_does_something_at_real_activations():
+    """At 0...255 LRN changes activations by a good part; at [0, 1] it would do nothing."""
+    torch.manual_seed(0)
+    network, images = Alex_net_c1().eval(), torch.rand(1, 3, 227, 227)
+    with torch.inference_mode():
+        activations = network.features[:2](images * 255 - network.mean)
+        change = 1 - local_response_norm(activations).sum() / activations.sum()
+        small = network.features[:2](images)
+        change_if_small = 1 - local_response_norm(small).sum() / small.sum()
+    assert change > 0.02 and change_if_small < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(2, 96, 13, 13), (3, 5, 40, 40), (1, 256, 27, 27)])
+def test_lrn_equals_torchs(shape):
+    torch.manual_seed(0)
+    values = torch.rand(shape) * 400
+    grad = torch.randn(shape)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    y, expected = local_response_norm(ours), F.local_response_norm(theirs, 5, 1e-4, 0.75, 1.0)
+    y.backward(grad)
+    expected.backward(grad)
+    assert (y - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert (ours.grad - theirs.grad).abs().max() <= 1e-5 * theirs.grad.abs().max()
+
+
+def test_lrn_gradient_in_float64():
+    torch.manual_seed(0)
+    values = (torch.rand(2, 7, 3, 3, dtype=torch.float64) * 100).requires_grad_()
+    assert torch.autograd.gradcheck(local_response_norm, values)
+
+
+def test_masked_mse_leaves_unlabelled_coordinates_out():
+    predicted = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]], requires_grad=True)
+    true = torch.tensor([[1.0, 0, torch.nan, torch.nan], [5, 9, 7, 8]])
+    loss = masked_mse(predicted, true)
+    loss.backward()
+    assert loss.item() == pytest.approx((4 + 9) / 6)
+    assert torch.isfinite(predicted.grad).all() and predicted.grad[0, 2:].abs().sum() == 0
+    assert masked_mse(predicted, torch.full_like(true, torch.nan)).item() == 0
+
+
+def test_gain_is_the_least_squares_one_within_0_and_1():
+    rng = np.random.default_rng(0)
+    said = rng.normal(size=(50, 2)).astype(np.float32)
+    assert fit_gain(said, 0.3 * said) == pytest.approx(0.3)
+    assert fit_gain(said, 2 * said) == 1 and fit_gain(said, -said) == 0 and fit_gain(0 * said, said) == 0
+
+
+def test_weights_from_a_file_in_torchvisions_format(tmp_path):
+    torch.manual_seed(1)
+    torch.save(resnet34().state_dict(), tmp_path / "resnet34.pth")
+    network = Resnet_stage_1(14)
+    assert "resnet34.pth" in load_initial(network, str(tmp_path / "resnet34.pth"))
+    torch.manual_seed(1)
+    torch.testing.assert_close(network.backbone.state_dict(), resnet34().state_dict())
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(InputError, match="other.pth"):
+        load_initial(Resnet_stage_1(14), str(tmp_path / "other.pth"))
+    with pytest.raises(InputError, match="not found"):
+        load_initial(Resnet_stage_1(14), str(tmp_path / "missing.pth"))
+
+
+def test_auto_takes_cached_imagenet_weights_else_says_random(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("Resnet_stage_1._page_answers", lambda: False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    network = Resnet_stage_1(14)
+    assert load_initial(network, "auto") == "random" and "RANDOM" in capsys.readouterr().out
+    with pytest.raises(RunError, match="weights none"):
+        load_initial(network, "imagenet")
+    # A file in the cache is taken, under the name that torchvision gives it.
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(2)
+    torch.save(resnet34().state_dict(), tmp_path / "checkpoints" / "resnet34-b627a593.pth")
+    assert load_initial(network, "auto").startswith("ImageNet")
+    torch.manual_seed(2)
+    torch.testing.assert_close(network.backbone.state_dict(), resnet34().state_dict())

@@ -1,0 +1,159 @@
+"""Seeds, the cascade's examples, simulated errors, and that the networks learn."""
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import Train_stage_1
+import Train_stage_2
+from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, box_sides
+from deeppose import arrays, geometry
+from deeppose.skeleton import LSP
+
+SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
+
+
+@pytest.fixture
+def own_workdir(workdir, tmp_path):
+    """A copy of the prepared working directory that a test may train in."""
+    for path in workdir.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+def write_predictions(folder, error_px=8.0):
+    """A train_output.npy as if stage 1 were off by error_px; returns it as (N, 14, 2)."""
+    labels = np.load(folder / "train_labels.npy")
+    rng = np.random.default_rng(0)
+    predicted = np.nan_to_num(labels, nan=113.5) + rng.normal(0, error_px, labels.shape)
+    np.save(folder / "train_output.npy", predicted.astype(np.float32))
+    return predicted.reshape(-1, 14, 2).astype(np.float32)
+
+
+def weights(folder, name):
+    return torch.load(folder / f"{name}.pt", weights_only=True)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_stage_1_same_seed_same_weights(own_workdir):
+    flags = ["--workdir", str(own_workdir), "--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]
+    Train_stage_1.main(flags)
+    first = weights(own_workdir, "model_1")
+    Train_stage_1.main(flags)
+    assert same(first, weights(own_workdir, "model_1"))
+    Train_stage_1.main([*flags, "--seed", "1"])
+    assert not same(first, weights(own_workdir, "model_1"))
+    facts = json.loads((own_workdir / "model_1.json").read_text())
+    assert facts["seed"] == 1 and facts["settings"]["rows"] == 4 and facts["initial_weights"] == "random"
+
+
+def test_stage_2_same_seed_same_weights_whatever_other_joints_are_trained(own_workdir):
+    write_predictions(own_workdir)
+    flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
+    Train_stage_2.main([*flags, "--make-deltas", "--joints", "left_wrist,head"])
+    first, deltas = weights(own_workdir, "model_head"), np.load(own_workdir / "deltas.npy")
+    Train_stage_2.main([*flags, "--make-deltas", "--joints", "head"])
+    assert same(first, weights(own_workdir, "model_head"))
+    np.testing.assert_array_equal(deltas, np.load(own_workdir / "deltas.npy"))
+
+
+def test_held_out_rows_are_never_trained_on(data):
+    assert not set(data.trained_on) & set(data.held_out)
+    assert len(data.trained_on) + len(data.held_out) == len(data.train_images)
+
+
+def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
+    predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
+    deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
+    examples = Train_stage_2.Examples(data, predicted, joint, deltas)
+    labelled = ~np.isnan(data.train_labels[:, joint]).any(1)
+    assert set(examples.rows) == set(np.flatnonzero(labelled)) - set(data.held_out)
+    rows = examples.rows[:5]
+    boxes, moves = examples.draw(rows, np.random.default_rng(2))
+    assert boxes.shape == (5, 21, 3) and moves.shape == (5, 21, 2)
+    centres, sides = boxes[..., :2] + boxes[..., 2:] / 2, boxes[..., 2:]
+    true = data.train_labels[rows, joint][:, None]
+    np.testing.assert_allclose(centres + moves * sides, np.broadcast_to(true, centres.shape), atol=1e-3)
+    np.testing.assert_allclose(centres[:, 0], predicted[rows, joint], atol=1e-3)
+    drawn = centres[:, 1:] - true
+    for image in drawn:  # 20 different ones of the 40
+        which = [int(np.abs(deltas - delta).sum(1).argmin()) for delta in image]
+        assert len(set(which)) == 20 and np.abs(deltas[which] - image).max() < 1e-3
+    diameter = np.linalg.norm(predicted[rows, 9] - predicted[rows, 2], axis=1)
+    np.testing.assert_allclose(sides[:, 0, 0], np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX), rtol=1e-5)
+
+
+def test_boxes_are_never_below_the_minimum():
+    collapsed = np.full((3, 14, 2), 100.0)
+    np.testing.assert_array_equal(box_sides(collapsed, LSP), [SMALLEST_SIDE_PX] * 3)
+
+
+def test_deltas_have_the_errors_mean_and_spread():
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0, 227, (4000, 14, 2))
+    spread = np.array([[60, 25], [25, 40.0]])
+    errors = rng.multivariate_normal([4, -3], spread, (4000, 14))
+    true[:50, 3] = np.nan
+    deltas = np.concatenate([Train_stage_2.draw_deltas(true + errors, true, seed) for seed in range(60)], 1)
+    assert deltas.shape == (14, 60 * 40, 2)
+    np.testing.assert_allclose(deltas.mean(1), np.tile([4, -3], (14, 1)), atol=0.7)
+    for joint in deltas:
+        np.testing.assert_allclose(np.cov(joint.T), spread, atol=8)
+
+
+def test_deltas_of_the_working_directory_come_before_the_projects(data, own_workdir):
+    options = Train_stage_2.parse(["--workdir", str(own_workdir)])
+    path, deltas = Train_stage_2.find_deltas(options, data, None)
+    assert path == Train_stage_2.OWN_DELTAS and deltas.shape == (14, 40, 2) and np.abs(deltas).max() > 1
+    np.save(own_workdir / "deltas.npy", np.ones((14, 40, 2)))
+    path, deltas = Train_stage_2.find_deltas(options, data, None)
+    assert path == own_workdir / "deltas.npy" and (deltas == 1).all()
+
+
+def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
+    """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
+    predicted = write_predictions(own_workdir)
+    examples = Train_stage_2.Examples(data, predicted, LSP.index("neck"), np.zeros((40, 2)))
+
+    def say(network, images, rows, boxes, run):
+        centres = boxes[:, :2] + boxes[:, 2:] / 2
+        return 2 * ((examples.true[rows] - centres) / boxes[:, 2:])  # twice what is wanted
+    monkeypatch.setattr(Train_stage_2, "displacements", say)
+    found = examples.evaluate(None, None)
+    assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
+    assert found["loss"] == pytest.approx(found["loss_without"])
+
+
+def test_stage_1_learns(own_workdir, capsys):
+    """Some epochs on a few images bring the training loss well down."""
+    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "8", "--epochs", "8",
+                        "--batch-size", "4", "--device", "cpu"])
+    history = json.loads((own_workdir / "model_1.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == list(range(1, 9))
+    assert min(entry["train_loss"] for entry in history[4:]) < 0.5 * history[0]["train_loss"]
+
+
+def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monkeypatch):
+    """Scores are made up; the weights saved must be those of the epoch that scored best, on held-out rows only."""
+    scores = iter([0.1, 0.4, 0.3])
+    seen = []
+
+    def evaluate(network, data, targets, run):
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        value = next(scores)
+        return 0.0, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}
+    monkeypatch.setattr(Train_stage_1, "evaluate", evaluate)
+    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "2", "--epochs", "3", *SMALL])
+    assert json.loads((own_workdir / "model_1.json").read_text())["epoch"] == 2
+    assert same(seen[1], weights(own_workdir, "model_1"))
+
+
+def test_normalised_targets_are_the_originals(data):
+    labels = data.train_labels
+    targets = geometry.normalise(labels, data.frame_box)
+    np.testing.assert_allclose(targets, (labels - 113.5) / 227, atol=1e-6)
+    assert isinstance(data, arrays.Dataset)
