@@ -5,8 +5,8 @@
 #   make test     the tests
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
-# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1, and STEP_1= STEP_2= STEP_5=
-# for further flags of a step, as in   make STEP_2="--epochs 20" STEP_5="--rows 1000"
+# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), and STEP_1= STEP_2= STEP_5= for further
+# flags of a step, as in   make STEP_2="--epochs 20" STEP_5="--rows 1000"
 # PYTHON=python3 uses an interpreter that has the packages and installs nothing.
 
 WORKDIR ?= .
@@ -19,7 +19,6 @@ else
   RUN := $(PYTHON)
 endif
 W := $(WORKDIR)
-TRAINING := $(if $(RESUME),--resume)
 
 JOINTS := right_ankle right_knee right_hip left_hip left_knee left_ankle \
           right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist neck head
@@ -33,7 +32,7 @@ CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/plots.py deeppose/tables.py
 
 .DELETE_ON_ERROR:
-.PHONY: all demo test bench clean
+.PHONY: all demo test clean
 
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
@@ -42,7 +41,7 @@ $(W)/dataset.json: LSP_data.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
 $(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TORCH_PY) | $(PACKAGES)
-	$(RUN) Train_stage_1.py --workdir $(W) $(TRAINING) $(STEP_2)
+	$(RUN) Train_stage_1.py --workdir $(W) $(STEP_2)
 
 $(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(TORCH_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
@@ -51,7 +50,7 @@ $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(TORCH_PY) | $(
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(TRAINING) $(STEP_5)
+	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)

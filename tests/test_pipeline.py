@@ -31,7 +31,8 @@ def finished(photos, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("six steps")  # a space in the name
     printed = {
         1: run("LSP_data.py", workdir, "--source", str(photos)),
-        2: run("Train_stage_1.py", workdir, "--weights", "none", "--rows", "6", "--epochs", "2", "--batch-size", "3", *FP32),
+        2: run("Train_stage_1.py", workdir, "--weights", "none", "--rows", "6", "--epochs", "2", "--batch-size", "3",
+               *FP32),
         3: run("test_stage_1.py", workdir, *FP32),
         4: run("Generate_train_output.py", workdir, *FP32),
         5: run("Train_stage_2.py", workdir, "--make-deltas", "--rows", "2", "--epochs", "1", "--batch-size", "1"),
