@@ -80,8 +80,9 @@ def displacements(network, images, rows, boxes_px, run, batch_size=64):
         piece = slice(start, start + batch_size)
         frames = crops.to_float(images[rows[piece]], run.device)
         boxes = torch.from_numpy(boxes_px[piece, None].astype(np.float32)).to(run.device)
+        cut = crops.crop(frames, boxes, CROP_PX)
         with run.autocast():
-            outputs.append(network(crops.crop(frames, boxes, CROP_PX)).cpu().numpy())
+            outputs.append(network(cut).cpu().numpy())
     return np.concatenate(outputs)
 
 

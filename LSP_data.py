@@ -195,15 +195,15 @@ def fill(job, out):
     return geometry.image_to_frame(joints, letterbox, FRAME_PX)
 
 
-def check_images(jobs):
-    """InputError where an image that is wanted is missing, or one has no labels."""
+def check_images(sets, jobs):
+    """InputError where an image has no labels, or one that is wanted is missing."""
+    for photos in sets:
+        last = max(photos.openers, default=0)
+        if last > len(photos.joints):
+            raise InputError(f"{photos.openers[last][0]}: has no labels, joints end at image {len(photos.joints)}")
     for job in jobs:
         if job.number not in job.photos.openers:
             raise InputError(f"{job.photos.place}: image number {job.number} is missing; fetch the set again")
-        extra = max(job.photos.openers) > len(job.photos.joints)
-        if extra:
-            name = job.photos.openers[max(job.photos.openers)][0]
-            raise InputError(f"{name}: has no labels, the .mat file ends at image {len(job.photos.joints)}")
 
 
 def write(workdir, jobs, counts, facts):
@@ -269,7 +269,7 @@ def main(argv=None):
     options = parse(argv)
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
     jobs, counts = plan(lsp, lspe, options.limit, not options.no_copies, options.seed)
-    check_images(jobs)
+    check_images((lsp, lspe), jobs)
     options.workdir.mkdir(parents=True, exist_ok=True)
     print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
           f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")

@@ -104,10 +104,10 @@ def train_epoch(network, optimiser, examples, rows, name, epoch, options, run):
         batch = order[start:start + options.batch_size]
         boxes, moves = (torch.from_numpy(part).to(run.device)
                         for part in examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step)))
-        frames = crops.to_float(examples.images[batch], run.device)
+        cut = crops.crop(crops.to_float(examples.images[batch], run.device), boxes, CROP_PX)
         runtime.seed_torch(options.seed, name, "step", epoch, step)  # dropout: a function of seed, epoch and step
         with run.autocast():
-            said = network(crops.crop(frames, boxes, CROP_PX))
+            said = network(cut)
         loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
         optimiser.zero_grad()
         loss.backward()
