@@ -50,9 +50,9 @@ class Alex_net_c1(nn.Module):
         self.register_buffer("gain", torch.ones(()))
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
 
-    def forward(self, crops):
+    def forward(self, images):
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
-        features = self.features(crops * 255 - self.mean)
+        features = self.features(images * 255 - self.mean)
         hidden = self.hidden(features.flatten(1))
         with torch.autocast(hidden.device.type, enabled=False):
             return self.displacement(hidden.float())  # coordinates stay in float32

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 
 from deeppose import arrays, runtime, shell
-from Resnet_stage_1 import load_stage_1, predict_joints
+from deeppose.shell import InputError
+from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
 NAMES = ("train_output.npy", "training_output.npy")  # original: its README calls the one file by both names
 
@@ -29,6 +30,8 @@ def main(argv=None):
     print(run)
     rows = np.arange(len(data.train_images))
     joints = predict_joints(network, data.train_images, rows, data, run, what="stage 1, training rows")
+    if not np.isfinite(joints).all():
+        raise InputError(f"{options.workdir / 'model_1.pt'}: predicts numbers that are not finite; {STEP_2}")
     for name in NAMES:
         arrays.save(options.workdir / name, joints.reshape(len(rows), -1))
     print(f"{options.workdir / NAMES[0]}: {len(rows)} poses, also as {NAMES[1]}; next: Train_stage_2.py")

@@ -10,8 +10,8 @@ import io
 import os
 import re
 import sys
-import warnings
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ PLACES = {  # where a set may lie: folder of images and labels, or a zip file wi
                   "lspet_dataset.zip"),
 }
 PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html", LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError)
 IMAGE_NAME = re.compile(r"im(\d+)\.jpe?g", re.IGNORECASE)
 
 
@@ -56,11 +57,9 @@ class PhotoSet:
         """Image `number` (its joints are joints[number - 1]) as RGB."""
         name, opener = self.openers[number]
         try:
-            with opener() as file, warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with opener() as file:
                 return Image.open(file).convert("RGB")
-        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile,
-                Image.DecompressionBombError, Image.DecompressionBombWarning):
+        except (*BROKEN_ZIP, SyntaxError, ValueError, Image.DecompressionBombError):
             raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
 
 
@@ -72,39 +71,39 @@ def open_set(source, number):
             break
         if not isinstance(place, str) and (source / place[0]).is_dir():
             folder, labels = source / place[0], source / place[1]
-            images = {path.name: (str(path), lambda path=path: open(path, "rb")) for path in folder.iterdir()}
+            images = [(path.name, str(path), lambda path=path: open(path, "rb")) for path in folder.iterdir()]
             place = place[0]
             break
     else:
         name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
         raise InputError(f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
                          f"people instead: python -m deeppose.sample {source}")
-    joints = read_joints(labels, number)
-    openers = {int(match[1]): images[name] for name in images if (match := IMAGE_NAME.fullmatch(name))}
+    name = labels if isinstance(labels, Path) else f"{source / place}/joints.mat"
+    joints, openers = read_joints(labels, name, number), {}
+    for short_name, full_name, opener in images:
+        if match := IMAGE_NAME.fullmatch(short_name):
+            if int(match[1]) in openers:
+                raise InputError(f"{full_name}: is image number {int(match[1])} again; remove one of the two")
+            openers[int(match[1])] = full_name, opener
     return PhotoSet(number, joints, openers, str(source / place))
 
 
 def open_zip(path):
-    """Labels and images of a downloaded zip file, read without unpacking: (label file, {name: (name, opener)})."""
+    """A downloaded zip file, read without unpacking: its labels, and its images as (name, full name, opener)."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError):
+        entries = {name: name.split("/") for name in archive.namelist()}
+        labels = [io.BytesIO(archive.read(name)) for name, parts in entries.items() if parts[-1] == "joints.mat"]
+    except BROKEN_ZIP:
         raise InputError(f"{path}: is no complete zip file; download it again") from None
-    images, labels = {}, None
-    for entry in archive.namelist():
-        parts = entry.split("/")
-        if parts[-1] == "joints.mat":
-            labels = entry
-        elif parts[-2:-1] == ["images"]:
-            images[parts[-1]] = (f"{path}/{entry}", lambda entry=entry: io.BytesIO(archive.read(entry)))
-    if labels is None:
+    if not labels:
         raise InputError(f"{path}: holds no joints.mat; download it again")
-    return io.BytesIO(archive.read(labels)), images
+    return labels[0], [(parts[-1], f"{path}/{name}", lambda name=name: io.BytesIO(archive.read(name)))
+                       for name, parts in entries.items() if parts[-2:-1] == ["images"]]
 
 
-def read_joints(labels, number):
-    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file."""
-    name = labels if isinstance(labels, Path) else "joints.mat"
+def read_joints(labels, name, number):
+    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the errors."""
     if isinstance(labels, Path) and not labels.is_file():
         raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
     try:
@@ -114,6 +113,8 @@ def read_joints(labels, number):
     axes, expected = ((2, 1, 0), (3, LSP.joint_count)) if number == LSP_NUMBER else ((2, 0, 1), (LSP.joint_count, 3))
     if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
         raise InputError(f"{name}: `joints` is {values.shape}, not {(*expected, 'N')}; are LSP and LSPe mixed up?")
+    if number == LSP_NUMBER and values.shape[2] % 2:
+        raise InputError(f"{name}: LSP is half for training, half for testing, but {values.shape[2]} images are odd")
     values = values.transpose(axes)  # (N, J, 3)
     labelled = np.ones(values.shape[:2], bool)  # LSP's third value is "occluded", and such joints are labelled
     if number == LSPE_NUMBER:
@@ -219,11 +220,10 @@ def write(workdir, jobs, counts, facts):
         work = pool.map(lambda job: fill(job, out), jobs)
         try:
             letterboxed = list(tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None))
-        except BaseException:
+            unlabelled = {part: int(np.isnan(out[f"{part}_labels"][:, ::2]).sum()) for part in counts}
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
-        unlabelled = {part: int(np.isnan(out[f"{part}_labels"][:, ::2]).sum()) for part in counts}
-        out.clear()  # Windows renames no file that is still mapped
+            out.clear()  # Windows renames and removes no file that is still mapped
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
     lsp_training = [pose for job, pose in zip(jobs, letterboxed)
                     if job.part == "train" and job.photos.number == LSP_NUMBER]
@@ -270,7 +270,10 @@ def main(argv=None):
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
     jobs, counts = plan(lsp, lspe, options.limit, not options.no_copies, options.seed)
     check_images((lsp, lspe), jobs)
-    options.workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        options.workdir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{options.workdir}: is not a folder; --workdir names one") from None
     print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
           f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
     facts = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,

@@ -11,14 +11,14 @@
 
 WORKDIR ?= .
 SOURCE ?= .
-ifeq ($(strip $(PYTHON)),)
+W := $(or $(strip $(WORKDIR)),.)
+ifeq ($(origin PYTHON),command line)
+  RUN := $(PYTHON)
+else
   RUN := .venv/bin/python
   PACKAGES := .venv/packages
   TEST_PACKAGES := .venv/test-packages
-else
-  RUN := $(PYTHON)
 endif
-W := $(WORKDIR)
 
 JOINTS := right_ankle right_knee right_hip left_hip left_knee left_ankle \
           right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist neck head
@@ -27,11 +27,13 @@ DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 
 # What the scripts import, and so what they are made anew for
 FILES_PY := deeppose/arrays.py deeppose/shell.py deeppose/skeleton.py deeppose/geometry.py
-TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py Resnet_stage_1.py
+TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py
+STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/plots.py deeppose/tables.py
 
 .DELETE_ON_ERROR:
+.NOTPARALLEL:  # every step uses all cores by itself
 .PHONY: all demo test clean
 
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
@@ -40,19 +42,19 @@ all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 $(W)/dataset.json: LSP_data.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
-$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TORCH_PY) | $(PACKAGES)
+$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Train_stage_1.py --workdir $(W) $(STEP_2)
 
-$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(TORCH_PY) $(SCORES_PY) | $(PACKAGES)
+$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
 
-$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(TORCH_PY) | $(PACKAGES)
+$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(STEP_5)
 
-$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
+$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
 
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
@@ -69,7 +71,8 @@ test: | $(PACKAGES) $(TEST_PACKAGES)
 
 .venv/packages: requirements.txt
 	@echo "Setting up .venv: PyTorch with its CUDA libraries, about 6 GB of disk."
-	test -x .venv/bin/python || python3 -m venv .venv
+	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
+	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
@@ -79,9 +82,10 @@ test: | $(PACKAGES) $(TEST_PACKAGES)
 
 # Only what the steps make; photographs, your own images and deltas.npy stay.
 clean:
-	rm -rf .venv demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo .pytest_cache .ruff_cache
 	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
 	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
-	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json $(W)/*.tmp \
+	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json \
 	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
-	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png
+	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
+	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp

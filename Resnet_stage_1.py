@@ -2,6 +2,7 @@
 
 He et al., CVPR 2016, for the backbone; Toshev and Szegedy, CVPR 2014, for the regression.
 """
+import http.client
 import threading
 import urllib.request
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 from torchvision.models import ResNet34_Weights, resnet34
 
 from deeppose import checkpoint, geometry, runtime
-from deeppose.shell import InputError, RunError
+from deeppose.shell import RunError
 
 HIDDEN = 4096
 DROPOUT = 0.6                     # original, and DeepPose, section 3.2
@@ -58,14 +59,20 @@ def load_initial(network, choice):
         print("No ImageNet weights: none cached, and no connection to fetch them. Starting from RANDOM weights, "
               "which score far lower; see --weights.")
         return "random"
-    try:
-        weights = torch.hub.load_state_dict_from_url(WEIGHTS_PAGE, map_location="cpu", check_hash=True,
-                                                     weights_only=True)
-        network.backbone.load_state_dict(weights)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{cached}: the ImageNet weights cannot be loaded ({error}); "
-                         "delete it and try again") from None
+    if not cached.is_file():
+        _download(cached)
+    checkpoint.load_into(network.backbone, cached, "delete it, so that it is fetched again")
     return "ImageNet (torchvision ResNet34_Weights.IMAGENET1K_V1)"
+
+
+def _download(path):
+    """Fetch the ImageNet weights, checked against the hash in their name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(WEIGHTS_PAGE, path, hash_prefix=path.stem.rpartition("-")[2])
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise RunError(f"{WEIGHTS_PAGE}: cannot be fetched ({error}); "
+                       "fetch it yourself, or use --weights none") from None
 
 
 def _page_answers():
@@ -77,8 +84,8 @@ def _page_answers():
             request = urllib.request.Request(WEIGHTS_PAGE, method="HEAD")
             urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()
             answered.set()
-        except OSError:
-            pass
+        except (OSError, http.client.HTTPException):
+            pass  # no answer
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)

@@ -40,6 +40,7 @@ def train_epoch(network, optimiser, data, targets, rows, options, epoch, run):
         with run.autocast():
             predicted = network(frames)
         loss = masked_mse(predicted, targets[batch].to(run.device))
+        shell.need_finite(loss.item(), f"epoch {epoch}, step {step}")
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -109,12 +110,13 @@ def main(argv=None):
     initial = load_initial(network, options.weights)
     print(f"ResNet-34 from {initial} weights, {len(rows)} training rows, {len(data.held_out)} held out, "
           f"batch {options.batch_size}, Adam {LEARNING_RATE}")
+    arrays.need_space(options.workdir, checkpoint.size(network))
     weights, best = train(run.place(network), data, rows, options, run)
     settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size,
                 "learning_rate": LEARNING_RATE, "optimiser": "Adam", "loss": "masked MSE"}
     provenance = {"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "initial_weights": initial,
                   "seed": options.seed, "settings": settings, "run": run.facts(),
-                  "dataset": data.facts["digests"]} | best
+                  "dataset": data.digests} | best
     checkpoint.save(options.workdir / "model_1.pt", weights, provenance)
     print(f"{options.workdir / 'model_1.pt'}: epoch {best['epoch']}, held-out PDJ@0.2 "
           f"{best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")

@@ -18,6 +18,8 @@ from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
 from deeppose.shell import InputError
 
 LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
+FIRST_SQUARES = 1e-3      # Adagrad's sum of squares to begin with; from 0, torch's default, the first step moves all
+                          # 58 M weights by the full rate, the loss jumps a thousandfold and most units die
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
 DRAWN = 40                # simulated errors a joint in deltas.npy; DeepPose, section 3.1
@@ -26,17 +28,19 @@ STEP_4 = "Generate_train_output.py (step 4)"
 OWN_DELTAS = Path(__file__).resolve().parent / "deltas.npy"
 
 
-def draw_deltas(predicted_px, true_px, seed):
+def draw_deltas(predicted_px, true_px, skeleton, seed):
     """Simulated prediction errors float32 (J, 40, 2) px: normal, with the errors' mean and covariance a joint.
 
     predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
     """
     draws = []
-    for joint, error in enumerate(np.moveaxis(predicted_px - true_px, 1, 0).astype(float)):  # (N, 2)
+    for joint, name in enumerate(skeleton.joints):
+        error = (predicted_px[:, joint] - true_px[:, joint]).astype(float)  # (N, 2)
         error = error[~np.isnan(error).any(1)]
         if len(error) < 2:
-            raise InputError(f"joint {joint}: fewer than 2 held-out rows have its label, too few for deltas.npy")
-        draw = runtime.rng(seed, "deltas", joint).multivariate_normal(error.mean(0), np.cov(error.T), DRAWN)
+            raise InputError(f"deltas.npy: {name} has a label in fewer than 2 held-out rows, too few to draw from; "
+                             "run LSP_data.py (step 1) with more images")
+        draw = runtime.rng(seed, "deltas", name).multivariate_normal(error.mean(0), np.cov(error.T), DRAWN)
         draws.append(draw)
     return np.array(draws, np.float32)
 
@@ -45,8 +49,8 @@ def find_deltas(options, data, predicted_px):
     """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own."""
     path = options.workdir / "deltas.npy"
     if options.make_deltas:
-        deltas = draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], options.seed)
-        arrays.save(path, deltas)
+        arrays.save(path, draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton,
+                                      options.seed))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     path = path if path.exists() else OWN_DELTAS
     deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
@@ -109,6 +113,7 @@ def train_epoch(network, optimiser, examples, rows, name, epoch, options, run):
         with run.autocast():
             said = network(cut)
         loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
+        shell.need_finite(loss.item(), f"{name}, epoch {epoch}, step {step}")
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -120,10 +125,12 @@ def train_joint(examples, name, options, run):
     """All epochs of one joint; returns the weights with the least held-out loss and what is known of them."""
     rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
     if not len(rows) or not len(examples.held_out):
-        raise InputError(f"train_labels.npy: no row has a label for {name}; LSP_data.py (step 1) makes it")
+        raise InputError(f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
+                         "LSP_data.py (step 1) makes it")
     runtime.seed_torch(options.seed, name, "initial weights")
     network = run.place(Alex_net_c1())
-    optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, fused=run.device.type == "cpu" or None)
+    optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
+                                    fused=run.device.type == "cpu" or None)
     best, best_weights, history = None, None, []
     started = time.perf_counter()
     for epoch in range(1, options.epochs + 1):
@@ -188,12 +195,13 @@ def main(argv=None):
           f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
     settings = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": LEARNING_RATE,
                 "optimiser": "Adagrad", "loss": "MSE", "simulated": SIMULATED, "sigma": SIGMA}
+    sources = {"deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path), "dataset": data.digests}
+    arrays.need_space(options.workdir, checkpoint.size(Alex_net_c1()) * len(names))
     for name in names:
         joint = skeleton.index(name)
         weights, best = train_joint(Examples(data, predicted, joint, deltas[joint]), name, options, run)
         provenance = {"network": "Alex_net_c1", "joint": name, "skeleton": skeleton.name, "seed": options.seed,
-                      "initial_weights": "random", "settings": settings, "run": run.facts(),
-                      "deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path)} | best
+                      "initial_weights": "random", "settings": settings, "run": run.facts()} | sources | best
         checkpoint.save(options.workdir / f"model_{name}.pt", weights, provenance)
         print(f"{options.workdir / f'model_{name}.pt'}: epoch {best['epoch']}, gain {best['gain']:.2f}", flush=True)
     print("next: test_stage_2.py")

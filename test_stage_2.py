@@ -1,7 +1,7 @@
 """Step 6: refine stage 1's estimates joint by joint, then score both stages side by side.
 
 Reads   model_1.pt  model_<joint>.pt  test_images.npy  test_labels.npy  dataset.json
-Writes  test_output_1.npy  test_output_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
+Writes  test_output_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
 Run     python test_stage_2.py
 """
 import sys
@@ -53,8 +53,7 @@ def main(argv=None):
     second, gains = refine(workdir, data, first, run)
     poses = {"mean pose": np.tile(data.mean_pose, (len(images), 1, 1)), "stage 1": first, "stage 2": second}
     scores = {name: metrics.score(joints, true, skeleton) for name, joints in poses.items()}
-    for stage, joints in enumerate((first, second), 1):
-        arrays.save(workdir / f"test_output_{stage}.npy", joints.reshape(len(joints), -1))
+    arrays.save(workdir / "test_output_2.npy", second.reshape(len(second), -1))
     arrays.save_json(workdir / "metrics_stage_2.json", {name.replace(" ", "_"): score for name, score in scores.items()}
                      | {"images": len(images), "gains": gains, "run": run.facts()})
     stages = {"stage 1": first, "stage 2": second}

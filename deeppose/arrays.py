@@ -39,9 +39,14 @@ def create(path, dtype, shape):
     """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        yield array
-        array.flush()
-        del array
+        try:
+            if hasattr(os, "posix_fallocate"):  # else a disk that fills up kills the process in the middle of a row
+                with open(temporary, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+            yield array
+            array.flush()
+        finally:
+            del array  # Windows renames and removes no file that is still mapped
 
 
 def save(path, array):
@@ -124,7 +129,7 @@ class Dataset:
     held_out             row numbers of the training arrays that are never trained on
     trained_on           the others
     mean_pose            float64 (J, 2) px: mean of the letterboxed LSP training labels
-    facts                all of dataset.json
+    digests              sha256 of the arrays, by file name
     """
     skeleton: Skeleton
     frame_px: int
@@ -135,7 +140,7 @@ class Dataset:
     held_out: np.ndarray
     trained_on: np.ndarray
     mean_pose: np.ndarray
-    facts: dict
+    digests: dict
 
     @property
     def frame_box(self):
@@ -152,6 +157,7 @@ def open_dataset(workdir):
         counts = {part: int(facts["rows"][part]) for part in ("train", "test")}
         held_out = np.array(facts["held_out_rows"], np.int64)
         mean_pose = np.array(facts["mean_pose_px"], float).reshape(skeleton.joint_count, 2)
+        digests = dict(facts["digests"])
         trained_on = np.setdiff1d(np.arange(counts["train"]), held_out)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
@@ -164,4 +170,4 @@ def open_dataset(workdir):
         labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * skeleton.joint_count), STEP_1)
         arrays[f"{part}_labels"] = np.array(labels).reshape(count, skeleton.joint_count, 2)
     return Dataset(skeleton, frame_px, held_out=held_out, trained_on=trained_on, mean_pose=mean_pose,
-                   facts=facts, **arrays)
+                   digests=digests, **arrays)

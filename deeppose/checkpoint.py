@@ -7,7 +7,7 @@ import pickle
 import torch
 
 from deeppose import arrays
-from deeppose.shell import InputError
+from deeppose.shell import InputError, RunError
 
 
 def weights_of(network):
@@ -16,12 +16,19 @@ def weights_of(network):
             for name, value in network.state_dict().items()}
 
 
+def size(network):
+    """Bytes that the network's checkpoint will take."""
+    return sum(value.nbytes for value in network.state_dict().values())
+
+
 def save(path, weights, provenance):
-    """Write a state_dict to `path` (.pt), then its provenance beside it (.json)."""
-    arrays.need_space(path.parent, sum(value.nbytes for value in weights.values()))
-    with arrays.replacing(path) as temporary:
-        torch.save(weights, temporary)
+    """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are complete."""
     arrays.save_json(path.with_suffix(".json"), provenance)
+    with arrays.replacing(path) as temporary:
+        try:
+            torch.save(weights, temporary)
+        except RuntimeError:  # what torch makes of an OSError
+            raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
 
 def read_weights(path, made_by):
@@ -32,7 +39,8 @@ def read_weights(path, made_by):
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError, IndexError, AttributeError):
         raise InputError(f"{path}: is no complete file of weights; {made_by}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(
+            isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
         raise InputError(f"{path}: holds no state_dict; {made_by}")
     return weights
 

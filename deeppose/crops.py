@@ -8,7 +8,7 @@ def to_float(frames, device):
 
     The stored order of bytes is torch's channels-last, so nothing is rearranged.
     """
-    frames = torch.from_numpy(frames).to(device, non_blocking=True)
+    frames = torch.from_numpy(frames).to(device)
     return frames.permute(0, 3, 1, 2).float() / 255
 
 

@@ -1,9 +1,9 @@
 """Local response normalisation across channels (Krizhevsky et al., NIPS 2012, section 3.3).
 
 y = x / (k + alpha / size * sum of x^2 over the `size` neighbouring channels) ^ beta, as
-torch.nn.functional.local_response_norm, whose pooling over a padded copy takes more time than all of
-AlexNet's convolutions together. Here forward and gradient are written out, and on a CPU they run over
-pieces that stay in the cache.
+torch.nn.functional.local_response_norm, whose pooling over a padded copy takes more time than the rest of
+AlexNet together. Here forward and gradient are written out, and on a CPU they run over pieces that stay in
+the cache.
 """
 import torch
 import torch.nn.functional as F

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torchvision
 from tqdm import tqdm
 
 from deeppose import crops, shell
@@ -36,7 +37,8 @@ class Runtime:
     def facts(self):
         """What a rerun needs to be the same, for the provenance files."""
         return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
-                "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+                "torch": torch.__version__, "torchvision": torchvision.__version__,
+                "numpy": np.__version__, "python": platform.python_version()}
 
 
 def add_arguments(arguments):
@@ -64,21 +66,21 @@ def choose(options):
         if wanted == "auto":
             wanted = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=device).cpu()
+    except Exception:  # each backend has its own way of saying that it is not there
         raise InputError(f"--device {options.device}: there is no such device here") from None
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
-    torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")  # TF32 on the layers left in fp32
-    torch.backends.cudnn.allow_tf32 = precision == "bf16"
+    torch.backends.cudnn.allow_tf32 = False  # what is not in bf16 is in true float32
     return Runtime(device, precision)
 
 
 def _has_bf16(device):
     """Whether bfloat16 arithmetic is in the hardware, not emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), ())

@@ -9,6 +9,7 @@ nothing about photographs.
     python -m deeppose.sample FOLDER --lsp 400 --lspet 600 --seed 0
 """
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,9 @@ from PIL import Image
 from scipy.io import savemat
 from tqdm import tqdm
 
+from deeppose import shell
 from deeppose.figure import MIN_LABELLED, inside, render_person
+from deeppose.shell import InputError
 
 MARKER = "sample.json"
 OUTPUTS = ("images_1", "images_2", "joints_1.mat", "joints_2.mat")
@@ -60,25 +63,42 @@ def render_set(folder, number, count, seed):
     (folder / f"joints_{number}.mat").write_bytes(header.ljust(116) + data.getvalue()[116:])
 
 
+def digest(folder):
+    """sha256 of the names and contents of all that was rendered into a folder."""
+    total = hashlib.sha256()
+    for path in sorted(path for name in OUTPUTS for path in ((folder / name), *(folder / name).glob("*"))):
+        if path.is_file():
+            total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def rendered_here(folder):
+    """Whether what lies in the folder is just what an earlier run rendered there."""
+    try:
+        return json.loads((folder / MARKER).read_text())["digest"] == digest(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def write_sample(folder, lsp=400, lspet=600, seed=0):
     """Write both sets under folder: lsp images (even: half train, half test) and lspet images.
 
-    The same seed gives the same bytes. What an earlier run rendered is replaced; FileExistsError
+    The same seed gives the same bytes. What an earlier run rendered is replaced; InputError
     if the folder holds images or labels of another origin. Everything is rendered aside and moved
     into place at the end, so that an interrupted run leaves the folder as it was.
     """
-    if lsp < 2 or lsp % 2 or lspet < 1 or seed < 0:
-        raise ValueError("lsp must be even and at least 2, lspet at least 1, seed not negative")
     folder = Path(folder)
     found = [name for name in OUTPUTS if (folder / name).exists()]
-    if found and not (folder / MARKER).exists():
-        raise FileExistsError(f"{folder} holds {found[0]} but no {MARKER}: not rendered here, left alone")
+    if found and not rendered_here(folder):
+        raise InputError(f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
+                         "name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rendering_", dir=folder) as aside:
         aside = Path(aside)
         render_set(aside, 1, lsp, seed)
         render_set(aside, 2, lspet, seed)
-        about = {"rendered_by": "deeppose.sample", "lsp": lsp, "lspet": lspet, "seed": seed}
+        about = {"rendered_by": "deeppose.sample", "lsp": lsp, "lspet": lspet, "seed": seed,
+                 "digest": digest(aside)}
         (aside / MARKER).write_text(json.dumps(about) + "\n")
         for name in OUTPUTS[:2]:
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -86,24 +106,29 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
             os.replace(aside / name, folder / name)
 
 
+def even(text):
+    """argparse type: an even number of at least 2."""
+    if (value := shell.at_least(2)(text)) % 2:
+        raise argparse.ArgumentTypeError(f"{value} is odd; half of the images are for training, half for testing")
+    return value
+
+
+@shell.command
 def main(argv=None):
     """The command line: see the top of this file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeppose.sample", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Render people as a data set in the layout of the Leeds Sports Pose sets.")
-    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if missing")
-    parser.add_argument("--lsp", type=int, default=400, metavar="N",
-                        help="images in images_1, an even number: half for training, half for testing")
-    parser.add_argument("--lspet", type=int, default=600, metavar="N", help="images in images_2")
-    parser.add_argument("--seed", type=int, default=0, metavar="S",
-                        help="start of the random numbers; the same seed draws the same images")
-    args = parser.parse_args(argv)
-    try:
-        write_sample(args.folder, args.lsp, args.lspet, args.seed)
-    except (OSError, ValueError) as error:
-        parser.exit(2, f"deeppose.sample: {error}\n")
-    print(f"Wrote {args.lsp} + {args.lspet} rendered images to {args.folder}; "
-          f"next: python LSP_data.py --source {args.folder}")
+    parser = shell.Parser(prog="python -m deeppose.sample", description=__doc__,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write; made if missing")
+    parser.add_argument("--lsp", type=even, default=400, metavar="N",
+                        help="images in images_1, an even number: half training, half test (default: 400)")
+    parser.add_argument("--lspet", type=shell.at_least(1), default=600, metavar="N",
+                        help="images in images_2 (default: 600)")
+    parser.add_argument("--seed", type=shell.at_least(0), default=0,
+                        help="the same seed draws the same images (default: 0)")
+    options = parser.parse_args(argv)
+    write_sample(options.folder, options.lsp, options.lspet, options.seed)
+    print(f"{options.folder}: {options.lsp} + {options.lspet} rendered images; "
+          f"next: python LSP_data.py --source {options.folder}")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 import argparse
 import errno
 import functools
+import math
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
+
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
 class InputError(Exception):
@@ -38,6 +42,10 @@ def command(main):
             message, code = _one_line(error), 2
         except RunError as error:
             message, code = _one_line(error), 1
+        except (MemoryError, RuntimeError) as error:  # torch has several classes for it, on each device another
+            if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+                raise
+            message, code = "out of memory; use a smaller --batch-size, or another --device", 1
         except KeyboardInterrupt:
             message, code = "stopped", 130
         except OSError as error:
@@ -48,9 +56,23 @@ def command(main):
     return wrapped
 
 
+def need_finite(loss, where):
+    """RunError where a loss is NaN or infinite, before it reaches the weights."""
+    if not math.isfinite(loss):
+        raise RunError(f"{where}: the loss is {loss}; nothing was saved. Are the initial weights and the labels sound?")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors take one line."""
+
+    def error(self, message):
+        """Exit with code 2 and the message, without the usage before it."""
+        self.exit(2, f"{self.prog}: error: {_one_line(message)}; see --help\n")
+
+
 def parser(description):
     """An ArgumentParser that shows a script's docstring, with --workdir."""
-    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--workdir", type=Path, default=Path("."),
                            help="folder of the arrays and models (default: .)")
     return arguments

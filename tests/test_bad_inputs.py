@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,9 @@ BROKEN_SOURCES = {
     "image missing": (lambda s: (s / "images_2" / "im00005.jpg").unlink(), ("images_2", "5", "missing")),
     "image too many": (lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im0021.jpg"),
                        ("im0021.jpg",)),
+    "image number twice": (lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im1.jpg"),
+                           ("im", "again")),
+    "odd number of images": (lambda s: rewrite_mat(s / "joints_1.mat", lambda j: j[:, :, 1:]), ("joints_1.mat", "odd")),
     "image truncated": (lambda s: (s / "images_1" / "im0013.jpg").write_bytes(
         (s / "images_1" / "im0013.jpg").read_bytes()[:900]), ("im0013.jpg",)),
     "image empty": (lambda s: (s / "images_2" / "im00003.jpg").write_bytes(b""), ("im00003.jpg",)),
@@ -93,8 +97,22 @@ def test_step_1_names_what_is_wrong_with_the_photographs(name, source, ready, ca
 
 
 def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
-    (tmp_path / "lsp_dataset.zip").write_bytes(b"PK no zip")
-    fails(LSP_data.main, ["--source", tmp_path, "--workdir", tmp_path], capsys, "lsp_dataset.zip", "zip")
+    path, flags = tmp_path / "lsp_dataset.zip", ["--source", tmp_path, "--workdir", tmp_path / "out"]
+    path.write_bytes(b"PK no zip")
+    fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(photos / "joints_1.mat", "lsp_dataset/joints.mat")
+    content = bytearray(path.read_bytes())
+    content[200:230] = bytes(30)  # inside the compressed labels
+    path.write_bytes(content)
+    fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images/im0001.jpg", b"")
+    fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "joints.mat")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("joints.mat", b"no MATLAB")
+    fails(LSP_data.main, flags, capsys, "lsp_dataset.zip/joints.mat")
+    assert not (tmp_path / "out").exists()
 
 
 def forget(key):
@@ -113,6 +131,7 @@ BROKEN_ARRAYS = {
     "no dataset.json": (lambda w: (w / "dataset.json").unlink(), ("dataset.json", "LSP_data.py (step 1)")),
     "dataset.json no JSON": (lambda w: (w / "dataset.json").write_text("{"), ("dataset.json", "step 1")),
     "dataset.json a list": (lambda w: (w / "dataset.json").write_text("[1]"), ("dataset.json", "step 1")),
+    "no digests": (forget("digests"), ("dataset.json", "step 1")),
     "no skeleton": (forget("skeleton"), ("dataset.json", "step 1")),
     "no held-out rows": (forget("held_out_rows"), ("dataset.json", "step 1")),
     "no images": (lambda w: (w / "train_images.npy").unlink(), ("train_images.npy", "LSP_data.py (step 1)")),
@@ -194,14 +213,36 @@ def test_step_6_with_a_refiner_that_is_none(ready, capsys):
 
 @pytest.mark.parametrize("flags", [["--limit", "0"], ["--limit", "-3"], ["--seed", "-1"], ["--bogus"]])
 def test_flags_that_make_no_sense(flags, photos, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        LSP_data.main(["--source", str(photos), "--workdir", str(tmp_path), *flags])
-    assert stop.value.code == 2 and not list(tmp_path.iterdir())
+    fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path, *flags], capsys, flags[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_working_directory_that_is_a_file(photos, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path / "file"], capsys, "file", "not a folder")
+    fails(Train_stage_1.main, ["--workdir", tmp_path / "file"], capsys, "dataset.json")
+
+
+def test_a_stage_1_model_that_predicts_no_numbers(ready, capsys):
+    weights = Resnet_stage_1(14).state_dict()
+    weights["joints.bias"][0] = float("nan")
+    torch.save(weights, ready / "model_1.pt")
+    (ready / "train_output.npy").unlink()
+    fails(Generate_train_output.main, ["--workdir", ready], capsys, "model_1.pt", "finite")
+    assert not (ready / "train_output.npy").exists()
+
+
+def test_out_of_memory_is_one_line_and_exit_code_1(ready, capsys, monkeypatch):
+    def full(*rest):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    monkeypatch.setattr(Train_stage_1, "train", full)
+    fails(Train_stage_1.main, ["--workdir", ready, "--weights", "none"], capsys, "--batch-size", code=1)
 
 
 def test_a_device_that_is_not_there(ready, capsys):
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "cuda:9"], capsys, "cuda:9")
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "toaster"], capsys, "toaster")
+    fails(Train_stage_1.main, ["--workdir", ready, "--device", "meta"], capsys, "meta")
 
 
 def test_weights_that_are_none(ready, capsys):

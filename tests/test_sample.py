@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -53,12 +54,14 @@ def test_same_seed_same_bytes(tmp_path):
 
 
 def test_photographs_are_never_overwritten(tmp_path, capsys):
+    sample.write_sample(tmp_path, lsp=2, lspet=1)
+    shutil.rmtree(tmp_path / "images_1")  # and photographs in place of what was rendered
     (tmp_path / "images_1").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images_1" / "im0001.jpg")
     before = tree_digest(tmp_path)
     with pytest.raises(SystemExit) as stop:
         sample.main([str(tmp_path)])
-    assert stop.value.code == 2 and "left alone" in capsys.readouterr().err and tree_digest(tmp_path) == before
+    assert stop.value.code == 2 and "is left alone" in capsys.readouterr().err and tree_digest(tmp_path) == before
 
 
 def test_joints_are_lsps():

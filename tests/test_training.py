@@ -1,14 +1,20 @@
 """Seeds, the cascade's examples, simulated errors, and that the networks learn."""
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torchvision.models import resnet34
 
+import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, box_sides
-from deeppose import arrays, geometry
+from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
+from deeppose import arrays, crops, geometry, runtime
 from deeppose.skeleton import LSP
 
 SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
@@ -61,9 +67,102 @@ def test_stage_2_same_seed_same_weights_whatever_other_joints_are_trained(own_wo
     np.testing.assert_array_equal(deltas, np.load(own_workdir / "deltas.npy"))
 
 
-def test_held_out_rows_are_never_trained_on(data):
-    assert not set(data.trained_on) & set(data.held_out)
-    assert len(data.trained_on) + len(data.held_out) == len(data.train_images)
+def test_held_out_rows_are_never_trained_on(data, own_workdir, monkeypatch):
+    """Neither stage passes a held-out row to its training epoch; with all rows wanted, they pass all others."""
+    predicted, seen = write_predictions(own_workdir), {}
+
+    def stage_1_epoch(network, optimiser, data, targets, rows, *rest):
+        seen[1] = set(rows)
+        return 0.0
+
+    def stage_2_epoch(network, optimiser, examples, rows, *rest):
+        seen[2] = set(rows)
+        return 0.0
+    monkeypatch.setattr(Train_stage_1, "train_epoch", stage_1_epoch)
+    monkeypatch.setattr(Train_stage_2, "train_epoch", stage_2_epoch)
+    everything, held_out = set(range(len(predicted))), set(data.held_out)
+    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--epochs", "1", *SMALL])
+    assert seen[1] == everything - held_out
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--epochs", "1", *SMALL])
+    unlabelled = set(np.flatnonzero(np.isnan(data.train_labels[:, LSP.index("head")]).any(1)))
+    assert seen[2] == everything - held_out - unlabelled
+
+
+def test_no_test_row_reaches_training(own_workdir):
+    """With other test images and labels, weights, gain and deltas stay the same, bit for bit."""
+    write_predictions(own_workdir)
+    found = []
+    for poisoned in (False, True):
+        if poisoned:
+            for name in ("test_images", "test_labels"):
+                array = np.load(own_workdir / f"{name}.npy")
+                (own_workdir / f"{name}.npy").unlink()
+                np.save(own_workdir / f"{name}.npy", np.full_like(array, 7))
+        flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
+        Train_stage_1.main([*flags, "--weights", "none"])
+        Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck"])
+        found.append((weights(own_workdir, "model_1"), weights(own_workdir, "model_neck"),
+                      {"deltas": torch.from_numpy(np.load(own_workdir / "deltas.npy"))}))
+    assert all(same(before, after) for before, after in zip(*found))
+
+
+def test_the_saved_gain_is_the_least_squares_one_of_the_saved_weights(data, own_workdir):
+    predicted = write_predictions(own_workdir)
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "neck", "--rows", "6",
+                        "--epochs", "2", *SMALL])
+    run = runtime.Runtime(torch.device("cpu"), "fp32")
+    network, joint = load_cascade(own_workdir, "neck", run), LSP.index("neck")
+    estimates, true = predicted[data.held_out, joint].astype(float), data.train_labels[data.held_out, joint]
+    sides = np.maximum(2 * np.linalg.norm(predicted[data.held_out, 9] - predicted[data.held_out, 2], axis=1), 40)
+    images = torch.from_numpy(np.array(data.train_images[data.held_out])).permute(0, 3, 1, 2) / 255
+    boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides])).float()
+    with torch.inference_mode():
+        said = network(crops.crop(images, boxes[:, None], 227)).numpy()
+    wanted = (true - estimates) / sides[:, None]
+    expected = np.clip((said * wanted).sum() / (said ** 2).sum(), 0, 1)
+    assert network.gain.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_side(data, tmp_path):
+    """Refiners that always say the same: what becomes of the joints follows by arithmetic from the stage-1 poses."""
+    said = {"left_shoulder": (0.3, -0.2), "right_hip": (-0.4, 0.1), "neck": (0.05, 0.25)}
+    for name, move in said.items():  # the torso's joints first: refining them must not change the later boxes
+        network = Alex_net_c1()
+        nn.init.zeros_(network.displacement.weight)
+        network.displacement.bias.data = torch.tensor(move)
+        network.gain.fill_(0.5)
+        torch.save(network.state_dict(), tmp_path / f"model_{name}.pt")
+    joints = np.random.default_rng(0).uniform(60, 160, data.test_labels.shape)
+    joints[0, 9] = joints[0, 2] + 3  # a collapsed torso: the smallest box
+    refined, gains = test_stage_2.refine(tmp_path, data, joints, runtime.Runtime(torch.device("cpu"), "fp32"))
+    sides = np.maximum(2 * np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1), 40)
+    expected = joints.copy()
+    for name, move in said.items():
+        expected[:, LSP.index(name)] += 0.5 * np.array(move) * sides[:, None]
+    np.testing.assert_allclose(refined, expected, atol=1e-4)
+    assert {name for name, gain in gains.items() if gain is not None} == set(said)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
+    broken = resnet34().state_dict()
+    broken["fc.bias"][0] = float("nan")
+    torch.save(broken, own_workdir / "broken.pth")
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_1.main(["--workdir", str(own_workdir), "--weights", str(own_workdir / "broken.pth"), *SMALL])
+    line = capsys.readouterr().err.strip()
+    assert stop.value.code == 1 and len(line.splitlines()) == 1 and "loss is nan" in line
+    assert not list(own_workdir.glob("model_1*"))
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_nothing_half_written(number, code, own_workdir):
+    command = [sys.executable, Train_stage_1.__file__, "--workdir", str(own_workdir), "--weights", "none", *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "ResNet-34" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(60) == code and "Traceback" not in process.stderr.read()
+    assert not list(own_workdir.glob("model_1*")) and not list(own_workdir.glob("*.tmp"))
 
 
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
@@ -98,7 +197,7 @@ def test_deltas_have_the_errors_mean_and_spread():
     spread = np.array([[60, 25], [25, 40.0]])
     errors = rng.multivariate_normal([4, -3], spread, (4000, 14))
     true[:50, 3] = np.nan
-    deltas = np.concatenate([Train_stage_2.draw_deltas(true + errors, true, seed) for seed in range(60)], 1)
+    deltas = np.concatenate([Train_stage_2.draw_deltas(true + errors, true, LSP, seed) for seed in range(60)], 1)
     assert deltas.shape == (14, 60 * 40, 2)
     np.testing.assert_allclose(deltas.mean(1), np.tile([4, -3], (14, 1)), atol=0.7)
     for joint in deltas:

@@ -1,0 +1,83 @@
+"""The Makefile as a dependency graph: what an edit makes stale, and nothing else."""
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = ("LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
+         "test_stage_2.py")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The project's files, and a working directory in which all steps were run: empty files, newer than the scripts."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    for path in [*ROOT.glob("*.py"), *(ROOT / "deeppose").glob("*.py"), ROOT / "Makefile", ROOT / "deltas.npy"]:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(path, copy)
+        os.utime(copy, (1000, 1000))
+    return tmp_path
+
+
+def planned(project, *settings):
+    """The step's scripts that make would run, in order, each once."""
+    done = subprocess.run(["make", "-n", "PYTHON=python3", *settings], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    scripts = [word for line in done.stdout.splitlines() for word in line.split() if word in STEPS]
+    return list(dict.fromkeys(scripts))
+
+
+def finish(project):
+    joints = [line for line in (project / "Makefile").read_text().replace("\\\n", " ").splitlines()
+              if line.startswith("JOINTS :=")][0].split()[2:]
+    assert len(joints) == 14
+    order = ["dataset.json", "model_1.pt", "metrics_stage_1.json", "train_output.npy",
+             *(f"model_{name}.pt" for name in joints), "metrics_stage_2.json"]
+    for moment, name in enumerate(order):
+        (project / name).write_text("")
+        os.utime(project / name, (2000 + moment, 2000 + moment))
+
+
+def test_a_fresh_folder_runs_all_six_steps_in_order(project):
+    assert planned(project) == list(STEPS)
+
+
+def test_nothing_is_stale_after_all_steps(project):
+    finish(project)
+    assert planned(project) == []
+
+
+@pytest.mark.parametrize("edited, stale", [
+    ("LSP_data.py", STEPS),
+    ("Train_stage_1.py", STEPS[1:]),
+    ("test_stage_1.py", ("test_stage_1.py",)),
+    ("Generate_train_output.py", STEPS[3:]),
+    ("Train_stage_2.py", STEPS[4:]),
+    ("Cascade_1_net.py", STEPS[4:]),
+    ("deeppose/lrn.py", STEPS[4:]),
+    ("test_stage_2.py", ("test_stage_2.py",)),
+    ("deeppose/plots.py", ("test_stage_1.py", "test_stage_2.py")),
+    ("deeppose/sample.py", ()),
+])
+def test_an_edit_makes_just_its_step_and_what_follows_stale(project, edited, stale):
+    finish(project)
+    os.utime(project / edited)
+    assert planned(project) == list(stale)
+
+
+def test_a_missing_joint_is_trained_alone(project):
+    finish(project)
+    (project / "model_head.pt").unlink()
+    done = subprocess.run(["make", "-n", "PYTHON=python3"], cwd=project, capture_output=True, text=True).stdout
+    assert done.count("Train_stage_2.py") == 1 and "--joints head" in done and "test_stage_2.py" in done
+
+
+def test_settings_reach_the_scripts(project):
+    done = subprocess.run(["make", "-n", "PYTHON=python3", "WORKDIR=out", "SOURCE=photos", "STEP_2=--epochs 3"],
+                          cwd=project, capture_output=True, text=True).stdout
+    assert "LSP_data.py --workdir out --source photos" in done and "Train_stage_1.py --workdir out --epochs 3" in done
