@@ -5,8 +5,8 @@
 #   make test     the tests
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
-# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), and STEP_1= STEP_2= STEP_5= for further
-# flags of a step, as in   make STEP_2="--epochs 20" STEP_5="--rows 1000"
+# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1 (go on with unfinished
+# training), and STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
 # PYTHON=python3 uses an interpreter that has the packages and installs nothing.
 
 WORKDIR ?= .
@@ -43,7 +43,7 @@ $(W)/dataset.json: LSP_data.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
 $(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(STAGE_1_PY) | $(PACKAGES)
-	$(RUN) Train_stage_1.py --workdir $(W) $(STEP_2)
+	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(STEP_2)
 
 $(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
@@ -52,7 +52,7 @@ $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(STAGE_1_PY) | 
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(STEP_5)
+	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
@@ -86,6 +86,6 @@ clean:
 	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
 	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
 	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json \
-	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
+	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
 	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp

@@ -4,6 +4,7 @@ Reads   train_images.npy  train_labels.npy  dataset.json
 Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json
 Run     python Train_stage_1.py
 """
+import math
 import sys
 import time
 
@@ -27,14 +28,14 @@ def masked_mse(predicted, true):
     return error.square().sum() / labelled.sum().clamp(min=1)
 
 
-def train_epoch(network, optimiser, data, targets, rows, options, epoch, run):
-    """One pass over the rows in a new order; returns the mean loss."""
+def train_epoch(network, optimiser, data, targets, rows, options, state, run):
+    """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
     network.train()
+    epoch = state.epoch
     order = runtime.rng(options.seed, "order", epoch).permutation(rows)
-    starts = range(0, len(order), options.batch_size)
-    total = 0.0
-    for step, start in enumerate(tqdm(starts, f"epoch {epoch}", unit=" steps", leave=False, disable=None)):
-        batch = order[start:start + options.batch_size]
+    steps = range(state.step, math.ceil(len(order) / options.batch_size))
+    for step in tqdm(steps, f"epoch {epoch}", unit=" steps", leave=False, disable=None):
+        batch = order[step * options.batch_size:(step + 1) * options.batch_size]
         runtime.seed_torch(options.seed, "step", epoch, step)  # dropout: a function of seed, epoch and step
         frames = crops.to_float(data.train_images[batch], run.device)
         with run.autocast():
@@ -44,8 +45,9 @@ def train_epoch(network, optimiser, data, targets, rows, options, epoch, run):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        total += loss.item() * len(batch)
-    return total / len(order)
+        state.step, state.total = step + 1, state.total + loss.item() * len(batch)
+        state.tick()
+    return state.total / len(order)
 
 
 def evaluate(network, data, targets, run):
@@ -64,26 +66,24 @@ def report(epoch, options, train_loss, loss, scores, image_rate, seconds_left):
           f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min", flush=True)
 
 
-def train(network, data, rows, options, run):
-    """All epochs; returns the best epoch's weights and what model_1.json says of it."""
+def train(network, optimiser, data, rows, options, state, run):
+    """All epochs that are left; state.best and best_weights are then those of the best epoch."""
     targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
     targets = torch.from_numpy(targets.astype(np.float32))  # (N, 2J) in frame sides
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
-    best_score, best_weights, best, history = -1.0, None, {}, []
-    started = time.perf_counter()
-    for epoch in range(1, options.epochs + 1):
-        began = time.perf_counter()
-        train_loss = train_epoch(network, optimiser, data, targets, rows, options, epoch, run)
-        image_rate = len(rows) / (time.perf_counter() - began)
+    while state.epoch <= options.epochs:
+        epoch, began, skipped = state.epoch, time.perf_counter(), state.step * options.batch_size
+        train_loss = train_epoch(network, optimiser, data, targets, rows, options, state, run)
+        image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
         loss, scores = evaluate(network, data, targets, run)
-        left = (time.perf_counter() - started) / epoch * (options.epochs - epoch)
-        report(epoch, options, train_loss, loss, scores, image_rate, left)
-        history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
-                        "pdj_0.2": scores["pdj"][CHOSEN_BY], "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
-        if scores["pdj"][CHOSEN_BY] > best_score:
-            best_score, best_weights = scores["pdj"][CHOSEN_BY], checkpoint.weights_of(network)
-            best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
-    return best_weights, best | {"seconds": round(time.perf_counter() - started, 1), "history": history}
+        report(epoch, options, train_loss, loss, scores, image_rate, state.seconds / epoch * (options.epochs - epoch))
+        state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
+                              "pdj_0.2": scores["pdj"][CHOSEN_BY],
+                              "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
+        if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
+            state.best_weights = checkpoint.weights_of(network)
+            state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+        state.epoch, state.step, state.total = epoch + 1, 0, 0.0
+        state.tick()
 
 
 def parse(argv):
@@ -105,21 +105,25 @@ def main(argv=None):
     run = runtime.choose(options)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
+    path = options.workdir / "model_1.pt"
+    settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed,
+                "weights": options.weights, "precision": run.precision, "learning_rate": LEARNING_RATE,
+                "optimiser": "Adam", "loss": "masked MSE", "dataset": data.digests}
+    if checkpoint.finished(path, settings, options.resume):
+        return
     runtime.seed_torch(options.seed, "initial weights")
-    network = Resnet_stage_1(data.skeleton.joint_count)
-    initial = load_initial(network, options.weights)
-    print(f"ResNet-34 from {initial} weights, {len(rows)} training rows, {len(data.held_out)} held out, "
-          f"batch {options.batch_size}, Adam {LEARNING_RATE}")
-    arrays.need_space(options.workdir, checkpoint.size(network))
-    weights, best = train(run.place(network), data, rows, options, run)
-    settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size,
-                "learning_rate": LEARNING_RATE, "optimiser": "Adam", "loss": "masked MSE"}
-    provenance = {"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "initial_weights": initial,
-                  "seed": options.seed, "settings": settings, "run": run.facts(),
-                  "dataset": data.digests} | best
-    checkpoint.save(options.workdir / "model_1.pt", weights, provenance)
-    print(f"{options.workdir / 'model_1.pt'}: epoch {best['epoch']}, held-out PDJ@0.2 "
-          f"{best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
+    network = run.place(Resnet_stage_1(data.skeleton.joint_count))
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
+    state = checkpoint.TrainingState(path, settings, run.facts(), network, optimiser, options)
+    if not state.about:
+        state.about = {"initial_weights": load_initial(network, options.weights)}
+    print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
+          f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
+    with state.catching_signals():
+        train(network, optimiser, data, rows, options, state, run)
+    state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
+    print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
+          f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
 
 
 if __name__ == "__main__":

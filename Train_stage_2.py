@@ -5,6 +5,7 @@ Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json
 Run     python Train_stage_2.py
 """
 import difflib
+import math
 import sys
 import time
 from pathlib import Path
@@ -97,15 +98,14 @@ def fit_gain(said, wanted):
     return float(np.clip((said * wanted).sum() / power, 0, 1)) if power > 0 else 0.0
 
 
-def train_epoch(network, optimiser, examples, rows, name, epoch, options, run):
-    """One pass over the rows in a new order, 21 crops an image; returns the mean loss."""
+def train_epoch(network, optimiser, examples, rows, name, options, state, run):
+    """One pass over the rows in a new order, or what is left of it, 21 crops an image; returns the mean loss."""
     network.train()
-    rng = runtime.rng(options.seed, name, "epoch", epoch)
-    order = rng.permutation(rows)
-    total = 0.0
-    starts = range(0, len(order), options.batch_size)
-    for step, start in enumerate(tqdm(starts, f"{name} {epoch}", unit=" steps", leave=False, disable=None)):
-        batch = order[start:start + options.batch_size]
+    epoch = state.epoch
+    order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
+    steps = range(state.step, math.ceil(len(order) / options.batch_size))
+    for step in tqdm(steps, f"{name} {epoch}", unit=" steps", leave=False, disable=None):
+        batch = order[step * options.batch_size:(step + 1) * options.batch_size]
         boxes, moves = (torch.from_numpy(part).to(run.device)
                         for part in examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step)))
         cut = crops.crop(crops.to_float(examples.images[batch], run.device), boxes, CROP_PX)
@@ -117,38 +117,51 @@ def train_epoch(network, optimiser, examples, rows, name, epoch, options, run):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        total += loss.item() * len(batch)
-    return total / len(order)
+        state.step, state.total = step + 1, state.total + loss.item() * len(batch)
+        state.tick()
+    return state.total / len(order)
 
 
-def train_joint(examples, name, options, run):
-    """All epochs of one joint; returns the weights with the least held-out loss and what is known of them."""
+def train_joint(examples, name, settings, options, run):
+    """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss."""
+    path = options.workdir / f"model_{name}.pt"
     rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
     if not len(rows) or not len(examples.held_out):
         raise InputError(f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
                          "LSP_data.py (step 1) makes it")
+    settings = settings | {"rows": len(rows)}
+    if checkpoint.finished(path, settings, options.resume):
+        return
     runtime.seed_torch(options.seed, name, "initial weights")
     network = run.place(Alex_net_c1())
     optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
                                     fused=run.device.type == "cpu" or None)
-    best, best_weights, history = None, None, []
-    started = time.perf_counter()
-    for epoch in range(1, options.epochs + 1):
-        began = time.perf_counter()
-        train_loss = train_epoch(network, optimiser, examples, rows, name, epoch, options, run)
+    state = checkpoint.TrainingState(path, settings, run.facts(), network, optimiser, options)
+    with state.catching_signals():
+        train(network, optimiser, examples, rows, name, options, state, run)
+    state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": "random", "seed": options.seed,
+                  "skeleton": settings["skeleton"]})
+    print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
+
+
+def train(network, optimiser, examples, rows, name, options, state, run):
+    """All epochs that are left; state.best and best_weights are then those of the epoch with the least loss."""
+    while state.epoch <= options.epochs:
+        epoch, began, crop_count = state.epoch, time.perf_counter(), len(rows) - state.step * options.batch_size
+        crop_count = max(crop_count, 0) * (SIMULATED + 1)
+        train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         seconds = time.perf_counter() - began
         held_out = examples.evaluate(network, run)
         print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
-              f"({held_out['loss_without']:.5f} unrefined)  {len(rows) * (SIMULATED + 1) / seconds:.0f} crops/s",
-              flush=True)
-        history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
-        if best is None or held_out["loss_with_gain"] < best["held_out"]["loss_with_gain"]:
+              f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
+        state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
+        if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])
-            best_weights = checkpoint.weights_of(network)
-            best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
-    return best_weights, best | {"rows": len(rows), "seconds": round(time.perf_counter() - started, 1),
-                                 "history": history}
+            state.best_weights = checkpoint.weights_of(network)
+            state.best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
+        state.epoch, state.step, state.total = epoch + 1, 0, 0.0
+        state.tick()
 
 
 def joint_names(text, skeleton):
@@ -193,17 +206,14 @@ def main(argv=None):
     deltas_path, deltas = find_deltas(options, data, predicted)
     print(f"{len(names)} joints, {SIMULATED} of the {DRAWN} errors in {deltas_path} an image, "
           f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
-    settings = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": LEARNING_RATE,
-                "optimiser": "Adagrad", "loss": "MSE", "simulated": SIMULATED, "sigma": SIGMA}
-    sources = {"deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path), "dataset": data.digests}
-    arrays.need_space(options.workdir, checkpoint.size(Alex_net_c1()) * len(names))
+    settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
+                "seed": options.seed, "precision": run.precision, "learning_rate": LEARNING_RATE,
+                "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": SIMULATED,
+                "sigma": SIGMA, "deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path),
+                "dataset": data.digests}
     for name in names:
         joint = skeleton.index(name)
-        weights, best = train_joint(Examples(data, predicted, joint, deltas[joint]), name, options, run)
-        provenance = {"network": "Alex_net_c1", "joint": name, "skeleton": skeleton.name, "seed": options.seed,
-                      "initial_weights": "random", "settings": settings, "run": run.facts()} | sources | best
-        checkpoint.save(options.workdir / f"model_{name}.pt", weights, provenance)
-        print(f"{options.workdir / f'model_{name}.pt'}: epoch {best['epoch']}, gain {best['gain']:.2f}", flush=True)
+        train_joint(Examples(data, predicted, joint, deltas[joint]), name, settings, options, run)
     print("next: test_stage_2.py")
 
 

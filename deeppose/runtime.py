@@ -11,6 +11,8 @@ from tqdm import tqdm
 from deeppose import crops, shell
 from deeppose.shell import InputError
 
+SAVE_MINUTES = 5
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -37,7 +39,7 @@ class Runtime:
     def facts(self):
         """What a rerun needs to be the same, for the provenance files."""
         return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
-                "torch": torch.__version__, "torchvision": torchvision.__version__,
+                "torch": str(torch.__version__), "torchvision": torchvision.__version__,
                 "numpy": np.__version__, "python": platform.python_version()}
 
 
@@ -50,13 +52,18 @@ def add_arguments(arguments):
 
 
 def add_training_arguments(arguments, epochs):
-    """Add --epochs, --rows and --seed; `epochs` is the default."""
+    """Add --epochs, --rows, --seed, --resume and --save-minutes; `epochs` is the default."""
     arguments.add_argument("--epochs", type=shell.at_least(1), default=epochs, metavar="N",
                            help=f"passes over the training rows (default: {epochs})")
     arguments.add_argument("--rows", type=shell.at_least(1), metavar="N",
                            help="train on N rows drawn by the seed, for small machines (default: all)")
     arguments.add_argument("--seed", type=shell.at_least(0), default=0,
                            help="of everything drawn at random (default: 0)")
+    arguments.add_argument("--resume", action="store_true",
+                           help="go on with an unfinished run, to the same weights as if it had not been stopped")
+    arguments.add_argument("--save-minutes", type=float, default=SAVE_MINUTES, metavar="M",
+                           help="save the state for --resume every M minutes, and on a signal "
+                                f"(default: {SAVE_MINUTES})")
 
 
 def choose(options):

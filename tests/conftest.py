@@ -36,3 +36,11 @@ def real_photos():
     if not REAL_PHOTOS.is_dir():
         pytest.skip("the real Leeds Sports images are not at hand")
     return REAL_PHOTOS
+
+
+@pytest.fixture
+def own_workdir(workdir, tmp_path):
+    """A copy of the prepared working directory that a test may train in."""
+    for path in workdir.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    return tmp_path

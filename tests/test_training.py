@@ -1,12 +1,10 @@
 """Seeds, the cascade's examples, simulated errors, and that the networks learn."""
 import json
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers import SMALL, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
@@ -16,33 +14,6 @@ import Train_stage_2
 from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
 from deeppose import arrays, crops, geometry, runtime
 from deeppose.skeleton import LSP
-
-SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
-
-
-@pytest.fixture
-def own_workdir(workdir, tmp_path):
-    """A copy of the prepared working directory that a test may train in."""
-    for path in workdir.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    return tmp_path
-
-
-def write_predictions(folder, error_px=8.0):
-    """A train_output.npy as if stage 1 were off by error_px; returns it as (N, 14, 2)."""
-    labels = np.load(folder / "train_labels.npy")
-    rng = np.random.default_rng(0)
-    predicted = np.nan_to_num(labels, nan=113.5) + rng.normal(0, error_px, labels.shape)
-    np.save(folder / "train_output.npy", predicted.astype(np.float32))
-    return predicted.reshape(-1, 14, 2).astype(np.float32)
-
-
-def weights(folder, name):
-    return torch.load(folder / f"{name}.pt", weights_only=True)
-
-
-def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_stage_1_same_seed_same_weights(own_workdir):
@@ -152,17 +123,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     line = capsys.readouterr().err.strip()
     assert stop.value.code == 1 and len(line.splitlines()) == 1 and "loss is nan" in line
     assert not list(own_workdir.glob("model_1*"))
-
-
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_run_with_nothing_half_written(number, code, own_workdir):
-    command = [sys.executable, Train_stage_1.__file__, "--workdir", str(own_workdir), "--weights", "none", *SMALL]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while "ResNet-34" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(number)
-        assert process.wait(60) == code and "Traceback" not in process.stderr.read()
-    assert not list(own_workdir.glob("model_1*")) and not list(own_workdir.glob("*.tmp"))
 
 
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):

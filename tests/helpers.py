@@ -1,0 +1,22 @@
+"""What several tests of the training scripts use."""
+import numpy as np
+import torch
+
+SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
+
+
+def write_predictions(folder, error_px=8.0):
+    """A train_output.npy as if stage 1 were off by error_px; returns it as (N, 14, 2)."""
+    labels = np.load(folder / "train_labels.npy")
+    rng = np.random.default_rng(0)
+    predicted = np.nan_to_num(labels, nan=113.5) + rng.normal(0, error_px, labels.shape)
+    np.save(folder / "train_output.npy", predicted.astype(np.float32))
+    return predicted.reshape(-1, 14, 2).astype(np.float32)
+
+
+def weights(folder, name):
+    return torch.load(folder / f"{name}.pt", weights_only=True)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)

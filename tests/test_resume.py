@@ -1,0 +1,131 @@
+"""A run that was stopped and resumed makes the same weights, bit for bit, as one that was not."""
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import SMALL, same, weights, write_predictions
+
+import Train_stage_1
+import Train_stage_2
+from deeppose.checkpoint import TrainingState
+
+STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
+STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL]  # two steps a joint
+
+
+class Killed(BaseException):
+    """As abrupt as SIGKILL for the state on the disk: nothing catches it."""
+
+
+@pytest.fixture
+def kill_after(monkeypatch):
+    """kill_after(n): training is killed in its n-th tick from now, before that tick does anything."""
+    tick = TrainingState.tick
+
+    def arrange(count):
+        ticks = iter(range(count - 1))
+
+        def dying_tick(state):
+            if next(ticks, None) is None:
+                raise Killed
+            tick(state)
+        monkeypatch.setattr(TrainingState, "tick", dying_tick)
+    yield arrange
+    monkeypatch.setattr(TrainingState, "tick", tick)
+
+
+def undisturbed(main, flags, folder, names):
+    main(["--workdir", str(folder), *flags])
+    found = [weights(folder, name) for name in names]
+    for name in names:
+        (folder / f"{name}.pt").unlink()
+    return found
+
+
+@pytest.mark.parametrize("killed_in_tick", [2, 3, 5])  # in the first epoch, after it, in the last step
+def test_stage_1(killed_in_tick, own_workdir, kill_after, capsys):
+    expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
+    kill_after(killed_in_tick)
+    with pytest.raises(Killed):
+        Train_stage_1.main(flags)
+    assert not (own_workdir / "model_1.pt").exists() and not list(own_workdir.glob("*.tmp"))
+    kill_after(100)
+    Train_stage_1.main([*flags, "--resume"])
+    assert "going on in epoch" in capsys.readouterr().out
+    assert same(expected, weights(own_workdir, "model_1"))
+    facts = json.loads((own_workdir / "model_1.json").read_text())
+    assert [entry["epoch"] for entry in facts["history"]] == [1, 2] and facts["initial_weights"] == "random"
+    assert not (own_workdir / "model_1.resume.pt").exists()
+
+
+def test_stage_2_goes_on_with_the_joint_it_was_at(own_workdir, kill_after, capsys):
+    write_predictions(own_workdir)
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", *STAGE_2])
+    expected = [weights(own_workdir, name) for name in ("model_neck", "model_head")]
+    for name in ("model_neck", "model_head"):
+        (own_workdir / f"{name}.pt").unlink()
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_2]
+    kill_after(5)  # the second joint's second step
+    with pytest.raises(Killed):
+        Train_stage_2.main(flags)
+    kill_after(100)
+    capsys.readouterr()
+    Train_stage_2.main([*flags, "--resume"])
+    said = capsys.readouterr().out
+    assert "model_neck.pt: is finished" in said and "model_head.resume.pt: going on in epoch 1 after step 1" in said
+    assert all(same(*pair) for pair in zip(expected, [weights(own_workdir, n) for n in ("model_neck", "model_head")]))
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_state_and_ends_the_run(number, code, own_workdir):
+    expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
+    command = [sys.executable, Train_stage_1.__file__, "--workdir", str(own_workdir), *STAGE_1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "ResNet-34" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(60) == code
+        assert "--resume goes on" in process.stdout.read() and not process.stderr.read()
+    assert not (own_workdir / "model_1.pt").exists() and not list(own_workdir.glob("*.tmp"))
+    assert (own_workdir / "model_1.resume.pt").exists()
+    assert subprocess.run([*command, "--resume"], capture_output=True).returncode == 0
+    assert same(expected, weights(own_workdir, "model_1"))
+
+
+def refused(flags, capsys, *said):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_1.main(flags)
+    line = capsys.readouterr().err.strip()
+    assert stop.value.code == 2 and len(line.splitlines()) == 1 and all(words in line for words in said), line
+
+
+def test_what_resume_refuses_and_replaces(own_workdir, kill_after, capsys):
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
+    kill_after(2)
+    with pytest.raises(Killed):
+        Train_stage_1.main(flags)
+    kill_after(100)
+    state = own_workdir / "model_1.resume.pt"
+    refused([*flags, "--resume", "--epochs", "9"], capsys, "model_1.resume.pt", "epochs was 2, is 9")
+    good = state.read_bytes()
+    state.write_bytes(good[:5000])
+    refused([*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
+    torch.save({"epoch": 3}, state)
+    refused([*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
+    state.write_bytes(good)
+    Train_stage_1.main(flags)
+    assert "an unfinished run is being replaced" in capsys.readouterr().out and not state.exists()
+    before = (own_workdir / "model_1.pt").read_bytes()
+    Train_stage_1.main([*flags, "--resume"])
+    assert "model_1.pt: is finished" in capsys.readouterr().out and (own_workdir / "model_1.pt").read_bytes() == before
+    refused([*flags, "--resume", "--seed", "5"], capsys, "model_1.pt", "seed was 0, is 5")
+
+
+def test_resume_with_nothing_to_resume_starts_afresh(own_workdir):
+    Train_stage_1.main(["--workdir", str(own_workdir), "--resume", *STAGE_1])
+    assert (own_workdir / "model_1.pt").exists()
