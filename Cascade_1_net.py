@@ -94,8 +94,8 @@ def refine_joint(network, images, rows, estimates_px, sides_px, run):
 
 
 def load_cascade(workdir, joint, run):
-    """The trained network of one joint on the Runtime's device; None where its checkpoint is missing."""
+    """The trained network of one joint on the Runtime's device, in eval(); None where its checkpoint is missing."""
     path = workdir / f"model_{joint}.pt"
     if not path.exists():
         return None
-    return run.place(checkpoint.load_into(Alex_net_c1(), path, STEP_5))
+    return run.place(checkpoint.load_into(Alex_net_c1(), path, STEP_5)).eval()

@@ -93,9 +93,9 @@ def _page_answers():
 
 
 def load_stage_1(workdir, data, run):
-    """The trained network of a working directory, on the Runtime's device; InputError where there is none."""
+    """The trained network of a working directory, on the device and in eval(); InputError where there is none."""
     network = Resnet_stage_1(data.skeleton.joint_count)
-    return run.place(checkpoint.load_into(network, workdir / "model_1.pt", STEP_2))
+    return run.place(checkpoint.load_into(network, workdir / "model_1.pt", STEP_2)).eval()
 
 
 def predict_joints(network, images, rows, data, run, what=None):
