@@ -60,9 +60,9 @@ $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
 demo: | $(PACKAGES)
 	@echo "The demo takes about 5 GB of disk in demo/, beside the packages; 'make clean' frees them."
-	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos
+	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos --lsp 300 --lspet 300
 	@$(MAKE) all WORKDIR=demo SOURCE=demo/photos PYTHON="$(RUN)" \
-	    STEP_2="--weights none --epochs 12 --rows 400 --batch-size 16" STEP_5="--rows 60 --epochs 3"
+	    STEP_2="--weights none --epochs 5 --rows 600 --batch-size 16" STEP_5="--rows 12 --epochs 1 --batch-size 2"
 	@echo "Scores: demo/metrics_stage_1.json demo/metrics_stage_2.json"
 	@echo "Pictures: demo/pdj_stage_1.png demo/poses_stage_1.png demo/pdj_stage_2.png demo/poses_stage_2.png"
 

@@ -1,4 +1,5 @@
 """From stored frames and boxes to what the networks take: pure torch, any device, whole batches at once."""
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -8,7 +9,7 @@ def to_float(frames, device):
 
     The stored order of bytes is torch's channels-last, so nothing is rearranged.
     """
-    frames = torch.from_numpy(frames).to(device)
+    frames = torch.from_numpy(np.require(frames, requirements="W")).to(device)
     return frames.permute(0, 3, 1, 2).float() / 255
 
 
