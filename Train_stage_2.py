@@ -25,6 +25,7 @@ EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
 DRAWN = 40                # simulated errors a joint in deltas.npy; DeepPose, section 3.1
 SIMULATED = 20            # of them used for an image and epoch; original: always the first 20
+CLEAR = 2.0               # standard errors by which a gain must help on the held-out rows, or it is 0
 STEP_4 = "Generate_train_output.py (step 4)"
 OWN_DELTAS = Path(__file__).resolve().parent / "deltas.npy"
 
@@ -93,9 +94,17 @@ class Examples:
 
 
 def fit_gain(said, wanted):
-    """The g in [0, 1] with the least squares of wanted - g x said, both (N, 2)."""
-    power = float((said.astype(float) ** 2).sum())
-    return float(np.clip((said * wanted).sum() / power, 0, 1)) if power > 0 else 0.0
+    """The g in [0, 1] with the least squares of wanted - g x said, both (N, 2); 0 unless it clearly helps.
+
+    Clearly: what it takes off a row's squared error is on average CLEAR standard errors above 0.
+    """
+    said, wanted = said.astype(float), wanted.astype(float)
+    power = (said ** 2).sum()
+    if len(said) < 2 or power == 0:
+        return 0.0
+    gain = float(np.clip((said * wanted).sum() / power, 0, 1))
+    gained = (wanted ** 2 - (wanted - gain * said) ** 2).sum(1)  # (N,)
+    return gain if gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained)) else 0.0
 
 
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):

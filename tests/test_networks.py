@@ -112,7 +112,16 @@ def test_gain_is_the_least_squares_one_within_0_and_1():
     rng = np.random.default_rng(0)
     said = rng.normal(size=(50, 2)).astype(np.float32)
     assert fit_gain(said, 0.3 * said) == pytest.approx(0.3)
+    assert fit_gain(said, 0.3 * said + rng.normal(0, 0.1, said.shape)) == pytest.approx(0.3, abs=0.05)
     assert fit_gain(said, 2 * said) == 1 and fit_gain(said, -said) == 0 and fit_gain(0 * said, said) == 0
+    assert fit_gain(said[:1], said[:1]) == 0
+
+
+def test_gain_is_zero_unless_it_clearly_helps():
+    """Displacements that have nothing to do with what is wanted get a gain above 0 by chance in one case of 40."""
+    rng = np.random.default_rng(1)
+    pairs = rng.normal(size=(400, 2, 30, 2))
+    assert np.mean([fit_gain(said, wanted) > 0 for said, wanted in pairs]) < 0.06
 
 
 def test_weights_from_a_file_in_torchvisions_format(tmp_path):
