@@ -78,6 +78,8 @@ def test_a_missing_joint_is_trained_alone(project):
 
 
 def test_settings_reach_the_scripts(project):
-    done = subprocess.run(["make", "-n", "PYTHON=python3", "WORKDIR=out", "SOURCE=photos", "STEP_2=--epochs 3"],
-                          cwd=project, capture_output=True, text=True).stdout
-    assert "LSP_data.py --workdir out --source photos" in done and "Train_stage_1.py --workdir out --epochs 3" in done
+    settings = ["WORKDIR=out", "SOURCE=photos", "STEP_2=--epochs 3", "RESUME=1"]
+    done = subprocess.run(["make", "-n", "PYTHON=python3", *settings], cwd=project, capture_output=True, text=True)
+    said = " ".join(done.stdout.split())
+    assert "LSP_data.py --workdir out --source photos" in said
+    assert "Train_stage_1.py --workdir out --resume --epochs 3" in said
