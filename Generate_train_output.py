@@ -15,15 +15,9 @@ from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 NAMES = ("train_output.npy", "training_output.npy")  # original: its README calls the one file by both names
 
 
-def parse(argv):
-    parser = shell.parser(__doc__)
-    runtime.add_arguments(parser)
-    return parser.parse_args(argv)
-
-
 @shell.command
 def main(argv=None):
-    options = parse(argv)
+    options = runtime.parser(__doc__).parse_args(argv)
     data = arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
     network = load_stage_1(options.workdir, data, run)

@@ -40,7 +40,8 @@ PLACES = {  # where a set may lie: folder of images and labels, or a zip file wi
     LSPE_NUMBER: (("images_2", "joints_2.mat"), ("lspet_dataset/images", "lspet_dataset/joints.mat"),
                   "lspet_dataset.zip"),
 }
-PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html", LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
+PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html",
+         LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError)
 IMAGE_NAME = re.compile(r"im(\d+)\.jpe?g", re.IGNORECASE)
 
@@ -255,6 +256,7 @@ def print_table(workdir, jobs, facts):
 
 
 def parse(argv):
+    """The command line: see --help."""
     parser = shell.parser(__doc__)
     parser.add_argument("--source", type=Path, default=Path("."), help="folder with the downloaded sets (default: .)")
     parser.add_argument("--limit", type=shell.at_least(1), metavar="N",

@@ -91,8 +91,8 @@ def train(network, optimiser, data, rows, options, state, run):
 
 
 def parse(argv):
-    parser = shell.parser(__doc__)
-    runtime.add_arguments(parser)
+    """The command line: see --help."""
+    parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
                         help=f"images a step (default: {BATCH_SIZE})")

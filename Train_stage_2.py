@@ -187,8 +187,8 @@ def joint_names(text, skeleton):
 
 
 def parse(argv):
-    parser = shell.parser(__doc__)
-    runtime.add_arguments(parser)
+    """The command line: see --help."""
+    parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
                         help=f"images a step, each with 1 real and {SIMULATED} simulated estimates "

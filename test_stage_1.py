@@ -12,15 +12,9 @@ from deeppose import arrays, metrics, plots, runtime, shell, tables
 from Resnet_stage_1 import load_stage_1, predict_joints
 
 
-def parse(argv):
-    parser = shell.parser(__doc__)
-    runtime.add_arguments(parser)
-    return parser.parse_args(argv)
-
-
 @shell.command
 def main(argv=None):
-    options = parse(argv)
+    options = runtime.parser(__doc__).parse_args(argv)
     workdir, data = options.workdir, arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
     network = load_stage_1(workdir, data, run)

@@ -31,15 +31,9 @@ def refine(workdir, data, joints_px, run):
     return refined, gains
 
 
-def parse(argv):
-    parser = shell.parser(__doc__)
-    runtime.add_arguments(parser)
-    return parser.parse_args(argv)
-
-
 @shell.command
 def main(argv=None):
-    options = parse(argv)
+    options = runtime.parser(__doc__).parse_args(argv)
     workdir, data = options.workdir, arrays.open_dataset(options.workdir)
     skeleton, true, images = data.skeleton, data.test_labels, data.test_images
     if not any((workdir / f"model_{name}.pt").exists() for name in skeleton.joints):

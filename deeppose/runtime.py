@@ -43,12 +43,14 @@ class Runtime:
                 "numpy": np.__version__, "python": platform.python_version()}
 
 
-def add_arguments(arguments):
-    """Add --device and --precision to an argument parser."""
+def parser(description):
+    """An ArgumentParser that shows a script's docstring, with --workdir, --device and --precision."""
+    arguments = shell.parser(description)
     arguments.add_argument("--device", default="auto",
                            help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)")
     arguments.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto",
                            help="of convolutions and hidden layers (default: auto, bf16 where the hardware has it)")
+    return arguments
 
 
 def add_training_arguments(arguments, epochs):
