@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deeppose import checkpoint, crops, geometry
+from deeppose import checkpoint, crops, geometry, runtime
 from deeppose.lrn import local_response_norm
 
 CROP_PX = 227                     # side of the crops the network takes
@@ -52,7 +52,7 @@ class Alex_net_c1(nn.Module):
 
     def forward(self, images):
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
-        features = self.features(images * 255 - self.mean)
+        features = self.features(torch.add(-self.mean, images, alpha=255))
         hidden = self.hidden(features.flatten(1))
         with torch.autocast(hidden.device.type, enabled=False):
             return self.displacement(hidden.float())  # coordinates stay in float32
@@ -67,29 +67,20 @@ def box_sides(stage_1_px, skeleton):
     return np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX)
 
 
-@torch.inference_mode()
-def displacements(network, images, rows, boxes_px, run, batch_size=64):
+def displacements(network, frames, rows, boxes_px, run):
     """The network's displacements (len(rows), 2), in box sides, for one box a row.
 
-    images    uint8 (N, frame, frame, 3)
+    frames    a Frames
     boxes_px  (len(rows), 3) around the estimates
     """
-    network.eval()
-    outputs = []
-    for start in range(0, len(rows), batch_size):
-        piece = slice(start, start + batch_size)
-        frames = crops.to_float(images[rows[piece]], run.device)
-        boxes = torch.from_numpy(boxes_px[piece, None].astype(np.float32)).to(run.device)
-        cut = crops.crop(frames, boxes, CROP_PX)
-        with run.autocast():
-            outputs.append(network(cut).cpu().numpy())
-    return np.concatenate(outputs)
+    boxes = torch.from_numpy(boxes_px[:, None].astype(np.float32)).to(run.device)  # (len(rows), 1, 3)
+    return runtime.infer(network, frames, rows, run, lambda images, piece: crops.crop(images, boxes[piece], CROP_PX))
 
 
-def refine_joint(network, images, rows, estimates_px, sides_px, run):
+def refine_joint(network, frames, rows, estimates_px, sides_px, run):
     """Refined joint (len(rows), 2) px: estimate + gain x displacement, from one network for one joint."""
     boxes = geometry.box_around(estimates_px, sides_px)
-    moved = displacements(network, images, rows, boxes, run) * sides_px[:, None]
+    moved = displacements(network, frames, rows, boxes, run) * sides_px[:, None]
     return estimates_px + network.gain.item() * moved
 
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from deeppose import arrays, runtime, shell
+from deeppose.frames import Frames
 from deeppose.shell import InputError
 from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
@@ -23,7 +24,8 @@ def main(argv=None):
     network = load_stage_1(options.workdir, data, run)
     print(run)
     rows = np.arange(len(data.train_images))
-    joints = predict_joints(network, data.train_images, rows, data, run, what="stage 1, training rows")
+    frames = Frames(data.train_images, run.device)
+    joints = predict_joints(network, frames, rows, data, run, what="stage 1, training rows")
     if not np.isfinite(joints).all():
         raise InputError(f"{options.workdir / 'model_1.pt'}: predicts numbers that are not finite; {STEP_2}")
     for name in NAMES:

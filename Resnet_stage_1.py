@@ -38,7 +38,8 @@ class Resnet_stage_1(nn.Module):
         self.register_buffer("spread", torch.tensor(SPREAD)[:, None, None], persistent=False)
 
     def forward(self, images):
-        features = self.hidden(self.backbone((images - self.mean) / self.spread))  # (N, 4096)
+        images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)  # (images - mean) / spread, at once
+        features = self.hidden(self.backbone(images))  # (N, 4096)
         with torch.autocast(features.device.type, enabled=False):
             return self.joints(features.float())  # coordinates stay in float32
 
@@ -98,8 +99,8 @@ def load_stage_1(workdir, data, run):
     return run.place(checkpoint.load_into(network, workdir / "model_1.pt", STEP_2)).eval()
 
 
-def predict_joints(network, images, rows, data, run, what=None):
+def predict_joints(network, frames, rows, data, run, what=None):
     """Joints float32 (len(rows), J, 2), pixels of the frame, predicted from whole frames (see runtime.infer)."""
-    outputs = runtime.infer(network, images, rows, run, what=what)
+    outputs = runtime.infer(network, frames, rows, run, what=what)
     joints = outputs.reshape(len(rows), -1, 2)
     return geometry.denormalise(joints, data.frame_box).astype("float32")

@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
+from deeppose.frames import Frames
 from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
 
 LEARNING_RATE = 5e-4      # Adam; original
@@ -23,42 +23,62 @@ EPOCHS = 200              # original
 CHOSEN_BY = "0.20"        # held-out PDJ@0.2 chooses the epoch (original: PDJ@0.5 of the test set)
 
 
-def masked_mse(predicted, true):
-    """Mean squared error of (N, K) over the labelled coordinates; NaN in `true` means no label."""
+def masked_mse(predicted, true, count=None):
+    """Mean squared error of (N, K) over the labelled coordinates; NaN in `true` means no label.
+
+    count  what to divide by, where it is not their number in `true`
+    """
     labelled = ~torch.isnan(true)
     error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
-    return error.square().sum() / labelled.sum().clamp(min=1)
+    return error.square().sum() / (labelled.sum() if count is None else count).clamp(min=1)
 
 
-def train_epoch(network, optimiser, data, targets, rows, options, state, run):
+def gradient(network, frames, targets, part, run):
+    """Add a batch's gradient to the network's, and return the loss; the process works on its part of the batch.
+
+    frames   uint8 (n, frame, frame, 3), of this process's part
+    targets  (N, 2J) of the whole batch, NaN without a label
+    part     slice of the batch that is this process's
+    """
+    with run.autocast():
+        predicted = network(crops.to_float(frames, run.dtype))
+    # Gradients are averaged over the processes: with this count that makes the whole batch's mean.
+    loss = masked_mse(predicted, targets[part], (~torch.isnan(targets)).sum() / run.world)
+    loss.backward()
+    return loss
+
+
+def train_epoch(network, optimiser, frames, targets, rows, options, state, run):
     """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
     network.train()
-    epoch = state.epoch
+    epoch, size, part = state.epoch, options.batch_size, slice(run.rank, None, run.world)
     order = runtime.rng(options.seed, "order", epoch).permutation(rows)
-    steps_an_epoch = range(math.ceil(len(order) / options.batch_size))
-    for step in tqdm(steps_an_epoch[state.step:], f"epoch {epoch}", unit=" steps", leave=False, disable=None):
-        batch = order[step * options.batch_size:(step + 1) * options.batch_size]
-        runtime.seed_torch(options.seed, "step", epoch, step)  # dropout: a function of seed, epoch and step
-        warm_up = min(1.0, (len(steps_an_epoch) * (epoch - 1) + step + 1) / WARM_UP_STEPS)
+    steps_an_epoch = math.ceil(len(order) / size)
+    batches = [order[step * size:(step + 1) * size] for step in range(state.step, steps_an_epoch)]
+    batches = [np.resize(batch, max(len(batch), run.world)) for batch in batches]  # no process without a row
+    read = frames.batches([batch[part] for batch in batches])
+    for batch, images in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
+                                          leave=False):
+        step = state.step
+        # Dropout is a function of seed, epoch, step and process.
+        runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
+        warm_up = min(1.0, (steps_an_epoch * (epoch - 1) + step + 1) / WARM_UP_STEPS)
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * warm_up
-        frames = crops.to_float(data.train_images[batch], run.device)
-        with run.autocast():
-            predicted = network(frames)
-        loss = masked_mse(predicted, targets[batch].to(run.device))
-        shell.need_finite(loss.item(), f"epoch {epoch}, step {step}")
         optimiser.zero_grad()
-        loss.backward()
+        loss = gradient(network, images, targets[batch], part, run)
+        loss = state.exchange(loss.item())
+        shell.need_finite(loss, f"epoch {epoch}, step {step}")
         optimiser.step()
-        state.step, state.total = step + 1, state.total + loss.item() * len(batch)
+        state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
     return state.total / len(order)
 
 
-def evaluate(network, data, targets, run):
+def evaluate(network, frames, data, targets, run):
     """Loss and scores on the held-out rows."""
-    joints = predict_joints(network, data.train_images, data.held_out, data, run)
+    joints = predict_joints(network, frames, data.held_out, data, run)
     outputs = geometry.normalise(joints, data.frame_box).reshape(len(joints), -1)
-    loss = masked_mse(torch.from_numpy(outputs), targets[data.held_out]).item()
+    loss = masked_mse(torch.from_numpy(outputs), targets[data.held_out].cpu()).item()
     return loss, metrics.score(joints, data.train_labels[data.held_out], data.skeleton)
 
 
@@ -70,24 +90,30 @@ def report(epoch, options, train_loss, loss, scores, image_rate, seconds_left):
           f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min", flush=True)
 
 
-def train(network, optimiser, data, rows, options, state, run):
+def train(network, optimiser, frames, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
     targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
-    targets = torch.from_numpy(targets.astype(np.float32))  # (N, 2J) in frame sides
+    targets = torch.from_numpy(targets.astype(np.float32)).to(run.device)  # (N, 2J) in frame sides
+    shared = run.share(network)
     while state.epoch <= options.epochs:
-        epoch, began, skipped = state.epoch, time.perf_counter(), state.step * options.batch_size
-        train_loss = train_epoch(network, optimiser, data, targets, rows, options, state, run)
+        began, skipped = time.perf_counter(), state.step * options.batch_size
+        train_loss = train_epoch(shared, optimiser, frames, targets, rows, options, state, run)
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
-        loss, scores = evaluate(network, data, targets, run)
-        report(epoch, options, train_loss, loss, scores, image_rate, state.seconds / epoch * (options.epochs - epoch))
-        state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
-                              "pdj_0.2": scores["pdj"][CHOSEN_BY],
-                              "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
-        if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
-            state.best_weights = checkpoint.weights_of(network)
-            state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
-        state.epoch, state.step, state.total = epoch + 1, 0, 0.0
-        state.tick()
+        if run.rank == 0:
+            judge(network, *evaluate(network, frames, data, targets, run), train_loss, image_rate, options, state)
+        state.next_epoch()
+
+
+def judge(network, loss, scores, train_loss, image_rate, options, state):
+    """Report an epoch, and keep its weights if they are the best so far."""
+    epoch = state.epoch
+    report(epoch, options, train_loss, loss, scores, image_rate, state.seconds / epoch * (options.epochs - epoch))
+    state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
+                          "pdj_0.2": scores["pdj"][CHOSEN_BY],
+                          "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
+    if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
+        state.best_weights = checkpoint.weights_of(network)
+        state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
 
 
 def parse(argv):
@@ -106,7 +132,7 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
-    run = runtime.choose(options)
+    run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     path = options.workdir / "model_1.pt"
@@ -118,13 +144,15 @@ def main(argv=None):
     runtime.seed_torch(options.seed, "initial weights")
     network = run.place(Resnet_stage_1(data.skeleton.joint_count))
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
-    state = checkpoint.TrainingState(path, settings, run.facts(), network, optimiser, options)
+    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     if not state.about:
         state.about = {"initial_weights": load_initial(network, options.weights)}
     print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
           f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
     with state.catching_signals():
-        train(network, optimiser, data, rows, options, state, run)
+        train(network, optimiser, Frames(data.train_images, run.device), data, rows, options, state, run)
+    if run.rank > 0:
+        return
     state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
     print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
           f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
 from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
+from deeppose.frames import Frames
 from deeppose.shell import InputError
 
 LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
@@ -47,13 +47,14 @@ def draw_deltas(predicted_px, true_px, skeleton, seed):
     return np.array(draws, np.float32)
 
 
-def find_deltas(options, data, predicted_px):
+def find_deltas(options, data, predicted_px, run):
     """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own."""
     path = options.workdir / "deltas.npy"
-    if options.make_deltas:
+    if options.make_deltas and run.rank == 0:
         arrays.save(path, draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton,
                                       options.seed))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
+    run.wait()
     path = path if path.exists() else OWN_DELTAS
     deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
     if not np.isfinite(deltas).all():
@@ -64,8 +65,8 @@ def find_deltas(options, data, predicted_px):
 class Examples:
     """What one joint's network learns from: estimates around the truth, real and simulated, and their boxes."""
 
-    def __init__(self, data, predicted_px, joint, deltas):
-        self.images, self.deltas = data.train_images, deltas  # deltas (40, 2) px
+    def __init__(self, data, frames, predicted_px, joint, deltas):
+        self.frames, self.deltas = frames, deltas  # deltas (40, 2) px
         self.true = data.train_labels[:, joint].astype(float)  # (N, 2) px
         self.estimates = predicted_px[:, joint].astype(float)  # (N, 2) px
         self.sides = box_sides(predicted_px.astype(float), data.skeleton)  # (N,) px
@@ -87,7 +88,7 @@ class Examples:
         estimates, sides = self.estimates[self.held_out], self.sides[self.held_out]
         wanted = (self.true[self.held_out] - estimates) / sides[:, None]
         boxes = geometry.box_around(estimates, sides)
-        said = displacements(network, self.images, self.held_out, boxes, run)
+        said = displacements(network, self.frames, self.held_out, boxes, run)
         gain = fit_gain(said, wanted)
         return {"loss_without": float(np.mean(wanted ** 2)), "loss": float(np.mean((wanted - said) ** 2)),
                 "loss_with_gain": float(np.mean((wanted - gain * said) ** 2)), "gain": gain}
@@ -107,26 +108,37 @@ def fit_gain(said, wanted):
     return gain if gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained)) else 0.0
 
 
+def gradient(network, frames, boxes, moves, run):
+    """Add the gradient of a batch of n images with 21 crops each to the network's, and return the loss.
+
+    frames        uint8 (n, frame, frame, 3)
+    boxes, moves  (n, 21, 3) px and (n, 21, 2) in box sides, as Examples.draw gives them
+    """
+    boxes, moves = (torch.from_numpy(part).to(run.device) for part in (boxes, moves))
+    cut = crops.crop(crops.to_float(frames, run.dtype), boxes, CROP_PX)  # (n * 21, 3, 227, 227)
+    with run.autocast():
+        said = network(cut)
+    loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
+    loss.backward()
+    return loss
+
+
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     """One pass over the rows in a new order, or what is left of it, 21 crops an image; returns the mean loss."""
     network.train()
-    epoch = state.epoch
+    epoch, size = state.epoch, options.batch_size
     order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
-    steps = range(state.step, math.ceil(len(order) / options.batch_size))
-    for step in tqdm(steps, f"{name} {epoch}", unit=" steps", leave=False, disable=None):
-        batch = order[step * options.batch_size:(step + 1) * options.batch_size]
-        boxes, moves = (torch.from_numpy(part).to(run.device)
-                        for part in examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step)))
-        cut = crops.crop(crops.to_float(examples.images[batch], run.device), boxes, CROP_PX)
+    batches = [order[start:start + size] for start in range(state.step * size, len(order), size)]
+    for batch, frames in runtime.progress(zip(batches, examples.frames.batches(batches)), f"{name} {epoch}",
+                                          total=len(batches), unit=" steps", leave=False):
+        step = state.step
+        boxes, moves = examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step))
         runtime.seed_torch(options.seed, name, "step", epoch, step)  # dropout: a function of seed, epoch and step
-        with run.autocast():
-            said = network(cut)
-        loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
-        shell.need_finite(loss.item(), f"{name}, epoch {epoch}, step {step}")
         optimiser.zero_grad()
-        loss.backward()
+        loss = gradient(network, frames, boxes, moves, run).item()
+        shell.need_finite(loss, f"{name}, epoch {epoch}, step {step}")
         optimiser.step()
-        state.step, state.total = step + 1, state.total + loss.item() * len(batch)
+        state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
     return state.total / len(order)
 
@@ -145,7 +157,7 @@ def train_joint(examples, name, settings, options, run):
     network = run.place(Alex_net_c1())
     optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
                                     fused=run.device.type == "cpu" or None)
-    state = checkpoint.TrainingState(path, settings, run.facts(), network, optimiser, options)
+    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
     state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": "random", "seed": options.seed,
@@ -169,8 +181,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
             network.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(network)
             state.best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
-        state.epoch, state.step, state.total = epoch + 1, 0, 0.0
-        state.tick()
+        state.next_epoch()
 
 
 def joint_names(text, skeleton):
@@ -210,9 +221,9 @@ def main(argv=None):
     if not np.isfinite(predicted).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
     predicted = predicted.reshape(count, skeleton.joint_count, 2)
-    run = runtime.choose(options)
+    run = runtime.choose(options, parallel=True)
     print(run)
-    deltas_path, deltas = find_deltas(options, data, predicted)
+    deltas_path, deltas = find_deltas(options, data, predicted, run)
     print(f"{len(names)} joints, {SIMULATED} of the {DRAWN} errors in {deltas_path} an image, "
           f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
     settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
@@ -220,9 +231,12 @@ def main(argv=None):
                 "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": SIMULATED,
                 "sigma": SIGMA, "deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path),
                 "dataset": data.digests}
-    for name in names:
+    frames = Frames(data.train_images, run.device)
+    for name in names[run.rank::run.world]:  # the joints are dealt to the processes
         joint = skeleton.index(name)
-        train_joint(Examples(data, predicted, joint, deltas[joint]), name, settings, options, run)
+        examples = Examples(data, frames, predicted, joint, deltas[joint])
+        train_joint(examples, name, settings, options, run.alone())
+    run.wait()
     print("next: test_stage_2.py")
 
 

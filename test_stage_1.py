@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from deeppose import arrays, metrics, plots, runtime, shell, tables
+from deeppose.frames import Frames
 from Resnet_stage_1 import load_stage_1, predict_joints
 
 
@@ -20,7 +21,7 @@ def main(argv=None):
     network = load_stage_1(workdir, data, run)
     print(run)
     rows = np.arange(len(data.test_images))
-    joints = predict_joints(network, data.test_images, rows, data, run, what="stage 1, test rows")
+    joints = predict_joints(network, Frames(data.test_images, run.device), rows, data, run, what="stage 1, test rows")
     arrays.save(workdir / "test_output_1.npy", joints.reshape(len(rows), -1))
     scores = {"mean pose": metrics.score(np.tile(data.mean_pose, (len(rows), 1, 1)), data.test_labels, data.skeleton),
               "stage 1": metrics.score(joints, data.test_labels, data.skeleton)}

@@ -10,11 +10,12 @@ import numpy as np
 
 from Cascade_1_net import STEP_5, box_sides, load_cascade, refine_joint
 from deeppose import arrays, metrics, plots, runtime, shell, tables
+from deeppose.frames import Frames
 from deeppose.shell import InputError
 from Resnet_stage_1 import load_stage_1, predict_joints
 
 
-def refine(workdir, data, joints_px, run):
+def refine(workdir, data, frames, joints_px, run):
     """Stage-2 joints (N, J, 2) px from stage 1's, one network in memory at a time, and each joint's gain.
 
     A joint whose checkpoint is missing keeps its estimate; its gain is None.
@@ -25,7 +26,7 @@ def refine(workdir, data, joints_px, run):
         network = load_cascade(workdir, name, run)
         gains[name] = None if network is None else network.gain.item()
         if network is not None:
-            refined[:, joint] = refine_joint(network, data.test_images, rows, joints_px[:, joint], sides, run)
+            refined[:, joint] = refine_joint(network, frames, rows, joints_px[:, joint], sides, run)
         print(f"  {name:<16}" + (f"gain {gains[name]:.2f}" if network is not None else
                                  f"keeps its stage-1 estimate: no model_{name}.pt"), flush=True)
     return refined, gains
@@ -41,10 +42,11 @@ def main(argv=None):
     run = runtime.choose(options)
     network = load_stage_1(workdir, data, run)
     print(run)
-    first = predict_joints(network, images, np.arange(len(images)), data, run, what="stage 1, test rows")
+    frames = Frames(images, run.device)
+    first = predict_joints(network, frames, np.arange(len(images)), data, run, what="stage 1, test rows")
     del network
     print("stage 2, joint by joint:")
-    second, gains = refine(workdir, data, first, run)
+    second, gains = refine(workdir, data, frames, first, run)
     poses = {"mean pose": np.tile(data.mean_pose, (len(images), 1, 1)), "stage 1": first, "stage 2": second}
     scores = {name: metrics.score(joints, true, skeleton) for name, joints in poses.items()}
     arrays.save(workdir / "test_output_2.npy", second.reshape(len(second), -1))

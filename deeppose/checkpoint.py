@@ -74,25 +74,25 @@ class TrainingState:
     """
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
-    def __init__(self, path, settings, run_facts, network, optimiser, options):
+    def __init__(self, path, settings, run, network, optimiser, options):
         """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with --resume.
 
         settings   what may not differ on --resume
-        run_facts  what may, with a warning: versions, threads
+        run        the Runtime: what it is may differ, with a warning; of its processes only the first writes
         options    of the script: resume, save_minutes
         Raises InputError where the saved state is broken or was made with other settings, RunError where
         the disk is too small for what will be written.
         """
-        self.model_path, self.path, self.settings, self.run_facts = path, state_path(path), settings, run_facts
+        self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
         arrays.need_space(path.parent, 9 * size(network))  # a state of 4 (Adam) beside its predecessor, and the model
         self.network, self.optimiser, self.interval = network, optimiser, 60 * options.save_minutes
         self.epoch, self.step, self.total, self.seconds = 1, 0, 0.0, 0.0
         self.best, self.best_weights, self.history, self.about = {}, {}, [], {}
-        self.signal, self.counted_at = None, time.monotonic()
+        self.signal, self.stopping, self.counted_at = None, None, time.monotonic()
         self.saved_at = self.counted_at
         if self.path.exists() and options.resume:
             self._load()
-        elif self.path.exists():
+        elif self.path.exists() and run.rank == 0:
             print(f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)")
             self.path.unlink()
 
@@ -106,7 +106,7 @@ class TrainingState:
                 setattr(self, name, saved[name])
         except (*UNREADABLE, TypeError):
             raise InputError(f"{self.path}: is no complete training state; start afresh without --resume") from None
-        changed = [name for name, value in self.run_facts.items() if saved["run"].get(name) != value]
+        changed = [name for name, value in self.run.facts().items() if saved["run"].get(name) != value]
         if changed:
             print(f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
                   "last bits from an undisturbed run's")
@@ -115,24 +115,39 @@ class TrainingState:
     def save(self):
         """Write everything to the path now."""
         self._count()
+        self.saved_at = time.monotonic()
+        if self.run.rank > 0:
+            return
         with arrays.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
-            _save(state | {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
+            _save(state | {"settings": self.settings, "run": self.run.facts(), "network": self.network.state_dict(),
                            "optimiser": self.optimiser.state_dict()}, temporary, self.path)
-        self.saved_at = time.monotonic()
 
     def _count(self):
         now = time.monotonic()
         self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
 
+    def exchange(self, loss):
+        """The mean of the processes' losses; they also tell each other of signals, so that all stop after one step."""
+        mean, stopping = self.run.sum(torch.tensor([loss / self.run.world, self.signal is not None],
+                                                   dtype=torch.float64)).tolist()
+        self.stopping = self.signal or signal.SIGTERM if stopping else None
+        return mean
+
     def tick(self):
         """Between two steps: save if it is time; if a signal came, save and exit with 128 + its number."""
         self._count()
-        if self.signal or time.monotonic() - self.saved_at >= self.interval:
+        stopping = self.signal if self.run.world == 1 else self.stopping
+        if stopping or time.monotonic() - self.saved_at >= self.interval:
             self.save()
-        if self.signal:
+        if stopping:
             print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
-            raise SystemExit(128 + self.signal)
+            raise SystemExit(128 + stopping)
+
+    def next_epoch(self):
+        """After an epoch's last step, and what was made of it."""
+        self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
+        self.tick()
 
     @contextmanager
     def catching_signals(self):
@@ -153,7 +168,7 @@ class TrainingState:
 
     def finish(self, provenance):
         """Write the best weights as the model, with their provenance; the training state is done with."""
-        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
+        known = {"settings": self.settings, "run": self.run.facts(), "seconds": round(self.seconds, 1)}
         save(self.model_path, self.best_weights,
              provenance | self.about | known | self.best | {"history": self.history})
         self.path.unlink(missing_ok=True)

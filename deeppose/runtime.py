@@ -1,24 +1,38 @@
-"""Device, precision, seeding and one loop for inference."""
+"""Device, precision, seeding, the processes that torchrun starts, and one loop for inference."""
+import datetime
+import os
 import platform
+import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torchvision
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from deeppose import crops, shell
 from deeppose.shell import InputError
 
 SAVE_MINUTES = 5
+PATIENCE = datetime.timedelta(days=30)  # a process may wait that long for the others, whose joints may take longer
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how the networks run. precision is "bf16" or "fp32"."""
+    """Where and how the networks run. precision is "bf16" or "fp32"; rank and world are torchrun's, 0 of 1 without."""
     device: torch.device
     precision: str
+    compile: bool = False
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def dtype(self):
+        """Of images and crops, as the first convolution takes them."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def autocast(self):
         """bfloat16 for what is safe in it, or nothing; the networks keep their last layer in float32 themselves."""
@@ -26,7 +40,39 @@ class Runtime:
 
     def place(self, network):
         """The network on this device, in the memory layout its convolutions are fastest with."""
-        return network.to(self.device, memory_format=torch.channels_last)
+        network = network.to(self.device, memory_format=torch.channels_last)
+        if self.compile:
+            network.compile()
+        return network
+
+    def alone(self):
+        """The same for work that this process does without the others."""
+        return replace(self, rank=0, world=1)
+
+    def share(self, network):
+        """The network as it is trained by all processes together: gradients are means over the processes.
+
+        Its weights stay those of `network`. Batch statistics are of all processes' images on GPUs, of each
+        process's own on CPUs, where PyTorch has no synchronised normalisation.
+        """
+        if self.world == 1:
+            return network
+        if self.device.type != "cuda":
+            return DistributedDataParallel(network)
+        return DistributedDataParallel(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device])
+
+    def sum(self, values):
+        """Values (K,), a float64 tensor on the CPU, summed over the processes."""
+        if self.world > 1:
+            on_device = values.to(self.device)
+            distributed.all_reduce(on_device)
+            values = on_device.cpu()
+        return values
+
+    def wait(self):
+        """Until all processes have come this far."""
+        if self.world > 1:
+            distributed.barrier()
 
     def __str__(self):
         name = str(self.device)
@@ -34,22 +80,26 @@ class Runtime:
             name = f"CPU, {torch.get_num_threads()} threads"
         elif self.device.type == "cuda":
             name += f", {torch.cuda.get_device_name(self.device)}"
-        return f"{name}, {self.precision}, channels-last, torch {torch.__version__}"
+        return (f"{name}, {self.precision}, channels-last, {'compiled, ' if self.compile else ''}"
+                f"{f'{self.world} processes, ' if self.world > 1 else ''}torch {torch.__version__}")
 
     def facts(self):
         """What a rerun needs to be the same, for the provenance files."""
         return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
+                "compile": self.compile, "processes": self.world,
                 "torch": str(torch.__version__), "torchvision": torchvision.__version__,
                 "numpy": np.__version__, "python": platform.python_version()}
 
 
 def parser(description):
-    """An ArgumentParser that shows a script's docstring, with --workdir, --device and --precision."""
+    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile."""
     arguments = shell.parser(description)
     arguments.add_argument("--device", default="auto",
                            help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)")
     arguments.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto",
                            help="of convolutions and hidden layers (default: auto, bf16 where the hardware has it)")
+    arguments.add_argument("--compile", action="store_true",
+                           help="let torch.compile fuse layers: needs a C++ compiler, and minutes at first")
     return arguments
 
 
@@ -68,21 +118,41 @@ def add_training_arguments(arguments, epochs):
                                 f"(default: {SAVE_MINUTES})")
 
 
-def choose(options):
-    """The Runtime that --device and --precision ask for; InputError for a device that is not there."""
+def choose(options, parallel=False):
+    """The Runtime that --device, --precision and torchrun ask for; InputError for a device that is not there.
+
+    parallel  whether this step knows how to work as several processes; all but the first of them print nothing
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not parallel:
+        raise InputError("torchrun is for Train_stage_1.py and Train_stage_2.py; run this step with python")
     try:
         wanted = options.device
         if wanted == "auto":
             wanted = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         device = torch.device(wanted)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
+            torch.cuda.set_device(device)
         torch.zeros(1, device=device).cpu()
     except Exception:  # each backend has its own way of saying that it is not there
         raise InputError(f"--device {options.device}: there is no such device here") from None
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
-    torch.backends.cudnn.allow_tf32 = False  # what is not in bf16 is in true float32
-    return Runtime(device, precision)
+    torch.backends.cudnn.allow_tf32 = precision == "bf16"  # fp32 is true float32
+    torch.backends.cudnn.benchmark = True
+    if world > 1:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    if rank > 0:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    return Runtime(device, precision, options.compile, rank, world)
+
+
+def progress(items, what=None, **options):
+    """The items, with a progress bar labelled `what`; none without a label, a terminal, or in further processes."""
+    hidden = what is None or int(os.environ.get("RANK", 0)) > 0
+    return tqdm(items, what, disable=True if hidden else None, **options)
 
 
 def _has_bf16(device):
@@ -117,17 +187,21 @@ def choose_rows(rows, wanted, seed):
 
 
 @torch.inference_mode()
-def infer(network, images, rows, runtime, batch_size=64, what=None):
-    """The network's outputs for whole frames, float32 (len(rows), outputs) on the CPU.
+def infer(network, frames, rows, run, prepare=None, batch_size=64, what=None):
+    """The network's outputs, float32 (len(rows), outputs) on the CPU.
 
-    images  uint8 (N, frame, frame, 3), memory-mapped or not
-    rows    numbers of the frames wanted
-    what    a label for the progress bar; None shows none
+    frames   a Frames
+    rows     numbers of the frames wanted
+    prepare  function of images (n, 3, frame, frame) and the slice of `rows` that they are: the network's inputs;
+             None gives it the whole frames
+    what     a label for the progress bar; None shows none
     """
     network.eval()
+    pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
+    batches = frames.batches([rows[piece] for piece in pieces])
     outputs = []
-    for start in tqdm(range(0, len(rows), batch_size), what, unit=" batches", disable=None if what else True):
-        frames = crops.to_float(images[rows[start:start + batch_size]], runtime.device)
-        with runtime.autocast():
-            outputs.append(network(frames).float().cpu().numpy())
-    return np.concatenate(outputs)
+    with run.autocast():  # once, since it casts the weights anew whenever it is entered
+        for piece, batch in progress(zip(pieces, batches), what, total=len(pieces), unit=" batches"):
+            images = crops.to_float(batch, run.dtype)
+            outputs.append(network(images if prepare is None else prepare(images, piece)))
+    return torch.cat(outputs).float().cpu().numpy()

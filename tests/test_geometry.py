@@ -109,6 +109,6 @@ def test_crop_keeps_the_aspect():
 
 def test_frames_become_floats_in_channels_last():
     frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-    images = crops.to_float(frames, "cpu")
+    images = crops.to_float(torch.from_numpy(frames))
     assert images.shape == (2, 3, 8, 8) and images.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), frames / 255, atol=1e-7)

@@ -13,7 +13,10 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
 from deeppose import arrays, crops, geometry, runtime
+from deeppose.frames import Frames
 from deeppose.skeleton import LSP
+
+RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
 
 def test_stage_1_same_seed_same_weights(own_workdir):
@@ -81,8 +84,7 @@ def test_the_saved_gain_is_the_least_squares_one_of_the_saved_weights(data, own_
     predicted = write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "neck", "--rows", "6",
                         "--epochs", "2", *SMALL])
-    run = runtime.Runtime(torch.device("cpu"), "fp32")
-    network, joint = load_cascade(own_workdir, "neck", run), LSP.index("neck")
+    network, joint = load_cascade(own_workdir, "neck", RUN), LSP.index("neck")
     estimates, true = predicted[data.held_out, joint].astype(float), data.train_labels[data.held_out, joint]
     sides = np.maximum(2 * np.linalg.norm(predicted[data.held_out, 9] - predicted[data.held_out, 2], axis=1), 40)
     images = torch.from_numpy(np.array(data.train_images[data.held_out])).permute(0, 3, 1, 2) / 255
@@ -104,7 +106,7 @@ def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_
         torch.save(network.state_dict(), tmp_path / f"model_{name}.pt")
     joints = np.random.default_rng(0).uniform(60, 160, data.test_labels.shape)
     joints[0, 9] = joints[0, 2] + 3  # a collapsed torso: the smallest box
-    refined, gains = test_stage_2.refine(tmp_path, data, joints, runtime.Runtime(torch.device("cpu"), "fp32"))
+    refined, gains = test_stage_2.refine(tmp_path, data, Frames(data.test_images, RUN.device), joints, RUN)
     sides = np.maximum(2 * np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1), 40)
     expected = joints.copy()
     for name, move in said.items():
@@ -127,7 +129,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Train_stage_2.Examples(data, predicted, joint, deltas)
+    examples = Train_stage_2.Examples(data, None, predicted, joint, deltas)
     labelled = ~np.isnan(data.train_labels[:, joint]).any(1)
     assert set(examples.rows) == set(np.flatnonzero(labelled)) - set(data.held_out)
     rows = examples.rows[:5]
@@ -165,17 +167,17 @@ def test_deltas_have_the_errors_mean_and_spread():
 
 def test_deltas_of_the_working_directory_come_before_the_projects(data, own_workdir):
     options = Train_stage_2.parse(["--workdir", str(own_workdir)])
-    path, deltas = Train_stage_2.find_deltas(options, data, None)
+    path, deltas = Train_stage_2.find_deltas(options, data, None, RUN)
     assert path == Train_stage_2.OWN_DELTAS and deltas.shape == (14, 40, 2) and np.abs(deltas).max() > 1
     np.save(own_workdir / "deltas.npy", np.ones((14, 40, 2)))
-    path, deltas = Train_stage_2.find_deltas(options, data, None)
+    path, deltas = Train_stage_2.find_deltas(options, data, None, RUN)
     assert path == own_workdir / "deltas.npy" and (deltas == 1).all()
 
 
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
     """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
     predicted = write_predictions(own_workdir)
-    examples = Train_stage_2.Examples(data, predicted, LSP.index("neck"), np.zeros((40, 2)))
+    examples = Train_stage_2.Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)))
     examples.held_out = examples.rows  # two held-out rows are too few to tell a gain from chance
 
     def say(network, images, rows, boxes, run):
@@ -201,7 +203,7 @@ def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monk
     scores = iter([0.1, 0.4, 0.3])
     seen = []
 
-    def evaluate(network, data, targets, run):
+    def evaluate(network, *rest):
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
         value = next(scores)
         return 0.0, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}

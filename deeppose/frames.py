@@ -1,0 +1,58 @@
+"""The stored frames on their way to the network: on the device as a whole where they fit, else read ahead."""
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+FILLS = 0.5         # of an accelerator's free memory: what the frames may take and leave room for training
+PIECE_BYTES = 2**28  # uploaded at a time
+
+
+class Frames:
+    """Frames uint8 (N, frame, frame, 3), memory-mapped or not, that come in batches on a device."""
+
+    def __init__(self, images, device):
+        self.images, self.device = images, device
+        self.resident = _upload(images, device) if _fits(images, device) else None
+
+    def take(self, rows):
+        """The frames with these row numbers: uint8 (n, frame, frame, 3) on the device."""
+        if self.resident is not None:
+            return self.resident[torch.from_numpy(rows).to(self.device)]
+        batch = torch.from_numpy(np.take(self.images, rows, 0))
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()  # so that the copy does not wait for the device
+        return batch.to(self.device, non_blocking=True)
+
+    def batches(self, batches):
+        """`take` for each of these arrays of row numbers, read one batch ahead of where it is used."""
+        if self.resident is not None:
+            yield from map(self.take, batches)
+        else:
+            yield from ahead(self.take, batches)
+
+
+def ahead(function, items):
+    """Yield function(item) for each item in turn, while a thread already works on the next."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = None
+        for item in items:
+            coming, ready = thread.submit(function, item), coming
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
+def _fits(images, device):
+    """Whether the device is an accelerator with room for all frames."""
+    return device.type == "cuda" and images.nbytes < FILLS * torch.cuda.mem_get_info(device)[0]
+
+
+def _upload(images, device):
+    """All frames on the device, piece by piece: never in the main memory as a whole."""
+    frames = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    length = max(1, PIECE_BYTES // max(1, images[:1].nbytes))
+    for start in range(0, len(images), length):
+        frames[start:start + length] = torch.from_numpy(np.array(images[start:start + length]))
+    return frames
