@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from deeppose import arrays, runtime, shell
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from deeppose.shell import InputError
 from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
 
 LEARNING_RATE = 5e-4      # Adam; original
@@ -31,6 +31,11 @@ def masked_mse(predicted, true, count=None):
     labelled = ~torch.isnan(true)
     error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
     return error.square().sum() / (labelled.sum() if count is None else count).clamp(min=1)
+
+
+def optimiser_of(network, run):
+    """Adam for the network, fused into one pass over its weights where PyTorch has that."""
+    return torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
 
 
 def gradient(network, frames, targets, part, run):
@@ -143,7 +148,7 @@ def main(argv=None):
         return
     runtime.seed_torch(options.seed, "initial weights")
     network = run.place(Resnet_stage_1(data.skeleton.joint_count))
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
+    optimiser = optimiser_of(network, run)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     if not state.about:
         state.about = {"initial_weights": load_initial(network, options.weights)}

@@ -15,7 +15,7 @@ import torch
 
 from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
 from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from deeppose.shell import InputError
 
 LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
@@ -123,6 +123,12 @@ def gradient(network, frames, boxes, moves, run):
     return loss
 
 
+def optimiser_of(network, run):
+    """Adagrad for the network; fused into one pass over its 58 M weights where PyTorch has that."""
+    return torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
+                               fused=run.device.type == "cpu" or None)
+
+
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     """One pass over the rows in a new order, or what is left of it, 21 crops an image; returns the mean loss."""
     network.train()
@@ -155,8 +161,7 @@ def train_joint(examples, name, settings, options, run):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
     network = run.place(Alex_net_c1())
-    optimiser = torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
-                                    fused=run.device.type == "cpu" or None)
+    optimiser = optimiser_of(network, run)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from deeppose import arrays, metrics, plots, runtime, shell, tables
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from Resnet_stage_1 import load_stage_1, predict_joints
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from Cascade_1_net import STEP_5, box_sides, load_cascade, refine_joint
 from deeppose import arrays, metrics, plots, runtime, shell, tables
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from deeppose.shell import InputError
 from Resnet_stage_1 import load_stage_1, predict_joints
 

@@ -1,4 +1,5 @@
 """Device, precision, seeding, the processes that torchrun starts, and one loop for inference."""
+import ctypes
 import datetime
 import os
 import platform
@@ -17,6 +18,7 @@ from deeppose import crops, shell
 from deeppose.shell import InputError
 
 SAVE_MINUTES = 5
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 PATIENCE = datetime.timedelta(days=30)  # a process may wait that long for the others, whose joints may take longer
 
 
@@ -142,11 +144,23 @@ def choose(options, parallel=False):
         precision = "bf16" if _has_bf16(device) else "fp32"
     torch.backends.cudnn.allow_tf32 = precision == "bf16"  # fp32 is true float32
     torch.backends.cudnn.benchmark = True
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        _keep_freed_memory()
     if world > 1:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     return Runtime(device, precision, options.compile, rank, world)
+
+
+def _keep_freed_memory():
+    """Have the C library use freed memory again, instead of returning it and fetching new pages for every batch.
+
+    Measured on 2 cores: training 5 % (ResNet) and 10 % (AlexNet) faster, prediction 40 %.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def progress(items, what=None, **options):

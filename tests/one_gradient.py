@@ -10,7 +10,7 @@ import torch
 
 import Train_stage_1
 from deeppose import arrays, geometry, runtime
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1
 
 BATCH = np.array([0, 1, 2, 3, 4])  # five rows: the two processes have parts of different size

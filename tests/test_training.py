@@ -13,7 +13,7 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
 from deeppose import arrays, crops, geometry, runtime
-from deeppose.frames import Frames
+from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")

@@ -1,0 +1,106 @@
+"""The same work the plain way, as the original does it: one image and one crop at a time, float32, nothing kept."""
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from Cascade_1_net import CROP_PX, Alex_net_c1, Local_response_norm
+from LSP_data import FRAME_PX
+
+BATCH = 10  # images, of which the original's test reads and refines so many at a time
+
+
+def prepare(jobs, workdir):
+    """Step 1: for every row decode its image again, cut, resize, keep all in a list; then save."""
+    frames = []
+    for job in jobs:
+        for _, box, mirrored in job.rows:
+            image = job.photos.read(job.number)
+            x0, y0, side = np.round((0, 0, max(image.size)) if box is None else box).astype(int)
+            piece = image.crop((x0, y0, x0 + side, y0 + side))  # black outside
+            frame = np.array(piece.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR))
+            frames.append(frame[:, ::-1] if mirrored else frame)
+    np.save(workdir / "plain.npy", np.array(frames))
+    return len(frames)
+
+
+def to_batch(images, rows, device):
+    """Frames uint8 -> float32 (n, 3, H, W) in [0, 1], one at a time."""
+    return torch.stack([torch.from_numpy(np.array(images[row])).permute(2, 0, 1).float() / 255
+                        for row in rows]).to(device)
+
+
+def train_stage_1(network, optimiser, images, targets, rows, batch_size, device):
+    """Step 2: one pass over the rows."""
+    network.train()
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start:start + batch_size]
+        loss = F.mse_loss(network(to_batch(images, batch, device)), torch.nan_to_num(targets[batch]).to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()
+    return len(rows)
+
+
+@torch.no_grad()
+def predict(network, images, rows, device):
+    """Steps 3 and 4: whole frames, in small batches."""
+    network.eval()
+    for start in range(0, len(rows), BATCH):
+        network(to_batch(images, rows[start:start + BATCH], device)).cpu()
+    return len(rows)
+
+
+def cut_boxes(frame, boxes_px):
+    """Crops float32 (K, 3, 227, 227) of one frame, each cut and resized by itself."""
+    cut = []
+    for x0, y0, side in boxes_px.round().astype(int):
+        padded = np.pad(frame, ((side, side), (side, side), (0, 0)))  # black outside
+        left, top = np.clip([x0 + side, y0 + side], 0, len(padded) - side)
+        piece = Image.fromarray(padded[top:top + side, left:left + side])
+        piece = np.array(piece.resize((CROP_PX, CROP_PX), Image.Resampling.BILINEAR))
+        cut.append(torch.from_numpy(piece).permute(2, 0, 1).float() / 255)
+    return torch.stack(cut)
+
+
+def alexnet():
+    """Alex_net_c1 with PyTorch's own LRN."""
+    network = Alex_net_c1()
+    for place, layer in enumerate(network.features):
+        if isinstance(layer, Local_response_norm):
+            network.features[place] = nn.LocalResponseNorm(5, 1e-4, 0.75, 1)
+    return network
+
+
+def train_stage_2(network, optimiser, examples, images, rows, batch_size, device):
+    """Step 5: one pass over the rows."""
+    network.train()
+    rng = np.random.default_rng(0)
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start:start + batch_size]
+        boxes, moves = examples.draw(batch, rng)
+        cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
+        loss = F.mse_loss(network(cut.to(device)), torch.from_numpy(moves).flatten(0, 1).to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()
+    return len(rows)
+
+
+@torch.no_grad()
+def test_both(network, workdir, names, images, rows, boxes_px, device):
+    """Step 6: for every small batch stage 1, then each joint's checkpoint read again."""
+    network.eval()
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start:start + BATCH]
+        network(to_batch(images, batch, device)).cpu()
+        for name in names:
+            refiner = alexnet()
+            refiner.load_state_dict(torch.load(workdir / f"model_{name}.pt", weights_only=True))
+            refiner.to(device).eval()
+            cut = torch.cat([cut_boxes(np.array(images[row]), boxes_px[row:row + 1]) for row in batch])
+            refiner(cut.to(device)).cpu()
+    return len(rows)

@@ -1,0 +1,206 @@
+"""For each step: how fast it is, how fast the same work is the plain way, and how fast the bare network or disk is."""
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import LSP_data
+import test_stage_2
+import Train_stage_1
+import Train_stage_2
+from benchmarks import plain
+from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides
+from deeppose import arrays, checkpoint, geometry, runtime
+from deeppose.loader import Frames
+from Resnet_stage_1 import Resnet_stage_1, predict_joints
+
+STEPS = 4           # optimiser steps in one round of a training step
+PLAIN_SHARE = 4     # the plain way does that many times fewer rows in a round
+JOINTS = ("left_wrist", "right_ankle", "neck")  # refiners in step 6's round
+
+
+class Bench:
+    """A prepared working directory, and the ways to do each step in it: {name: function that does rows}."""
+
+    def __init__(self, photos, workdir, limit, run):
+        self.photos, self.workdir, self.limit, self.run = photos, workdir, limit, run
+        self.source = ["--source", str(photos), "--limit", str(limit)]
+        LSP_data.main([*self.source, "--workdir", str(workdir)])
+        self.data = data = arrays.open_dataset(workdir)
+        self.frames, self.test_frames = (Frames(part, run.device) for part in (data.train_images, data.test_images))
+        targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
+        self.targets = torch.from_numpy(targets.astype(np.float32)).to(run.device)
+        rng = np.random.default_rng(0)
+        noise = rng.normal(0, 8, data.train_labels.shape)
+        self.predicted = (np.nan_to_num(data.train_labels, nan=113.5) + noise).astype(np.float32)  # (N, J, 2) px
+        np.save(workdir / "train_output.npy", self.predicted.reshape(len(self.predicted), -1))
+        checkpoint.save(workdir / "model_1.pt", checkpoint.weights_of(Resnet_stage_1(data.skeleton.joint_count)), {})
+        for name in JOINTS:
+            checkpoint.save(workdir / f"model_{name}.pt", checkpoint.weights_of(Alex_net_c1()), {})
+
+    def step_1(self):
+        """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
+        sets = [LSP_data.open_set(self.photos, number) for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)]
+        jobs, counts = LSP_data.plan(*sets, self.limit, True, 0)
+        folder, side = self.workdir / "step_1", LSP_data.FRAME_PX
+        folder.mkdir(exist_ok=True)
+
+        def ours():
+            LSP_data.main([*self.source, "--workdir", str(folder)])
+            return sum(counts.values())
+
+        def limit():
+            out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (sum(counts.values()), side, side, 3))
+
+            def fill(job):
+                image = job.photos.read(job.number)
+                for row, _, _ in job.rows:
+                    out[row if job.part == "train" else counts["train"] + row] = np.asarray(
+                        image.resize((side, side), Image.Resampling.BILINEAR))
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(fill, jobs))
+            out.flush()
+            return len(out)
+        return {"ours": ours, "plain": lambda: plain.prepare(jobs, folder), "limit": limit}
+
+    def bare_training(self, network, optimiser, batch, outputs):
+        """Training steps of a network on one resident batch."""
+        run, network = self.run, network.train()
+        images = torch.rand(batch, 3, CROP_PX, CROP_PX, device=run.device, dtype=run.dtype)
+        images = images.contiguous(memory_format=torch.channels_last)
+        wanted = torch.rand(batch, outputs, device=run.device)
+
+        def limit():
+            for _ in range(STEPS):
+                optimiser.zero_grad()
+                with run.autocast():
+                    said = network(images)
+                loss = F.mse_loss(said, wanted)
+                loss.backward()
+                optimiser.step()
+            loss.item()
+            return STEPS * batch
+        return limit
+
+    @torch.inference_mode()
+    def bare_inference(self, network, batch=64):
+        """A network's outputs for one resident batch, some times."""
+        images = torch.rand(batch, 3, CROP_PX, CROP_PX, device=self.run.device, dtype=self.run.dtype)
+        images, network = images.contiguous(memory_format=torch.channels_last), network.eval()
+
+        @torch.inference_mode()
+        def limit():
+            with self.run.autocast():
+                for _ in range(STEPS):
+                    said = network(images)
+            said.cpu()
+            return STEPS * batch
+        return limit
+
+    def stage_1(self):
+        return Resnet_stage_1(self.data.skeleton.joint_count)
+
+    def state(self, options, network, optimiser):
+        return checkpoint.TrainingState(self.workdir / "bench.pt", {}, self.run, network, optimiser, options)
+
+    def step_2(self):
+        """Frames a second of training stage 1; the limit is the bare network on a resident batch."""
+        run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
+        rows = np.random.default_rng(0).permutation(self.data.trained_on)[:STEPS * options.batch_size]
+        network, bare = run.place(self.stage_1()), run.place(self.stage_1())
+        slow, device = self.stage_1().to(run.device), run.device
+        adam, bare_adam = Train_stage_1.optimiser_of(network, run), Train_stage_1.optimiser_of(bare, run)
+        slow_adam = torch.optim.Adam(slow.parameters(), Train_stage_1.LEARNING_RATE)
+        state = self.state(options, network, adam)
+
+        def ours():
+            state.step = 0
+            Train_stage_1.train_epoch(network, adam, self.frames, self.targets, rows, options, state, run)
+            return len(rows)
+        few = rows[:max(options.batch_size, len(rows) // PLAIN_SHARE)]
+        return {"ours": ours, "plain": lambda: plain.train_stage_1(slow, slow_adam, self.data.train_images,
+                                                                   self.targets, few, options.batch_size, device),
+                "limit": self.bare_training(bare, bare_adam, options.batch_size, self.targets.shape[1])}
+
+    def step_4(self):
+        """Frames a second of stage 1's predictions (steps 3 and 4)."""
+        run, network, slow = self.run, self.run.place(self.stage_1()), self.stage_1().to(self.run.device)
+        rows = np.arange(min(512, len(self.data.train_images)))
+
+        def ours():
+            return len(predict_joints(network, self.frames, rows, self.data, run))
+        return {"ours": ours, "plain": lambda: plain.predict(slow, self.data.train_images, rows[::PLAIN_SHARE],
+                                                             run.device),
+                "limit": self.bare_inference(run.place(self.stage_1()))}
+
+    def step_5(self):
+        """Crops a second of training a refiner; the limit is the bare network, crops already cut."""
+        run, options = self.run, Train_stage_2.parse(["--save-minutes", "600"])
+        joint = self.data.skeleton.index(JOINTS[0])
+        deltas = np.load(Train_stage_2.OWN_DELTAS)[joint].astype(float)
+        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, deltas)
+        rows = np.random.default_rng(0).permutation(examples.rows)[:STEPS * options.batch_size]
+        network, bare, slow = run.place(Alex_net_c1()), run.place(Alex_net_c1()), plain.alexnet().to(run.device)
+        adagrad, bare_adagrad = Train_stage_2.optimiser_of(network, run), Train_stage_2.optimiser_of(bare, run)
+        slow_adagrad = torch.optim.Adagrad(slow.parameters(), Train_stage_2.LEARNING_RATE)
+        state, crops = self.state(options, network, adagrad), Train_stage_2.SIMULATED + 1
+
+        def ours():
+            state.step = 0
+            Train_stage_2.train_epoch(network, adagrad, examples, rows, JOINTS[0], options, state, run)
+            return len(rows) * crops
+
+        def one_by_one():
+            return crops * plain.train_stage_2(slow, slow_adagrad, examples, self.data.train_images,
+                                               rows[:options.batch_size], options.batch_size, run.device)
+        return {"ours": ours, "plain": one_by_one,
+                "limit": self.bare_training(bare, bare_adagrad, options.batch_size * crops, 2)}
+
+    def step_6(self):
+        """Test images a second through stage 1 and some refiners, whose files are read; the limit reads none."""
+        run, data, images = self.run, self.data, self.data.test_images
+        network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))
+        estimates = np.nan_to_num(data.test_labels, nan=100).astype(float)
+        sides = box_sides(estimates, data.skeleton)
+        boxes = geometry.box_around(estimates[:, 0], sides)
+        bare, bare_refiner = self.bare_inference(run.place(self.stage_1())), self.bare_inference(
+            run.place(Alex_net_c1()))
+
+        def ours():
+            first = predict_joints(network, self.test_frames, rows, data, run)
+            test_stage_2.refine(self.workdir, data, self.test_frames, first, run)
+            return len(rows)
+
+        def limit():
+            images_done = bare()
+            for _ in JOINTS:
+                bare_refiner()
+            return images_done
+        slow = self.stage_1().to(run.device)
+        return {"ours": ours, "plain": lambda: plain.test_both(slow, self.workdir, JOINTS, images,
+                                                               rows[:2 * plain.BATCH], boxes, run.device),
+                "limit": limit}
+
+    def commands(self):
+        """Each step as a user runs it, on few rows: for its memory. {step: arguments}"""
+        own = ["--workdir", self.workdir, "--device", str(self.run.device), "--precision", self.run.precision]
+        first = ["LSP_data.py", *self.source, "--workdir", self.workdir / "step_1"]
+        return {"1": first,
+                "2": ["Train_stage_1.py", *own, "--weights", "none", "--epochs", "1", "--rows", "192"],
+                "4": ["Generate_train_output.py", *own],
+                "5": ["Train_stage_2.py", *own, "--epochs", "1", "--rows", "30", "--joints", JOINTS[0]],
+                "6": ["test_stage_2.py", *own]}
+
+
+def find_photos(path):
+    """The real photographs, where they are at hand; else people rendered into `path`."""
+    real = Path(__file__).resolve().parent.parent.parent / "shared" / "lsp"
+    if real.is_dir():
+        return real, "real photographs"
+    from deeppose import sample
+    sample.write_sample(path, lsp=600, lspet=300, seed=0)
+    return path, "rendered people"
