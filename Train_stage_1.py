@@ -5,6 +5,7 @@ Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json
 Run     python Train_stage_1.py
 """
 import math
+import os
 import sys
 import time
 
@@ -13,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
+from deeppose.locks import lock
 from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
 
 LEARNING_RATE = 5e-4      # Adam; original
@@ -45,9 +47,9 @@ def train_epoch(network, optimiser, data, targets, rows, options, state, run):
         with run.autocast():
             predicted = network(frames)
         loss = masked_mse(predicted, targets[batch].to(run.device))
-        shell.need_finite(loss.item(), f"epoch {epoch}, step {step}")
         optimiser.zero_grad()
         loss.backward()
+        state.need_finite(loss.item(), batch)
         optimiser.step()
         state.step, state.total = step + 1, state.total + loss.item() * len(batch)
         state.tick()
@@ -78,7 +80,8 @@ def train(network, optimiser, data, rows, options, state, run):
         epoch, began, skipped = state.epoch, time.perf_counter(), state.step * options.batch_size
         train_loss = train_epoch(network, optimiser, data, targets, rows, options, state, run)
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
-        loss, scores = evaluate(network, data, targets, run)
+        with state.evaluating():
+            loss, scores = evaluate(network, data, targets, run)
         report(epoch, options, train_loss, loss, scores, image_rate, state.seconds / epoch * (options.epochs - epoch))
         state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
                               "pdj_0.2": scores["pdj"][CHOSEN_BY],
@@ -110,6 +113,8 @@ def main(argv=None):
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     path = options.workdir / "model_1.pt"
+    if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
+        shell.until_end(lock(options.workdir, "model_1"))
     settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed,
                 "weights": options.weights, "precision": run.precision, "learning_rate": LEARNING_RATE,
                 "optimiser": "Adam", "loss": "masked MSE", "dataset": data.digests}
@@ -125,7 +130,7 @@ def main(argv=None):
           f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
     with state.catching_signals():
         train(network, optimiser, data, rows, options, state, run)
-    state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
+        state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
     print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
           f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
 

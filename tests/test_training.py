@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, same, weights, write_predictions
+from helpers import SMALL, reseal, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
@@ -69,6 +69,7 @@ def test_no_test_row_reaches_training(own_workdir):
                 array = np.load(own_workdir / f"{name}.npy")
                 (own_workdir / f"{name}.npy").unlink()
                 np.save(own_workdir / f"{name}.npy", np.full_like(array, 7))
+            reseal(own_workdir)
         flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
         Train_stage_1.main([*flags, "--weights", "none"])
         Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck"])

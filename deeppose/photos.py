@@ -1,0 +1,108 @@
+"""Photographs and labels as they are downloaded, read as what they are: files from strangers. No torch here.
+
+Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what claims to be enormous is refused before
+it takes the memory. Everything that is wrong is an InputError that names the file.
+"""
+import io
+import struct
+import zipfile
+import zlib
+from functools import partial
+from pathlib import PurePosixPath
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+from deeppose.shell import InputError
+
+LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
+LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
+FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
+
+
+Image.MAX_IMAGE_PIXELS = None     # Pillow's own limit warns on stderr; LARGEST_SIDE_PX is far below it
+
+
+def read_image(name, opener):
+    """The image that opener() opens, as RGB; `name` is for the error."""
+    try:
+        with opener() as file:
+            image = Image.open(file, formats=FORMATS)
+            if max(image.size) <= LARGEST_SIDE_PX:
+                return image.convert("RGB")
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{name}: may not be read by you; change its permissions") from None
+    except Exception:  # the decoders raise whatever a broken file leads them to
+        raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
+    raise InputError(f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again")
+
+
+def open_zip(path):
+    """A zip file's entries, without unpacking it: name -> a function that opens it.
+
+    Raises InputError where it is broken, or has a name that would lead out of the folder it is unpacked in.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except BROKEN_ZIP:
+        raise InputError(f"{path}: is no complete zip file; download it again") from None
+    entries = {}
+    for entry in archive.infolist():
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
+            raise InputError(f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it")
+        if not entry.is_dir():
+            entries[entry.filename] = partial(_entry, archive, path, entry)
+    return entries
+
+
+def _entry(archive, path, entry):
+    if entry.file_size > LARGEST_FILE:  # zipfile reads no more than that, whatever is inside
+        raise InputError(f"{path}/{entry.filename}: claims to be {entry.file_size / 1e9:.1f} GB; do not trust it")
+    try:
+        return io.BytesIO(archive.read(entry))
+    except BROKEN_ZIP:
+        raise InputError(f"{path}/{entry.filename}: is broken in the zip file; download it again") from None
+
+
+def read_mat(name, opener, key):
+    """The numeric array `key` of the MATLAB file (version 5 to 7) that opener() opens, as float64."""
+    try:
+        with opener() as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    if content.startswith(b"MATLAB 7.3"):
+        raise InputError(f"{name}: is a MATLAB 7.3 file, which is not read here; save it in MATLAB with -v7")
+    if len(content) > LARGEST_FILE or not _unpacked_fits(content):
+        raise InputError(f"{name}: is larger than labels can be; fetch the set again")
+    try:
+        return np.asarray(scipy.io.loadmat(io.BytesIO(content), variable_names=[key])[key], float)
+    except Exception:  # loadmat raises whatever a broken file leads it to
+        raise InputError(f"{name}: is no MATLAB file with `{key}` in it; fetch the set again") from None
+
+
+def _unpacked_fits(content):
+    """Whether the compressed elements of a MATLAB 5 file stay below LARGEST_FILE; loadmat would unpack them all."""
+    order, place, total = "<" if content[126:128] == b"IM" else ">", 128, 0
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        if kind == 15:  # compressed
+            unpacker = zlib.decompressobj()
+            try:
+                total += len(unpacker.decompress(content[place + 8:place + 8 + size], LARGEST_FILE - total + 1))
+            except zlib.error:
+                return True  # loadmat will say so
+            if total > LARGEST_FILE:
+                return False
+        place += 8 + size
+    return True
+
+
+def listing(folder):
+    """The files of a folder, by name: what open_zip gives of a zip file."""
+    return {path.name: partial(open, path, "rb") for path in sorted(folder.iterdir())}
