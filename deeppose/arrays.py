@@ -110,8 +110,11 @@ def load(path, dtype, shape, made_by):
     Raises InputError where the file is missing, broken or holds something else.
     """
     try:
-        array = np.lib.format.open_memmap(_present(path, made_by), "r")  # unlike np.load never a pickle, never a zip
-    except (ValueError, OSError, OverflowError, TypeError):
+        with np.errstate(over="ignore"):  # in a length that a broken header claims
+            array = np.lib.format.open_memmap(_present(path, made_by), "r")  # unlike np.load never a pickle or a zip
+    except InputError:
+        raise
+    except Exception:  # NumPy parses the header as Python and raises whatever that leads it to
         raise InputError(f"{path}: is no complete .npy array; run {made_by} again") from None
     fits = len(array.shape) == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape))
     if not np.issubdtype(array.dtype, dtype) or not fits:
@@ -126,8 +129,10 @@ def _present(path, made_by):
         raise InputError(f"{path}: not found; {made_by} makes it")
     if not path.is_file():
         raise InputError(f"{path}: is not a file; {made_by} makes it")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: may not be read by you; change its permissions")
+    try:
+        open(path, "rb").close()
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
     return path
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,15 +50,22 @@ def _save(content, temporary, path):
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
 
+def _read(path):
+    """What torch.save wrote; a pickled call is refused, not run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is odd in a broken file
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_weights(path, made_by):
     """The state_dict in a file; InputError where it is missing or holds anything but finite tensors."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)  # a pickled call is refused, not run
+        weights = _read(path)
     except PermissionError:
         raise InputError(f"{path}: may not be read by you; change its permissions") from None
-    except Exception:  # torch.load raises whatever a broken file leads it to
+    except Exception:  # it raises whatever a broken file leads it to
         raise InputError(f"{path}: is no complete file of weights; {made_by}") from None
     if not isinstance(weights, dict) or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
@@ -111,7 +119,7 @@ class TrainingState:
 
     def _load(self):
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = _read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
             changed = [name for name, value in self.run_facts.items() if saved["run"].get(name) != value]
             self.network.load_state_dict(saved["network"])
@@ -122,7 +130,7 @@ class TrainingState:
                 setattr(self, name, saved[name])
         except InputError:
             raise
-        except Exception:  # torch.load raises whatever a broken file leads it to
+        except Exception:  # whatever a broken file leads torch to
             raise InputError(f"{self.path}: is no complete training state; start afresh without --resume") from None
         if changed:
             print(f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
