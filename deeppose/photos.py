@@ -4,6 +4,7 @@ Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what c
 it takes the memory. Everything that is wrong is an InputError that names the file.
 """
 import io
+import itertools
 import struct
 import zipfile
 import zlib
@@ -104,7 +105,7 @@ def _mat_array(content, key):
                 raise OverflowError
             kind, data = next(_mat_elements(memoryview(unpacked), order), (None, b""))
         if kind == MAT_ARRAY:
-            (_, _), (_, shape), (_, name), (kind, numbers), *_ = _mat_elements(data, order)
+            _, (_, shape), (_, name), (kind, numbers) = itertools.islice(_mat_elements(data, order), 4)
             if bytes(name) == key.encode():
                 array = np.frombuffer(numbers, order + MAT_NUMBERS[kind]).astype(float)
                 return array.reshape(np.frombuffer(shape, order + "i4"), order="F")
