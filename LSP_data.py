@@ -6,25 +6,20 @@ Writes  train_images.npy  train_labels.npy  train_rows.npy
         test_images.npy   test_labels.npy   test_rows.npy   dataset.json
 Run     python LSP_data.py
 """
-import os
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from deeppose import arrays, geometry, photos, shell
+from deeppose import arrays, downloads, frames, geometry, shell
+from deeppose.frames import FRAME_PX
 from deeppose.locks import lock
 from deeppose.shell import InputError, command
 from deeppose.skeleton import LSP
 
-FRAME_PX = 227                # side of the frames: both networks' input
 BOX_SCALE = (1.1, 1.8)        # training box side / joints' extent; a letterboxed test image has 1.13-1.79
 SHIFT_PX = 10                 # the box centre moves by up to this, in pixels of the frame (original: 5)
 SMALLEST_BOX_PX = 20          # of the photograph: an image with one labelled joint still gets a box
@@ -46,14 +41,6 @@ IMAGE_NAME = re.compile(r"im(\d{1,9})\.jpe?g", re.IGNORECASE | re.ASCII)
 LIKE_AN_IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp|gif|tiff?|webp)", re.IGNORECASE | re.DOTALL)
 
 
-class BrokenImages(Exception):
-    """Images that cannot be used: found, a dict (set number, image number) -> what is wrong."""
-
-    def __init__(self, found):
-        super().__init__()
-        self.found = found
-
-
 @dataclass(frozen=True)
 class PhotoSet:
     """One set: joints (N, J, 2) px, NaN where there is no label; image number -> its name and what opens it."""
@@ -66,7 +53,7 @@ class PhotoSet:
     def read(self, number):
         """Image `number` as RGB and its joints (J, 2) px; InputError where one of the two makes no sense."""
         name, opener = self.openers[number]
-        image, joints_px = photos.read_image(name, opener), self.joints[number - 1]
+        image, joints_px = downloads.read_image(name, opener), self.joints[number - 1]
         outside = np.maximum(-joints_px, joints_px - image.size)  # False below for NaN, which is no label
         if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
             raise InputError(f"{name}: has a joint far outside, labels and images do not fit; fetch the set again")
@@ -78,7 +65,7 @@ def open_set(source, number):
     for place in PLACES[number]:
         if isinstance(place, str) and (source / place).is_file():
             place = source / place
-            entries = photos.open_zip(place)
+            entries = downloads.open_zip(place)
             images = {name: opener for name, opener in entries.items() if name.split("/")[-2:-1] == ["images"]}
             labels = [name for name in entries if name.split("/")[-1] == "joints.mat"]
             if not labels:
@@ -89,7 +76,7 @@ def open_set(source, number):
             place, labels = source / place[0], source / place[1]
             if not labels.is_file():
                 raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
-            images, joints = photos.listing(place), read_joints(labels, partial(open, labels, "rb"), number)
+            images, joints = downloads.listing(place), read_joints(labels, partial(open, labels, "rb"), number)
             break
     else:
         name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
@@ -109,7 +96,7 @@ def open_set(source, number):
 
 def read_joints(name, opener, number):
     """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the errors."""
-    values = photos.read_mat(name, opener, "joints")
+    values = downloads.read_mat(name, opener, "joints")
     axes, expected = ((2, 1, 0), (3, LSP.joint_count)) if number == LSP_NUMBER else ((2, 0, 1), (LSP.joint_count, 3))
     if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
         raise InputError(f"{name}: `joints` is {values.shape}, not {(*expected, 'N')}; are LSP and LSPe mixed up?")
@@ -125,16 +112,6 @@ def read_joints(name, opener, number):
     if (np.abs(coordinates[labelled]) > LARGEST_COORDINATE_PX).any():
         raise InputError(f"{name}: a joint lies at {np.abs(coordinates[labelled]).max():g} pixels; fetch the set again")
     return np.where(labelled[..., None], coordinates, np.nan)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and the rows to be cut from it: (row number, box or None for the letterbox, mirrored)."""
-    part: str
-    photo_set: PhotoSet
-    number: int
-    rows: tuple
-    held_out: bool
 
 
 def draw_box(joints_px, rng):
@@ -167,7 +144,7 @@ def plan(lsp, lspe, options, left_out):
                 views = draw_views(joints, copies, rng)
             rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
             counts[part] += len(views)
-            jobs.append(Job(part, photo_set, number, rows, held_out))
+            jobs.append(frames.Job(part, photo_set, number, rows, held_out))
     if not counts["test"] or not any(job.held_out for job in jobs) or all(job.held_out for job in jobs):
         raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
                          f"download the set again from {PAGES[LSP_NUMBER]}")
@@ -182,38 +159,6 @@ def draw_views(joints_px, copies, rng):
     if copies:
         views += [(box, True) for box, _ in views if rng.random() < COPY_PROBABILITY]
     return views
-
-
-def cut(image, box_px, mirrored):
-    """The frame uint8 (FRAME_PX, FRAME_PX, 3) that shows a box (3,) px of the image; black outside the image."""
-    x0, y0, side = box_px
-    left, top = int(np.floor(x0)), int(np.floor(y0))
-    right, bottom = int(np.ceil(x0 + side)), int(np.ceil(y0 + side))
-    around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
-    frame = np.asarray(around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
-                                     box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side)))
-    return frame[:, ::-1] if mirrored else frame
-
-
-def fill(job, out):
-    """Decode one image and write its rows; return its letterboxed joints (J, 2) px."""
-    image, joints = job.photo_set.read(job.number)
-    letterbox = geometry.letterbox(*image.size)
-    for row, box, mirrored in job.rows:
-        box = letterbox if box is None else box
-        out[f"{job.part}_images"][row] = cut(image, box, mirrored)
-        labels = geometry.image_to_frame(joints, box, FRAME_PX, LSP.flip if mirrored else None)
-        out[f"{job.part}_labels"][row] = labels.reshape(-1)
-        out[f"{job.part}_rows"][row] = (job.photo_set.number, job.number, *box, mirrored)
-    return geometry.image_to_frame(joints, letterbox, FRAME_PX)
-
-
-def fill_or_say(job, out):
-    """fill, but an image that cannot be used is returned as its InputError, so that all of them are found."""
-    try:
-        return fill(job, out)
-    except InputError as error:
-        return error
 
 
 def check_images(sets, jobs):
@@ -243,39 +188,17 @@ def name_broken(complaints, skip):
 
 
 def write(workdir, jobs, counts, facts):
-    """Cut all frames on all cores, straight into the arrays; dataset.json last. Returns dataset.json's content.
-
-    BrokenImages names all that cannot be used; then nothing was written.
-    """
-    layout = {"images": (np.uint8, (FRAME_PX, FRAME_PX, 3)), "labels": (np.float32, (2 * LSP.joint_count,)),
-              "rows": (np.float64, (6,))}
-    names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
-             for part in counts for kind, (dtype, shape) in layout.items()}
-    arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
-                      [workdir / f"{name}.npy" for name in names])
-    with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
-               for name, (dtype, shape) in names.items()}
-        work = pool.map(lambda job: fill_or_say(job, out), jobs)
-        try:
-            letterboxed = list(tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None))
-            broken = {(job.photo_set.number, job.number): str(said)
-                      for job, said in zip(jobs, letterboxed) if isinstance(said, InputError)}
-            if broken:
-                raise BrokenImages(broken)
-            unlabelled = {part: int(np.isnan(out[f"{part}_labels"][:, ::2]).sum()) for part in counts}
-        finally:
-            pool.shutdown(cancel_futures=True)
-            out.clear()  # Windows renames and removes no file that is still mapped
-        (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
+    """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
+    letterboxed, names = frames.write(workdir, jobs, counts, LSP)
     lsp_training = [pose for job, pose in zip(jobs, letterboxed)
                     if job.part == "train" and job.photo_set.number == LSP_NUMBER]
+    labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     facts = facts | {
-        "rows": counts, "unlabelled_joints": unlabelled,
+        "rows": counts, "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [job.rows[0][0] for job in jobs if job.held_out],
         "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
-        "digests": {f"{name}.npy": arrays.digest(workdir / f"{name}.npy") for name in names},
-        "fingerprints": {f"{name}.npy": arrays.fingerprint(workdir / f"{name}.npy") for name in names},
+        "digests": {name: arrays.digest(workdir / name) for name in names},
+        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in names},
     }
     arrays.save_json(workdir / "dataset.json", facts)
     return facts
@@ -332,7 +255,7 @@ def main(argv=None):
                  "skipped_images": sorted(key for key in left_out if isinstance(key[1], int))}
         try:
             facts = write(options.workdir, jobs, counts, known)
-        except BrokenImages as error:
+        except frames.BrokenImages as error:
             name_broken(list(error.found.values()), options.skip_broken)
             left_out = left_out | error.found
     print_table(options.workdir, jobs, facts)

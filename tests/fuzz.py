@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, checkpoint, photos
+from deeppose import arrays, checkpoint, downloads
 from deeppose.shell import InputError, RunError
 
 try:
@@ -143,10 +143,10 @@ def seeds(folder):
                             lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2)),
         "zip": ("lsp_dataset.zip", zip_bytes(labels, zipfile.ZIP_STORED), read_zip),
         "zip compressed": ("lsp_dataset_original.zip", zip_bytes(labels, zipfile.ZIP_DEFLATED), read_zip),
-        "JPEG": ("im1.jpg", image_bytes("JPEG"), lambda path: photos.read_image(path, lambda: open(path, "rb"))),
+        "JPEG": ("im1.jpg", image_bytes("JPEG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
         "JPEG progressive": ("im2.jpg", image_bytes("JPEG", progressive=True),
-                             lambda path: photos.read_image(path, lambda: open(path, "rb"))),
-        "PNG": ("im3.jpg", image_bytes("PNG"), lambda path: photos.read_image(path, lambda: open(path, "rb"))),
+                             lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
+        "PNG": ("im3.jpg", image_bytes("PNG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
                                    load_weights),

@@ -12,7 +12,7 @@ from PIL import Image
 
 import LSP_data
 from deeppose import geometry
-from deeppose.photos import read_mat
+from deeppose.downloads import read_mat
 from deeppose.skeleton import LSP
 
 
