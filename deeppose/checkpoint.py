@@ -216,6 +216,7 @@ class TrainingState:
             for number, handler in former.items():
                 signal.signal(number, handler)
         if self.signal:  # it came in finish
+            print(f"stopped; {self.model_path} is complete", flush=True)
             raise SystemExit(128 + self.signal)
 
     def finish(self, provenance):
