@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -110,7 +111,8 @@ def load(path, dtype, shape, made_by):
     Raises InputError where the file is missing, broken or holds something else.
     """
     try:
-        with np.errstate(over="ignore"):  # in a length that a broken header claims
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is odd in a broken header
             array = np.lib.format.open_memmap(_present(path, made_by), "r")  # unlike np.load never a pickle or a zip
     except InputError:
         raise

@@ -57,7 +57,7 @@ def open_zip(path):
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
             raise InputError(f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it")
-        if not entry.is_dir():
+        if not entry.filename.endswith("/"):
             entries[entry.filename] = partial(_entry, archive, path, entry)
     return entries
 
