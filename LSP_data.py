@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, downloads, frames, geometry, shell
-from deeppose.frames import FRAME_PX
+from deeppose import arrays, downloads, framing, geometry, shell
+from deeppose.framing import FRAME_PX
 from deeppose.locks import lock
 from deeppose.shell import InputError, command
 from deeppose.skeleton import LSP
@@ -144,7 +144,7 @@ def plan(lsp, lspe, options, left_out):
                 views = draw_views(joints, copies, rng)
             rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
             counts[part] += len(views)
-            jobs.append(frames.Job(part, photo_set, number, rows, held_out))
+            jobs.append(framing.Job(part, photo_set, number, rows, held_out))
     if not counts["test"] or not any(job.held_out for job in jobs) or all(job.held_out for job in jobs):
         raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
                          f"download the set again from {PAGES[LSP_NUMBER]}")
@@ -189,7 +189,7 @@ def name_broken(complaints, skip):
 
 def write(workdir, jobs, counts, facts):
     """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
-    letterboxed, names = frames.write(workdir, jobs, counts, LSP)
+    letterboxed, names = framing.write(workdir, jobs, counts, LSP)
     lsp_training = [pose for job, pose in zip(jobs, letterboxed)
                     if job.part == "train" and job.photo_set.number == LSP_NUMBER]
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
@@ -255,7 +255,7 @@ def main(argv=None):
                  "skipped_images": sorted(key for key in left_out if isinstance(key[1], int))}
         try:
             facts = write(options.workdir, jobs, counts, known)
-        except frames.BrokenImages as error:
+        except framing.BrokenImages as error:
             name_broken(list(error.found.values()), options.skip_broken)
             left_out = left_out | error.found
     print_table(options.workdir, jobs, facts)
