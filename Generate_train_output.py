@@ -2,6 +2,7 @@
 
 Reads   model_1.pt  train_images.npy  dataset.json
 Writes  train_output.npy, float32 (N, 28), pixels of the frame, and the same again as training_output.npy
+        train_output.json: which data and which model_1.pt it was made from; step 5 compares them
 Run     python Generate_train_output.py
 """
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 
 from deeppose import arrays, runtime, shell
 from deeppose.loader import Frames
+from deeppose.locks import lock
 from deeppose.shell import InputError
 from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
@@ -21,15 +23,16 @@ def main(argv=None):
     options = runtime.parser(__doc__).parse_args(argv)
     data = arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
-    network = load_stage_1(options.workdir, data, run)
+    shell.until_end(lock(options.workdir, "train_output"))
+    network, made_from = load_stage_1(options.workdir, data, run), arrays.origin(options.workdir, data)
     print(run)
     rows = np.arange(len(data.train_images))
     frames = Frames(data.train_images, run.device)
     joints = predict_joints(network, frames, rows, data, run, what="stage 1, training rows")
     if not np.isfinite(joints).all():
         raise InputError(f"{options.workdir / 'model_1.pt'}: predicts numbers that are not finite; {STEP_2}")
-    for name in NAMES:
-        arrays.save(options.workdir / name, joints.reshape(len(rows), -1))
+    arrays.save(options.workdir / NAMES[1], joints.reshape(len(rows), -1))
+    arrays.save_with_origin(options.workdir / NAMES[0], joints.reshape(len(rows), -1), made_from)
     print(f"{options.workdir / NAMES[0]}: {len(rows)} poses, also as {NAMES[1]}; next: Train_stage_2.py")
 
 

@@ -6,27 +6,20 @@ Writes  train_images.npy  train_labels.npy  train_rows.npy
         test_images.npy   test_labels.npy   test_rows.npy   dataset.json
 Run     python LSP_data.py
 """
-import io
-import os
 import re
 import sys
-import zipfile
-import zlib
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import scipy.io
-from PIL import Image
-from tqdm import tqdm
 
-from deeppose import arrays, geometry, shell
+from deeppose import arrays, downloads, framing, geometry, shell
+from deeppose.framing import FRAME_PX
+from deeppose.locks import lock
 from deeppose.shell import InputError, command
 from deeppose.skeleton import LSP
 
-FRAME_PX = 227                # side of the frames: both networks' input
 BOX_SCALE = (1.1, 1.8)        # training box side / joints' extent; a letterboxed test image has 1.13-1.79
 SHIFT_PX = 10                 # the box centre moves by up to this, in pixels of the frame (original: 5)
 SMALLEST_BOX_PX = 20          # of the photograph: an image with one labelled joint still gets a box
@@ -42,75 +35,68 @@ PLACES = {  # where a set may lie: folder of images and labels, or a zip file wi
 }
 PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html",
          LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError)
-IMAGE_NAME = re.compile(r"im(\d+)\.jpe?g", re.IGNORECASE)
+FARTHEST_OUTSIDE = 1.0        # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
+LARGEST_COORDINATE_PX = 1e5
+IMAGE_NAME = re.compile(r"im(\d{1,9})\.jpe?g", re.IGNORECASE | re.ASCII)
+LIKE_AN_IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp|gif|tiff?|webp)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """One set: joints (N, J, 2) px with NaN where there is no label, and image number -> what opens it."""
+    """One set: joints (N, J, 2) px, NaN where there is no label; image number -> its name and what opens it."""
     number: int
     joints: np.ndarray
     openers: dict
+    misnamed: list
     place: str
 
     def read(self, number):
-        """Image `number` (its joints are joints[number - 1]) as RGB."""
+        """Image `number` as RGB and its joints (J, 2) px; InputError where one of the two makes no sense."""
         name, opener = self.openers[number]
-        try:
-            with opener() as file:
-                return Image.open(file).convert("RGB")
-        except (*BROKEN_ZIP, SyntaxError, ValueError, Image.DecompressionBombError):
-            raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
+        image, joints_px = downloads.read_image(name, opener), self.joints[number - 1]
+        outside = np.maximum(-joints_px, joints_px - image.size)  # False below for NaN, which is no label
+        if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
+            raise InputError(f"{name}: has a joint far outside, labels and images do not fit; fetch the set again")
+        return image, joints_px
 
 
 def open_set(source, number):
-    """The PhotoSet that lies in one of PLACES below `source`; InputError where there is none or it is incomplete."""
+    """The PhotoSet that lies in one of PLACES below `source`; InputError where there is none."""
     for place in PLACES[number]:
         if isinstance(place, str) and (source / place).is_file():
-            labels, images = open_zip(source / place)
+            place = source / place
+            entries = downloads.open_zip(place)
+            images = {name: opener for name, opener in entries.items() if name.split("/")[-2:-1] == ["images"]}
+            labels = [name for name in entries if name.split("/")[-1] == "joints.mat"]
+            if not labels:
+                raise InputError(f"{place}: holds no joints.mat; download it again")
+            joints = read_joints(f"{place}/{labels[0]}", entries[labels[0]], number)
             break
         if not isinstance(place, str) and (source / place[0]).is_dir():
-            folder, labels = source / place[0], source / place[1]
-            images = [(path.name, str(path), lambda path=path: open(path, "rb")) for path in folder.iterdir()]
-            place = place[0]
+            place, labels = source / place[0], source / place[1]
+            if not labels.is_file():
+                raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
+            images, joints = downloads.listing(place), read_joints(labels, partial(open, labels, "rb"), number)
             break
     else:
         name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
         raise InputError(f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
                          f"people instead: python -m deeppose.sample {source}")
-    name = labels if isinstance(labels, Path) else f"{source / place}/joints.mat"
-    joints, openers = read_joints(labels, name, number), {}
-    for short_name, full_name, opener in images:
-        if match := IMAGE_NAME.fullmatch(short_name):
+    openers, misnamed = {}, []
+    for name, opener in images.items():
+        short = name.split("/")[-1]
+        if match := IMAGE_NAME.fullmatch(short):
             if int(match[1]) in openers:
-                raise InputError(f"{full_name}: is image number {int(match[1])} again; remove one of the two")
-            openers[int(match[1])] = full_name, opener
-    return PhotoSet(number, joints, openers, str(source / place))
+                raise InputError(f"{place}/{name}: is image number {int(match[1])} again; remove one of the two")
+            openers[int(match[1])] = f"{place}/{name}", opener
+        elif LIKE_AN_IMAGE.fullmatch(short):
+            misnamed.append(f"{place}/{name}")
+    return PhotoSet(number, joints, openers, misnamed, str(place))
 
 
-def open_zip(path):
-    """A downloaded zip file, read without unpacking: its labels, and its images as (name, full name, opener)."""
-    try:
-        archive = zipfile.ZipFile(path)
-        entries = {name: name.split("/") for name in archive.namelist()}
-        labels = [io.BytesIO(archive.read(name)) for name, parts in entries.items() if parts[-1] == "joints.mat"]
-    except BROKEN_ZIP:
-        raise InputError(f"{path}: is no complete zip file; download it again") from None
-    if not labels:
-        raise InputError(f"{path}: holds no joints.mat; download it again")
-    return labels[0], [(parts[-1], f"{path}/{name}", lambda name=name: io.BytesIO(archive.read(name)))
-                       for name, parts in entries.items() if parts[-2:-1] == ["images"]]
-
-
-def read_joints(labels, name, number):
+def read_joints(name, opener, number):
     """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the errors."""
-    if isinstance(labels, Path) and not labels.is_file():
-        raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
-    try:
-        values = np.asarray(scipy.io.loadmat(labels, variable_names=["joints"])["joints"], float)
-    except Exception:  # loadmat raises whatever a broken file leads it to
-        raise InputError(f"{name}: is no MATLAB file with `joints` in it; fetch the set again") from None
+    values = downloads.read_mat(name, opener, "joints")
     axes, expected = ((2, 1, 0), (3, LSP.joint_count)) if number == LSP_NUMBER else ((2, 0, 1), (LSP.joint_count, 3))
     if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
         raise InputError(f"{name}: `joints` is {values.shape}, not {(*expected, 'N')}; are LSP and LSPe mixed up?")
@@ -120,19 +106,12 @@ def read_joints(labels, name, number):
     labelled = np.ones(values.shape[:2], bool)  # LSP's third value is "occluded", and such joints are labelled
     if number == LSPE_NUMBER:
         labelled = values[:, :, 2] == 1  # LSPe's is "labelled": 0 comes with junk coordinates
-    if not np.isfinite(values[:, :, :2][labelled]).all():
+    coordinates = values[:, :, :2]
+    if not np.isfinite(coordinates[labelled]).all():
         raise InputError(f"{name}: a labelled joint is not a finite number")
-    return np.where(labelled[..., None], values[:, :, :2], np.nan)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and the rows to be cut from it: (row number, box or None for the letterbox, mirrored)."""
-    part: str
-    photos: PhotoSet
-    number: int
-    rows: tuple
-    held_out: bool
+    if (np.abs(coordinates[labelled]) > LARGEST_COORDINATE_PX).any():
+        raise InputError(f"{name}: a joint lies at {np.abs(coordinates[labelled]).max():g} pixels; fetch the set again")
+    return np.where(labelled[..., None], coordinates, np.nan)
 
 
 def draw_box(joints_px, rng):
@@ -142,24 +121,33 @@ def draw_box(joints_px, rng):
     return geometry.box_around(centre + rng.uniform(-SHIFT_PX, SHIFT_PX, 2) * side / FRAME_PX, side)
 
 
-def plan(lsp, lspe, limit, copies, seed):
-    """All images in the order of their numbers, each with its rows: list of Job, and rows per part."""
+def plan(lsp, lspe, options, left_out):
+    """All images in the order of their numbers, each with its rows: list of Job, and rows per part.
+
+    left_out  (set number, image number) of those that cannot be used
+    """
+    limit, copies, seed = options.limit, not options.no_copies, options.seed
     half = len(lsp.joints) // 2  # LSP: 1-1000 train, 1001-2000 test
     train = [(lsp, n) for n in range(1, half + 1)][:limit] + [(lspe, n) for n in range(1, len(lspe.joints) + 1)][:limit]
     test = [(lsp, n) for n in range(half + 1, len(lsp.joints) + 1)][:limit]
     jobs, counts = [], {"train": 0, "test": 0}
     for part, images in (("train", train), ("test", test)):
-        for photos, number in images:
-            held_out = part == "train" and photos is lsp and number % HELD_OUT_EVERY == 1
-            joints = photos.joints[number - 1]
+        for photo_set, number in images:
+            if (photo_set.number, number) in left_out:
+                continue
+            held_out = part == "train" and photo_set is lsp and number % HELD_OUT_EVERY == 1
+            joints = photo_set.joints[number - 1]
             if part == "test" or held_out or np.isnan(joints).all():
                 views = [(None, False)]
             else:
-                rng = np.random.default_rng((seed, photos.number, number))  # the same rows whatever the limit
+                rng = np.random.default_rng((seed, photo_set.number, number))  # the same rows whatever the limit
                 views = draw_views(joints, copies, rng)
             rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
             counts[part] += len(views)
-            jobs.append(Job(part, photos, number, rows, held_out))
+            jobs.append(framing.Job(part, photo_set, number, rows, held_out))
+    if not counts["test"] or not any(job.held_out for job in jobs) or all(job.held_out for job in jobs):
+        raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
+                         f"download the set again from {PAGES[LSP_NUMBER]}")
     return jobs, counts
 
 
@@ -173,66 +161,44 @@ def draw_views(joints_px, copies, rng):
     return views
 
 
-def cut(image, box_px, mirrored):
-    """The frame uint8 (FRAME_PX, FRAME_PX, 3) that shows a box (3,) px of the image; black outside the image."""
-    x0, y0, side = box_px
-    left, top = int(np.floor(x0)), int(np.floor(y0))
-    right, bottom = int(np.ceil(x0 + side)), int(np.ceil(y0 + side))
-    around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
-    frame = np.asarray(around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
-                                     box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side)))
-    return frame[:, ::-1] if mirrored else frame
-
-
-def fill(job, out):
-    """Decode one image and write its rows; return its letterboxed joints (J, 2) px."""
-    image, joints = job.photos.read(job.number), job.photos.joints[job.number - 1]
-    letterbox = geometry.letterbox(*image.size)
-    for row, box, mirrored in job.rows:
-        box = letterbox if box is None else box
-        out[f"{job.part}_images"][row] = cut(image, box, mirrored)
-        labels = geometry.image_to_frame(joints, box, FRAME_PX, LSP.flip if mirrored else None)
-        out[f"{job.part}_labels"][row] = labels.reshape(-1)
-        out[f"{job.part}_rows"][row] = (job.photos.number, job.number, *box, mirrored)
-    return geometry.image_to_frame(joints, letterbox, FRAME_PX)
-
-
 def check_images(sets, jobs):
-    """InputError where an image has no labels, or one that is wanted is missing."""
-    for photos in sets:
-        last = max(photos.openers, default=0)
-        if last > len(photos.joints):
-            raise InputError(f"{photos.openers[last][0]}: has no labels, joints end at image {len(photos.joints)}")
+    """What is wrong before any image is opened: (set number, image number or name) -> a line that names the file."""
+    found = {}
+    for photo_set in sets:
+        for name in photo_set.misnamed:
+            found[photo_set.number, name] = f"{name}: is not named like im0001.jpg, so its labels are unknown"
+        for number in sorted(n for n in photo_set.openers if not 1 <= n <= len(photo_set.joints)):
+            found[photo_set.number, number] = (f"{photo_set.openers[number][0]}: has no labels, joints are those of "
+                                               f"images 1 to {len(photo_set.joints)}")
     for job in jobs:
-        if job.number not in job.photos.openers:
-            raise InputError(f"{job.photos.place}: image number {job.number} is missing; fetch the set again")
+        if job.number not in job.photo_set.openers:
+            found[job.photo_set.number, job.number] = (f"{job.photo_set.place}: image number {job.number} is missing; "
+                                                       "fetch the set again")
+    return found
+
+
+def name_broken(complaints, skip):
+    """Name every image that cannot be used; InputError unless --skip-broken wants to go on without them."""
+    if skip or len(complaints) > 1:
+        for line in complaints:
+            print(f"{line} (skipped)" if skip else line)
+    if complaints and not skip:
+        others = f" ({len(complaints)} such images, all named above)" if len(complaints) > 1 else ""
+        raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")
 
 
 def write(workdir, jobs, counts, facts):
-    """Cut all frames on all cores, straight into the arrays; dataset.json last. Returns dataset.json's content."""
-    layout = {"images": (np.uint8, (FRAME_PX, FRAME_PX, 3)), "labels": (np.float32, (2 * LSP.joint_count,)),
-              "rows": (np.float64, (6,))}
-    names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
-             for part in counts for kind, (dtype, shape) in layout.items()}
-    arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()))
-    with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
-               for name, (dtype, shape) in names.items()}
-        work = pool.map(lambda job: fill(job, out), jobs)
-        try:
-            letterboxed = list(tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None))
-            unlabelled = {part: int(np.isnan(out[f"{part}_labels"][:, ::2]).sum()) for part in counts}
-        finally:
-            pool.shutdown(cancel_futures=True)
-            out.clear()  # Windows renames and removes no file that is still mapped
-        (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
+    """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
+    letterboxed, names = framing.write(workdir, jobs, counts, LSP)
     lsp_training = [pose for job, pose in zip(jobs, letterboxed)
-                    if job.part == "train" and job.photos.number == LSP_NUMBER]
+                    if job.part == "train" and job.photo_set.number == LSP_NUMBER]
+    labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     facts = facts | {
-        "rows": counts, "unlabelled_joints": unlabelled,
+        "rows": counts, "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [job.rows[0][0] for job in jobs if job.held_out],
         "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
-        "digests": {f"{name}.npy": arrays.digest(workdir / f"{name}.npy") for name in names},
+        "digests": {name: arrays.digest(workdir / name) for name in names},
+        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in names},
     }
     arrays.save_json(workdir / "dataset.json", facts)
     return facts
@@ -243,7 +209,7 @@ def print_table(workdir, jobs, facts):
     print(f"\n{'rows of':<22}{'images':>8}{'rows':>8}{'mirrored':>10}{'held out':>10}")
     for part, number, name in (("train", LSP_NUMBER, "LSP, training"), ("train", LSPE_NUMBER, "LSPe, training"),
                                ("test", LSP_NUMBER, "LSP, test")):
-        own = [job for job in jobs if job.part == part and job.photos.number == number]
+        own = [job for job in jobs if job.part == part and job.photo_set.number == number]
         rows = [row for job in own for row in job.rows]
         print(f"{name:<22}{len(own):>8}{len(rows):>8}{sum(row[2] for row in rows):>10}"
               f"{sum(job.held_out for job in own):>10}")
@@ -262,6 +228,8 @@ def parse(argv):
     parser.add_argument("--limit", type=shell.at_least(1), metavar="N",
                         help="only the first N images of LSP's training, LSP's test and LSPe (default: all)")
     parser.add_argument("--no-copies", action="store_true", help="one row an image: no moved, no mirrored copies")
+    parser.add_argument("--skip-broken", action="store_true",
+                        help="name images that cannot be used, and go on without them (default: name them and stop)")
     parser.add_argument("--seed", type=shell.at_least(0), default=0, help="of the boxes and copies (default: 0)")
     return parser.parse_args(argv)
 
@@ -270,17 +238,27 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
-    jobs, counts = plan(lsp, lspe, options.limit, not options.no_copies, options.seed)
-    check_images((lsp, lspe), jobs)
+    found = left_out = check_images((lsp, lspe), plan(lsp, lspe, options, {})[0])
+    name_broken(list(found.values()), options.skip_broken)
     try:
         options.workdir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{options.workdir}: is not a folder; --workdir names one") from None
-    print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
-          f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
-    facts = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,
-             "options": {"limit": options.limit, "copies": not options.no_copies}, "seed": options.seed}
-    print_table(options.workdir, jobs, write(options.workdir, jobs, counts, facts))
+    shell.until_end(lock(options.workdir, "dataset"))
+    facts = None
+    while not facts:  # once, or with --skip-broken again without what could not be used
+        jobs, counts = plan(lsp, lspe, options, left_out)
+        print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
+              f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
+        known = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,
+                 "options": {"limit": options.limit, "copies": not options.no_copies}, "seed": options.seed,
+                 "skipped_images": sorted(key for key in left_out if isinstance(key[1], int))}
+        try:
+            facts = write(options.workdir, jobs, counts, known)
+        except framing.BrokenImages as error:
+            name_broken(list(error.found.values()), options.skip_broken)
+            left_out = left_out | error.found
+    print_table(options.workdir, jobs, facts)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 #   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
 #   make          the six steps on the photographs in SOURCE (default: this folder)
 #   make test     the tests
+#   make torture  kills each step at random moments, KILLS=10 times; an hour or less
+#   make fuzz     reads 20,000 mutated files
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
 # Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1 (go on with unfinished
@@ -26,7 +28,7 @@ CASCADE := $(JOINTS:%=$(W)/model_%.pt)
 DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 
 # What the scripts import, and so what they are made anew for
-FILES_PY := deeppose/arrays.py deeppose/shell.py deeppose/skeleton.py deeppose/geometry.py
+FILES_PY := deeppose/arrays.py deeppose/locks.py deeppose/shell.py deeppose/skeleton.py deeppose/geometry.py
 TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
@@ -34,12 +36,12 @@ SCORES_PY := deeppose/metrics.py deeppose/plots.py deeppose/tables.py
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # every step uses all cores by itself
-.PHONY: all demo test clean
+.PHONY: all demo test torture fuzz clean
 
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
-$(W)/dataset.json: LSP_data.py $(FILES_PY) | $(PACKAGES)
+$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
 $(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(STAGE_1_PY) | $(PACKAGES)
@@ -69,6 +71,12 @@ demo: | $(PACKAGES)
 test: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m pytest
 
+torture: | $(PACKAGES) $(TEST_PACKAGES)
+	$(RUN) -m tests.torture --kills $(or $(KILLS),10)
+
+fuzz: | $(PACKAGES) $(TEST_PACKAGES)
+	$(RUN) -m tests.fuzz --count 20000
+
 .venv/packages: requirements.txt
 	@echo "Setting up .venv: PyTorch with its CUDA libraries, about 6 GB of disk."
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
@@ -85,7 +93,7 @@ clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
 	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
 	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
-	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json \
+	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json $(W)/train_output.json $(W)/*.lock \
 	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
 	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp

@@ -5,6 +5,7 @@ Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json
 Run     python Train_stage_1.py
 """
 import math
+import os
 import sys
 import time
 
@@ -13,6 +14,7 @@ import torch
 
 from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
 from deeppose.loader import Frames
+from deeppose.locks import lock
 from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
 
 LEARNING_RATE = 5e-4      # Adam; original
@@ -72,7 +74,7 @@ def train_epoch(network, optimiser, frames, targets, rows, options, state, run):
         optimiser.zero_grad()
         loss = gradient(network, images, targets[batch], part, run)
         loss = state.exchange(loss.item())
-        shell.need_finite(loss, f"epoch {epoch}, step {step}")
+        state.need_finite(loss, batch)
         optimiser.step()
         state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
@@ -105,7 +107,9 @@ def train(network, optimiser, frames, data, rows, options, state, run):
         train_loss = train_epoch(shared, optimiser, frames, targets, rows, options, state, run)
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
         if run.rank == 0:
-            judge(network, *evaluate(network, frames, data, targets, run), train_loss, image_rate, options, state)
+            with state.evaluating():
+                loss, scores = evaluate(network, frames, data, targets, run)
+            judge(network, loss, scores, train_loss, image_rate, options, state)
         state.next_epoch()
 
 
@@ -141,6 +145,8 @@ def main(argv=None):
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     path = options.workdir / "model_1.pt"
+    if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
+        shell.until_end(lock(options.workdir, "model_1"))
     settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed,
                 "weights": options.weights, "precision": run.precision, "learning_rate": LEARNING_RATE,
                 "optimiser": "Adam", "loss": "masked MSE", "dataset": data.digests}
@@ -156,9 +162,9 @@ def main(argv=None):
           f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
     with state.catching_signals():
         train(network, optimiser, Frames(data.train_images, run.device), data, rows, options, state, run)
-    if run.rank > 0:
-        return
-    state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
+        if run.rank > 0:
+            return
+        state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
     print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
           f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
 

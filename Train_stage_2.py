@@ -5,7 +5,6 @@ Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json
 Run     python Train_stage_2.py
 """
 import difflib
-import math
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
 from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
 from deeppose.loader import Frames
+from deeppose.locks import lock
 from deeppose.shell import InputError
 
 LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
@@ -51,8 +51,9 @@ def find_deltas(options, data, predicted_px, run):
     """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own."""
     path = options.workdir / "deltas.npy"
     if options.make_deltas and run.rank == 0:
-        arrays.save(path, draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton,
-                                      options.seed))
+        drawn = draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
+        with lock(options.workdir, "deltas", wait=True):  # other joints' runs draw the same ones
+            arrays.save(path, drawn)
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
     path = path if path.exists() else OWN_DELTAS
@@ -142,7 +143,7 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
         runtime.seed_torch(options.seed, name, "step", epoch, step)  # dropout: a function of seed, epoch and step
         optimiser.zero_grad()
         loss = gradient(network, frames, boxes, moves, run).item()
-        shell.need_finite(loss, f"{name}, epoch {epoch}, step {step}")
+        state.need_finite(loss, batch)
         optimiser.step()
         state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
@@ -165,8 +166,8 @@ def train_joint(examples, name, settings, options, run):
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
-    state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": "random", "seed": options.seed,
-                  "skeleton": settings["skeleton"]})
+        state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": "random", "seed": options.seed,
+                      "skeleton": settings["skeleton"]})
     print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
 
 
@@ -177,7 +178,8 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         crop_count = max(crop_count, 0) * (SIMULATED + 1)
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         seconds = time.perf_counter() - began
-        held_out = examples.evaluate(network, run)
+        with state.evaluating():
+            held_out = examples.evaluate(network, run)
         print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
@@ -223,6 +225,7 @@ def main(argv=None):
     names = joint_names(options.joints, skeleton)
     path = options.workdir / "train_output.npy"
     predicted = np.array(arrays.load(path, np.float32, (count, 2 * skeleton.joint_count), STEP_4))
+    arrays.check_origin(path, arrays.origin(options.workdir, data), STEP_4)
     if not np.isfinite(predicted).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
     predicted = predicted.reshape(count, skeleton.joint_count, 2)
@@ -240,7 +243,8 @@ def main(argv=None):
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
         joint = skeleton.index(name)
         examples = Examples(data, frames, predicted, joint, deltas[joint])
-        train_joint(examples, name, settings, options, run.alone())
+        with lock(options.workdir, f"model_{name}"):
+            train_joint(examples, name, settings, options, run.alone())
     run.wait()
     print("next: test_stage_2.py")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from deeppose import arrays, metrics, plots, runtime, shell, tables
 from deeppose.loader import Frames
+from deeppose.locks import lock
 from Resnet_stage_1 import load_stage_1, predict_joints
 
 
@@ -18,6 +19,7 @@ def main(argv=None):
     options = runtime.parser(__doc__).parse_args(argv)
     workdir, data = options.workdir, arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
+    shell.until_end(lock(workdir, "test_output_1"))
     network = load_stage_1(workdir, data, run)
     print(run)
     rows = np.arange(len(data.test_images))

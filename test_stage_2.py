@@ -11,6 +11,7 @@ import numpy as np
 from Cascade_1_net import STEP_5, box_sides, load_cascade, refine_joint
 from deeppose import arrays, metrics, plots, runtime, shell, tables
 from deeppose.loader import Frames
+from deeppose.locks import lock
 from deeppose.shell import InputError
 from Resnet_stage_1 import load_stage_1, predict_joints
 
@@ -40,6 +41,7 @@ def main(argv=None):
     if not any((workdir / f"model_{name}.pt").exists() for name in skeleton.joints):
         raise InputError(f"{workdir / f'model_{skeleton.joints[0]}.pt'}: not found, nor any other joint's; {STEP_5}")
     run = runtime.choose(options)
+    shell.until_end(lock(workdir, "test_output_2"))
     network = load_stage_1(workdir, data, run)
     print(run)
     frames = Frames(images, run.device)

@@ -14,7 +14,7 @@ import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides
-from deeppose import arrays, checkpoint, geometry, runtime
+from deeppose import arrays, checkpoint, geometry
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, predict_joints
 

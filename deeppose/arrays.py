@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,22 +17,44 @@ from deeppose.shell import InputError, RunError
 from deeppose.skeleton import SKELETONS, Skeleton
 
 STEP_1 = "LSP_data.py (step 1)"
+BLOCK, BLOCKS = 65536, 256    # bytes, and how many of them a fingerprint reads
+FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
 
 
 @contextmanager
 def replacing(path):
     """A temporary path beside `path`; what was written there is flushed to disk and renamed over it at the end.
 
-    On an error the temporary is removed and `path` stays as it was.
+    On an error the temporary is removed and `path` stays as it was. One that a killed run left is replaced.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_of(path)
     try:
+        temporary.unlink(missing_ok=True)  # never written through: it might be a link to somewhere else
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_names(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_of(path):
+    """What `path` is called while it is being written."""
+    return path.with_name(path.name + ".tmp")
+
+
+def _flush_names(folder):
+    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no folder)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -51,8 +74,8 @@ def create(path, dtype, shape):
 
 def save(path, array):
     """Write an array to the .npy file `path`."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array)
+    with create(path, array.dtype, array.shape) as out:
+        out[...] = array
 
 
 def save_json(path, content):
@@ -73,7 +96,7 @@ def load_json(path, made_by):
     """The object in a JSON file; InputError where it is missing or none."""
     try:
         content = json.loads(_present(path, made_by).read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: is not JSON; run {made_by} again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; run {made_by} again")
@@ -88,8 +111,12 @@ def load(path, dtype, shape, made_by):
     Raises InputError where the file is missing, broken or holds something else.
     """
     try:
-        array = np.load(_present(path, made_by), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is odd in a broken header
+            array = np.lib.format.open_memmap(_present(path, made_by), "r")  # unlike np.load never a pickle or a zip
+    except InputError:
+        raise
+    except Exception:  # NumPy parses the header as Python and raises whatever that leads it to
         raise InputError(f"{path}: is no complete .npy array; run {made_by} again") from None
     fits = len(array.shape) == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape))
     if not np.issubdtype(array.dtype, dtype) or not fits:
@@ -104,6 +131,10 @@ def _present(path, made_by):
         raise InputError(f"{path}: not found; {made_by} makes it")
     if not path.is_file():
         raise InputError(f"{path}: is not a file; {made_by} makes it")
+    try:
+        open(path, "rb").close()
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
     return path
 
 
@@ -113,8 +144,55 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def need_space(folder, needed_bytes):
-    """RunError where the disk that holds `folder` has less than needed_bytes free."""
+def origin(workdir, data):
+    """What predictions of stage 1 depend on, as digests: the Dataset and model_1.pt (None where there is none)."""
+    model = workdir / "model_1.pt"
+    return {"dataset": data.digests, "model_1.pt": digest(model) if model.is_file() else None}
+
+
+def save_with_origin(path, array, made_from):
+    """Write an array to `path` (.npy), and beside it (.json) its digest and what it was made from, see origin()."""
+    save(path, array)
+    save_json(path.with_suffix(".json"), {"digest": digest(path), "made_from": made_from})
+
+
+def check_origin(path, made_from, made_by):
+    """InputError where the .json beside `path` says that it was made from something else than what is there now.
+
+    An array without one was not made by this project's step, and passes.
+    """
+    if not path.with_suffix(".json").exists():
+        return
+    known = load_json(path.with_suffix(".json"), made_by)
+    if known.get("digest") != digest(path):
+        raise InputError(f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again")
+    then = known.get("made_from")
+    for name, value in made_from.items():
+        if value is not None and (not isinstance(then, dict) or then.get(name) != value):
+            raise InputError(f"{path}: was made from another {name} than the one here; run {made_by} again")
+
+
+def fingerprint(path):
+    """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it: all of a file up to 16 MB.
+
+    Cheap enough to compare whenever the arrays are opened, which a digest of 3.8 GB is not.
+    """
+    total, size = hashlib.sha256(), path.stat().st_size
+    total.update(str(size).encode())
+    with open(path, "rb", buffering=0) as file:
+        for start in sorted({max(size - BLOCK, 0) * k // (BLOCKS - 1) for k in range(BLOCKS)}):
+            file.seek(start)
+            total.update(file.read(BLOCK))
+    return total.hexdigest()
+
+
+def need_space(folder, needed_bytes, replaced=()):
+    """RunError where the disk that holds `folder` has less than needed_bytes free.
+
+    replaced  paths that will be written: what a killed run left of them is removed first
+    """
+    for path in replaced:
+        temporary_of(path).unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
@@ -157,17 +235,31 @@ def open_dataset(workdir):
         counts = {part: int(facts["rows"][part]) for part in ("train", "test")}
         held_out = np.array(facts["held_out_rows"], np.int64)
         mean_pose = np.array(facts["mean_pose_px"], float).reshape(skeleton.joint_count, 2)
-        digests = dict(facts["digests"])
-        trained_on = np.setdiff1d(np.arange(counts["train"]), held_out)
-    except (KeyError, TypeError, ValueError):
+        digests, fingerprints = dict(facts["digests"]), dict(facts["fingerprints"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
-    if not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
+    if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
         raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
+    if not np.isfinite(mean_pose).all():
+        raise InputError(f"{path}: the mean pose is not finite; run {STEP_1} again")
     arrays = {}
     for part, count in counts.items():
         arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8,
                                         (count, frame_px, frame_px, 3), STEP_1)
         labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * skeleton.joint_count), STEP_1)
         arrays[f"{part}_labels"] = np.array(labels).reshape(count, skeleton.joint_count, 2)
-    return Dataset(skeleton, frame_px, held_out=held_out, trained_on=trained_on, mean_pose=mean_pose,
-                   digests=digests, **arrays)
+        _check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], frame_px)
+    for name in arrays:
+        if fingerprint(workdir / f"{name}.npy") != fingerprints.get(f"{name}.npy"):
+            raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
+    return Dataset(skeleton, frame_px, held_out=held_out, mean_pose=mean_pose, digests=digests,
+                   trained_on=np.setdiff1d(np.arange(counts["train"]), held_out), **arrays)
+
+
+def _check_labels(path, labels_px, frame_px):
+    """InputError where labels (N, J, 2) hold infinity, half a joint, or a joint far from its frame."""
+    half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])
+    far = np.abs(labels_px - frame_px / 2) > FARTHEST * frame_px  # False for NaN, which is no label
+    wrong = np.flatnonzero((half | far.any(-1)).any(-1))
+    if wrong.size:
+        raise InputError(f"{path}: row {wrong[0]} holds a label that cannot be right; run {STEP_1} again")

@@ -3,18 +3,26 @@
 A model_*.pt is a bare state_dict, float32, on the CPU; its model_*.json says where it came from. A
 model_*.resume.pt is there only while a run is unfinished.
 """
-import pickle
+import hashlib
+import math
 import signal
+import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from deeppose import arrays
 from deeppose.shell import InputError, RunError
 
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError, AttributeError)
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class _Stop(BaseException):
+    """A signal came while nothing was being changed."""
 
 
 def weights_of(network):
@@ -38,17 +46,26 @@ def save(path, weights, provenance):
 def _save(content, temporary, path):
     try:
         torch.save(content, temporary)
-    except RuntimeError:  # what torch makes of an OSError
+    except (RuntimeError, OSError):  # torch makes the one of the other
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
 
+def _read(path):
+    """What torch.save wrote; a pickled call is refused, not run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is odd in a broken file
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_weights(path, made_by):
-    """The state_dict in a file; InputError where it is missing or holds anything but tensors."""
+    """The state_dict in a file; InputError where it is missing or holds anything but finite tensors."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE:
+        weights = _read(path)
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
+    except Exception:  # it raises whatever a broken file leads it to
         raise InputError(f"{path}: is no complete file of weights; {made_by}") from None
     if not isinstance(weights, dict) or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
@@ -60,8 +77,10 @@ def load_into(network, path, made_by):
     """Load a state_dict file into a network of the same shapes; InputError where it is another network's."""
     try:
         network.load_state_dict(read_weights(path, made_by))
-    except RuntimeError:
+    except (RuntimeError, TypeError, AttributeError):  # the latter two of tensors that are stored in odd ways
         raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+        raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
     return network
 
 
@@ -78,17 +97,20 @@ class TrainingState:
         """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with --resume.
 
         settings   what may not differ on --resume
-        run        the Runtime: what it is may differ, with a warning; of its processes only the first writes
+        run        the Runtime: what it is may differ, with a warning, and the code too; of its processes only the
+                   first writes
         options    of the script: resume, save_minutes
         Raises InputError where the saved state is broken or was made with other settings, RunError where
         the disk is too small for what will be written.
         """
         self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
-        arrays.need_space(path.parent, 9 * size(network))  # a state of 4 (Adam) beside its predecessor, and the model
+        self.run_facts = run.facts() | {"code": code_digest()}
+        arrays.need_space(path.parent, 9 * size(network),  # a state of 4 (Adam) beside its predecessor, and the model
+                          (path, self.path, path.with_suffix(".json")))
         self.network, self.optimiser, self.interval = network, optimiser, 60 * options.save_minutes
         self.epoch, self.step, self.total, self.seconds = 1, 0, 0.0, 0.0
         self.best, self.best_weights, self.history, self.about = {}, {}, [], {}
-        self.signal, self.stopping, self.counted_at = None, None, time.monotonic()
+        self.signal, self.stopping, self.at_rest, self.counted_at = None, None, False, time.monotonic()
         self.saved_at = self.counted_at
         if self.path.exists() and options.resume:
             self._load()
@@ -98,15 +120,19 @@ class TrainingState:
 
     def _load(self):
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = _read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
+            changed = [name for name, value in self.run_facts.items() if saved["run"].get(name) != value]
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             for name in self.PLACE:
+                if type(saved[name]) is not type(getattr(self, name)):
+                    raise TypeError(name)
                 setattr(self, name, saved[name])
-        except (*UNREADABLE, TypeError):
+        except InputError:
+            raise
+        except Exception:  # whatever a broken file leads torch to
             raise InputError(f"{self.path}: is no complete training state; start afresh without --resume") from None
-        changed = [name for name, value in self.run.facts().items() if saved["run"].get(name) != value]
         if changed:
             print(f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
                   "last bits from an undisturbed run's")
@@ -120,7 +146,7 @@ class TrainingState:
             return
         with arrays.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
-            _save(state | {"settings": self.settings, "run": self.run.facts(), "network": self.network.state_dict(),
+            _save(state | {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
                            "optimiser": self.optimiser.state_dict()}, temporary, self.path)
 
     def _count(self):
@@ -141,37 +167,89 @@ class TrainingState:
         if stopping or time.monotonic() - self.saved_at >= self.interval:
             self.save()
         if stopping:
-            print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
-            raise SystemExit(128 + stopping)
+            self._leave(stopping)
 
     def next_epoch(self):
         """After an epoch's last step, and what was made of it."""
         self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
         self.tick()
 
+    def _leave(self, number):
+        print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
+        raise SystemExit(128 + number)
+
+    def need_finite(self, loss, rows):
+        """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN or infinite.
+
+        It names the step, the losses so far and the rows (n,) of the batch. What was saved before stays.
+        """
+        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        what, value = "loss", loss
+        if math.isfinite(loss):
+            what, value = "gradient's norm", torch.nn.utils.get_total_norm(gradients).item()
+        if math.isfinite(value):
+            return
+        losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
+        raise RunError(
+            f"{self.model_path}: epoch {self.epoch}, step {self.step}: the {what} is {value}, so training stopped "
+            f"before this step; losses of the epochs before: {losses or 'none'}; "
+            f"rows of train_images.npy in the batch: {' '.join(str(row) for row in rows)}. "
+            "Are the initial weights and the labels sound?")
+
+    @contextmanager
+    def evaluating(self):
+        """Within this block nothing is changed, so that a signal need not wait for its end."""
+        self.at_rest = True
+        try:
+            if self.signal:
+                raise _Stop
+            yield
+        finally:
+            self.at_rest = False
+
+
     @contextmanager
     def catching_signals(self):
-        """Within this block SIGINT and SIGTERM end the run at the next tick, and a second one ends it at once."""
+        """Within this block SIGINT and SIGTERM end the run as soon as its state is sound, saved.
+
+        That is at the next tick, while evaluating at once, in finish after it. A second signal ends the run at once.
+        """
         def note(number, frame):
             if self.signal:
                 raise SystemExit(128 + number)
             self.signal = number
+            if self.at_rest:
+                raise _Stop
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except _Stop:
+            self.save()
+            self._leave(self.signal)
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+        if self.signal:  # it came in finish
+            print(f"stopped; {self.model_path} is complete", flush=True)
+            raise SystemExit(128 + self.signal)
 
     def finish(self, provenance):
         """Write the best weights as the model, with their provenance; the training state is done with."""
-        known = {"settings": self.settings, "run": self.run.facts(), "seconds": round(self.seconds, 1)}
+        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
         save(self.model_path, self.best_weights,
              provenance | self.about | known | self.best | {"history": self.history})
         self.path.unlink(missing_ok=True)
+
+
+def code_digest():
+    """sha256 of the project's own files that are imported: a resumed run warns where they have changed."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = {Path(file).resolve() for file in files if file and file.endswith(".py")}
+    own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 
 def compare_settings(path, saved, wanted):

@@ -115,7 +115,7 @@ def add_training_arguments(arguments, epochs):
                            help="of everything drawn at random (default: 0)")
     arguments.add_argument("--resume", action="store_true",
                            help="go on with an unfinished run, to the same weights as if it had not been stopped")
-    arguments.add_argument("--save-minutes", type=float, default=SAVE_MINUTES, metavar="M",
+    arguments.add_argument("--save-minutes", type=shell.at_least(0, float), default=SAVE_MINUTES, metavar="M",
                            help="save the state for --resume every M minutes, and on a signal "
                                 f"(default: {SAVE_MINUTES})")
 

@@ -14,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,11 @@ from tqdm import tqdm
 
 from deeppose import shell
 from deeppose.figure import MIN_LABELLED, inside, render_person
+from deeppose.locks import lock
 from deeppose.shell import InputError
 
 MARKER = "sample.json"
+ASIDE = "rendering.tmp"  # where everything is rendered before it is moved into place
 OUTPUTS = ("images_1", "images_2", "joints_1.mat", "joints_2.mat")
 
 
@@ -76,7 +77,7 @@ def rendered_here(folder):
     """Whether what lies in the folder is just what an earlier run rendered there."""
     try:
         return json.loads((folder / MARKER).read_text())["digest"] == digest(folder)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -85,25 +86,34 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
 
     The same seed gives the same bytes. What an earlier run rendered is replaced; InputError
     if the folder holds images or labels of another origin. Everything is rendered aside and moved
-    into place at the end, so that an interrupted run leaves the folder as it was.
+    into place at the end, so that an interrupted run leaves the folder as it was. What a killed run
+    left aside is removed.
     """
     folder = Path(folder)
-    found = [name for name in OUTPUTS if (folder / name).exists()]
-    if found and not rendered_here(folder):
-        raise InputError(f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
-                         "name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rendering_", dir=folder) as aside:
-        aside = Path(aside)
-        render_set(aside, 1, lsp, seed)
-        render_set(aside, 2, lspet, seed)
-        about = {"rendered_by": "deeppose.sample", "lsp": lsp, "lspet": lspet, "seed": seed,
-                 "digest": digest(aside)}
-        (aside / MARKER).write_text(json.dumps(about) + "\n")
-        for name in OUTPUTS[:2]:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (*OUTPUTS, MARKER):
-            os.replace(aside / name, folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: is not a folder; name another") from None
+    with lock(folder, "sample"):
+        found = [name for name in OUTPUTS if (folder / name).exists()]
+        if found and not rendered_here(folder):
+            raise InputError(f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
+                             "name another folder")
+        aside = folder / ASIDE
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            render_set(aside, 1, lsp, seed)
+            render_set(aside, 2, lspet, seed)
+            about = {"rendered_by": "deeppose.sample", "lsp": lsp, "lspet": lspet, "seed": seed,
+                     "digest": digest(aside)}
+            (aside / MARKER).write_text(json.dumps(about) + "\n")
+            for name in OUTPUTS[:2]:
+                shutil.rmtree(folder / name, ignore_errors=True)
+            for name in (*OUTPUTS, MARKER):
+                os.replace(aside / name, folder / name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def even(text):

@@ -2,14 +2,15 @@
 import argparse
 import errno
 import functools
-import math
 import os
 import re
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
+_held = ExitStack()  # what is given back when the command ends
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
@@ -36,8 +37,11 @@ def command(main):
         name = os.path.basename(sys.modules[main.__module__].__file__)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be in no encoding at all
         try:
-            return main(argv)
+            with _held:
+                return main(argv)
         except InputError as error:
             message, code = _one_line(error), 2
         except RunError as error:
@@ -56,10 +60,9 @@ def command(main):
     return wrapped
 
 
-def need_finite(loss, where):
-    """RunError where a loss is NaN or infinite, before it reaches the weights."""
-    if not math.isfinite(loss):
-        raise RunError(f"{where}: the loss is {loss}; nothing was saved. Are the initial weights and the labels sound?")
+def until_end(context):
+    """Enter a context manager, such as a lock, that is left when the command ends; returns what it gives."""
+    return _held.enter_context(context)
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,10 +81,10 @@ def parser(description):
     return arguments
 
 
-def at_least(lowest):
-    """argparse type: a whole number of at least `lowest`."""
+def at_least(lowest, kind=int):
+    """argparse type: a number of at least `lowest`, whole unless `kind` is float."""
     def number(text):
-        if (value := int(text)) < lowest:
+        if not (value := kind(text)) >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
         return value
     return number

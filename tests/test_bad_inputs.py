@@ -1,15 +1,22 @@
 """What a user can get wrong: one line that names the file, exit code 2, and no earlier output changed."""
+import errno
 import json
+import os
 import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
+from helpers import reseal
+from matplotlib.figure import Figure
 from torch import nn
 
 import Generate_train_output
@@ -19,7 +26,8 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays
+from deeppose import arrays, checkpoint, plots
+from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -61,6 +69,25 @@ def rewrite_mat(path, change):
     scipy.io.savemat(path, {"joints": change(joints)})
 
 
+def claim_size(path, width, height):
+    """Make a JPEG claim another size: two numbers in its frame header."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\xff\xc0") + 5
+    content[place:place + 4] = struct.pack(">HH", height, width)
+    path.write_bytes(content)
+
+
+def move_joint(path, value):
+    rewrite_mat(path, lambda joints: np.where(joints == joints[:2].max(), value, joints))
+
+
+def mat_bomb(path):
+    """100 kB that unpack to more than labels can be."""
+    packed = zlib.compress(bytes(110_000_000), 1)
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+
+
 BROKEN_SOURCES = {
     "nothing there": (lambda s: shutil.rmtree(s / "images_1"), ("images_1", "lsp.html", "deeppose.sample")),
     "no LSPe": (lambda s: shutil.rmtree(s / "images_2"), ("images_2", "lspet.html", "deeppose.sample")),
@@ -83,6 +110,23 @@ BROKEN_SOURCES = {
         (s / "images_1" / "im0013.jpg").read_bytes()[:900]), ("im0013.jpg",)),
     "image empty": (lambda s: (s / "images_2" / "im00003.jpg").write_bytes(b""), ("im00003.jpg",)),
     "image is text": (lambda s: (s / "images_1" / "im0002.jpg").write_text("hello"), ("im0002.jpg",)),
+    "image is a folder": (lambda s: [(s / "images_1" / "im0002.jpg").unlink(), (s / "images_1" / "im0002.jpg").mkdir()],
+                          ("im0002.jpg",)),
+    "image is a program for Ghostscript": (lambda s: (s / "images_1" / "im0002.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), ("im0002.jpg",)),
+    "image that claims to be enormous": (lambda s: claim_size(s / "images_1" / "im0002.jpg", 65000, 65000),
+                                         ("im0002.jpg", "65000 x 65000")),
+    "image that claims to be long": (lambda s: claim_size(s / "images_2" / "im00002.jpg", 65000, 9),
+                                     ("im00002.jpg", "65000 x 9")),
+    "image misnamed": (lambda s: (s / "images_2" / "im00005.jpg").rename(s / "images_2" / "photo 5 \u00e4\n.jpg"),
+                       ("photo 5", "named")),
+    "labels of MATLAB 7.3": (lambda s: (s / "joints_1.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(600)),
+                             ("joints_1.mat", "7.3", "-v7")),
+    "labels that unpack to 110 MB": (lambda s: mat_bomb(s / "joints_2.mat"), ("joints_2.mat", "unpacks to more")),
+    "joint at NaN": (lambda s: move_joint(s / "joints_1.mat", np.nan), ("joints_1.mat", "finite")),
+    "joint at 1e7": (lambda s: move_joint(s / "joints_1.mat", 1e7), ("joints_1.mat", "1e+07")),
+    "joint far outside": (lambda s: move_joint(s / "joints_1.mat", 5000), ("images_1", "far outside")),
+    "labels a folder": (lambda s: [(s / "joints_1.mat").unlink(), (s / "joints_1.mat").mkdir()], ("joints_1.mat",)),
     "no images": (lambda s: [path.unlink() for path in (s / "images_1").iterdir()], ("images_1",)),
 }
 
@@ -112,7 +156,43 @@ def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("joints.mat", b"no MATLAB")
     fails(LSP_data.main, flags, capsys, "lsp_dataset.zip/joints.mat")
+    for name in ("../joints.mat", "/joints.mat", "C:/joints.mat", "images/../../joints.mat", "..\\joints.mat"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, b"")
+        fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "leads out of it")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("joints.mat", bytes(110_000_000))
+    fails(LSP_data.main, flags, capsys, "lsp_dataset.zip/joints.mat", "claims to be 0.1 GB")
     assert not (tmp_path / "out").exists()
+
+
+def test_every_broken_image_is_named(source, ready, capsys):
+    for name in ("images_1/im0003.jpg", "images_2/im00007.jpg"):
+        (source / name).write_bytes(b"")
+    flags = ["--source", source, "--workdir", ready]
+    with pytest.raises(SystemExit) as stop:
+        LSP_data.main([str(flag) for flag in flags])
+    said = capsys.readouterr()
+    assert stop.value.code == 2 and len(said.err.strip().splitlines()) == 1 and "--skip-broken" in said.err
+    assert "im0003.jpg" in said.out and "im00007.jpg" in said.out and "2 such images" in said.err
+
+
+def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
+    """Unreadable, missing, misnamed: named and left out; every other image's rows are the same, byte for byte."""
+    (source / "images_1/im0003.jpg").write_bytes(b"")
+    (source / "images_1/im0020.jpg").unlink()
+    (source / "images_2/im00007.jpg").rename(source / "images_2/seven.jpg")
+    LSP_data.main(["--source", str(source), "--workdir", str(tmp_path / "out"), "--skip-broken"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("im0003.jpg", "number 20 is missing", "seven.jpg"))
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["skipped_images"] == [[1, 3], [1, 20], [2, 7]]
+    for part in ("train", "test"):
+        rows = np.load(workdir / f"{part}_rows.npy")
+        kept = [tuple(row[:2]) not in {(1, 3), (1, 20), (2, 7)} for row in rows]
+        for kind in ("rows", "labels", "images"):
+            expected = np.load(workdir / f"{part}_{kind}.npy")[kept]
+            np.testing.assert_array_equal(np.load(tmp_path / f"out/{part}_{kind}.npy"), expected)
+    assert arrays.open_dataset(tmp_path / "out").held_out.size == 2
 
 
 def forget(key):
@@ -127,7 +207,48 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def put(key, value):
+    def damage(folder):
+        facts = json.loads((folder / "dataset.json").read_text())
+        facts[key] = value
+        (folder / "dataset.json").write_text(json.dumps(facts))
+    return damage
+
+
+def change_labels(value, reseal_too=True):
+    def damage(folder):
+        labels = np.load(folder / "train_labels.npy")
+        labels[5, 2] = value
+        np.save(folder / "train_labels.npy", labels)
+        if reseal_too:
+            reseal(folder)
+    return damage
+
+
+def zip_in_place_of_labels(folder):
+    with open(folder / "train_labels.npy", "wb") as file:
+        np.savez(file, a=1)
+
+
+def change_a_pixel(folder):
+    images = np.lib.format.open_memmap(folder / "test_images.npy", "r+")
+    images[3, 100, 100, 1] ^= 1
+
+
 BROKEN_ARRAYS = {
+    "labels of another run": (change_labels(50, reseal_too=False), ("train_labels.npy", "dataset.json", "step 1")),
+    "one pixel of another run": (change_a_pixel, ("test_images.npy", "dataset.json", "step 1")),
+    "a label at infinity": (change_labels(np.inf), ("train_labels.npy", "row 5")),
+    "a label far away": (change_labels(-4e4), ("train_labels.npy", "row 5")),
+    "half a label": (change_labels(np.nan), ("train_labels.npy", "row 5")),
+    "a zip in place of an array": (zip_in_place_of_labels, ("train_labels.npy", "step 1")),
+    "a frame of infinite size": (put("frame_px", float("inf")), ("dataset.json", "step 1")),
+    "a million million rows": (put("rows", {"train": 10**12, "test": 10}), ("train_images.npy", "step 1")),
+    "held-out rows too large": (put("held_out_rows", [10**30]), ("dataset.json", "step 1")),
+    "held-out rows in rows": (put("held_out_rows", [[0], [5]]), ("dataset.json", "held-out")),
+    "no mean pose": (put("mean_pose_px", [None] * 28), ("dataset.json", "mean pose")),
+    "dataset.json too deep": (lambda w: (w / "dataset.json").write_text("[" * 100_000), ("dataset.json", "step 1")),
+    "dataset.json not text": (lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"), ("dataset.json", "step 1")),
     "no dataset.json": (lambda w: (w / "dataset.json").unlink(), ("dataset.json", "LSP_data.py (step 1)")),
     "dataset.json no JSON": (lambda w: (w / "dataset.json").write_text("{"), ("dataset.json", "step 1")),
     "dataset.json a list": (lambda w: (w / "dataset.json").write_text("[1]"), ("dataset.json", "step 1")),
@@ -155,6 +276,12 @@ def test_every_later_step_names_what_is_wrong_with_the_arrays(name, step, ready,
     assert not list(ready.glob("*.pt")) and not list(ready.glob("metrics*"))
 
 
+def no_numbers():
+    weights = Resnet_stage_1(14).state_dict()
+    weights["joints.bias"][0] = float("nan")
+    return weights
+
+
 BROKEN_MODELS = {
     "none": (lambda p: None, ("model_1.pt", "Train_stage_1.py (step 2)")),
     "text": (lambda p: p.write_text("hello"), ("model_1.pt", "Train_stage_1.py (step 2)")),
@@ -162,6 +289,7 @@ BROKEN_MODELS = {
     "another network's": (lambda p: torch.save(nn.Linear(3, 3).state_dict(), p), ("model_1.pt", "Resnet_stage_1")),
     "another skeleton's": (lambda p: torch.save(Resnet_stage_1(16).state_dict(), p), ("model_1.pt", "skeleton")),
     "a number": (lambda p: torch.save(3, p), ("model_1.pt", "state_dict")),
+    "weights that are no numbers": (lambda p: torch.save(no_numbers(), p), ("model_1.pt", "not finite")),
     "pickled call": (lambda p: torch.save({"a": nn.Linear(2, 2)}, p), ("model_1.pt",)),
 }
 
@@ -172,6 +300,41 @@ def test_the_stage_1_model(name, step, ready, capsys):
     damage, said = BROKEN_MODELS[name]
     damage(ready / "model_1.pt")
     fails(step.main, ["--workdir", ready], capsys, *said)
+
+
+class Intruder:
+    """Unpickled without weights_only, it would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["model_1.pt", "model_1.resume.pt", "weights.pth"])
+def test_a_pickled_call_is_refused_and_not_run(name, ready, tmp_path, capsys):
+    torch.save({"joints.bias": Intruder(tmp_path / "was here")}, ready / name)
+    main, flags = {"model_1.pt": (test_stage_1.main, []), "model_1.resume.pt": (Train_stage_1.main, ["--resume"]),
+                   "weights.pth": (Train_stage_1.main, ["--weights", ready / name])}[name]
+    fails(main, ["--workdir", ready, *flags], capsys, name)
+    assert not (tmp_path / "was here").exists()
+
+
+def test_step_5_knows_predictions_of_another_model_and_of_other_data(ready, capsys):
+    output, good = ready / "train_output.npy", np.load(ready / "train_output.npy")
+    data = arrays.open_dataset(ready)
+    (ready / "model_1.pt").write_bytes(b"weights")
+    arrays.save_with_origin(output, good, arrays.origin(ready, data))
+    arrays.check_origin(output, arrays.origin(ready, data), "step 4")
+    np.save(output, good + 1)
+    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "train_output.json", "step 4")
+    np.save(output, good)
+    (ready / "model_1.pt").write_bytes(b"other weights")
+    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "another model_1.pt", "step 4")
+    (ready / "model_1.pt").unlink()  # step 5 itself does not need it
+    put("digests", {"train_images.npy": "other"})(ready)
+    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "another dataset", "step 4")
 
 
 def test_step_5_names_what_is_wrong_with_its_inputs(ready, capsys):
@@ -211,6 +374,11 @@ def test_step_6_with_a_refiner_that_is_none(ready, capsys):
     assert not list(ready.glob("test_output*")) and not list(ready.glob("metrics*"))
 
 
+@pytest.mark.parametrize("minutes", ["-1", "nan", "soon"])
+def test_minutes_that_make_no_sense(minutes, ready, capsys):
+    fails(Train_stage_1.main, ["--workdir", ready, "--save-minutes", minutes], capsys, "--save-minutes")
+
+
 @pytest.mark.parametrize("flags", [["--limit", "0"], ["--limit", "-3"], ["--seed", "-1"], ["--bogus"]])
 def test_flags_that_make_no_sense(flags, photos, tmp_path, capsys):
     fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path, *flags], capsys, flags[0])
@@ -221,15 +389,6 @@ def test_a_working_directory_that_is_a_file(photos, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path / "file"], capsys, "file", "not a folder")
     fails(Train_stage_1.main, ["--workdir", tmp_path / "file"], capsys, "dataset.json")
-
-
-def test_a_stage_1_model_that_predicts_no_numbers(ready, capsys):
-    weights = Resnet_stage_1(14).state_dict()
-    weights["joints.bias"][0] = float("nan")
-    torch.save(weights, ready / "model_1.pt")
-    (ready / "train_output.npy").unlink()
-    fails(Generate_train_output.main, ["--workdir", ready], capsys, "model_1.pt", "finite")
-    assert not (ready / "train_output.npy").exists()
 
 
 def test_out_of_memory_is_one_line_and_exit_code_1(ready, capsys, monkeypatch):
@@ -251,10 +410,190 @@ def test_weights_that_are_none(ready, capsys):
     fails(Train_stage_1.main, ["--workdir", ready, "--weights", ready / "alex.pth"], capsys, "alex.pth")
 
 
-def test_a_full_disk_is_one_line_and_exit_code_1(photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
-    fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path], capsys, "GB free", code=1)
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 400 kB, for real: what a mock does not know cannot be tested with it."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True) \
+        if shutil.which("mount") else None
+    if done is None or done.returncode:
+        pytest.skip("a small disk cannot be mounted here (needs Linux and root)")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_step_1_on_a_full_disk(photos, small_disk, capsys):
+    fails(LSP_data.main, ["--source", photos, "--workdir", small_disk], capsys, "GB free", code=1)
+    assert not list(small_disk.iterdir())
+
+
+def test_a_full_disk_leaves_the_former_files(small_disk):
+    """Whatever is written: an error that names the file and the disk, the former file whole, no temporary."""
+    writers = {
+        "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
+        "a.json": lambda path, size: arrays.save_json(path, ["x" * size]),
+        "a.pt": lambda path, size: checkpoint.save(path, {"a": torch.zeros(size // 4)}, {}),
+        "a.png": lambda path, size: plots._save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
+    }
+    for name, write in writers.items():
+        write(small_disk / name, 1000)
+    before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
+    (small_disk / "filler").write_bytes(bytes(330_000))
+    for name, write in writers.items():
+        with pytest.raises((OSError, RunError)) as error:
+            write(small_disk / name, 1_000_000)
+        assert isinstance(error.value, RunError) or error.value.errno == errno.ENOSPC
+        assert name in str(error.value)
+        assert {path.name: path.read_bytes() for path in small_disk.iterdir() if path.name != "filler"} == before
+
+
+def test_a_step_on_a_full_disk(ready, small_disk, capsys):
+    for path in ready.iterdir():
+        (small_disk / path.name).symlink_to(path)
+    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    (small_disk / "model_1.pt").symlink_to(ready / "model_1.pt")
+    before = np.load(ready / "train_output.npy")
+    (small_disk / "filler").write_bytes(bytes(390_000))  # the lock still fits, the predictions do not
+    fails(Generate_train_output.main, ["--workdir", small_disk], capsys, "output.npy", "disk is full", code=1)
+    np.testing.assert_array_equal(np.load(small_disk / "train_output.npy"), before)
+    assert not list(small_disk.glob("*.tmp")) and not list(small_disk.glob("*.lock"))
+
+
+@pytest.fixture
+def stranger():
+    """While the test runs, permissions count: root, who has none to fear, becomes a user without rights."""
+    if os.name != "posix":
+        pytest.skip("permissions are those of POSIX")
+    root = os.geteuid() == 0
+    if root:
+        os.setegid(65534)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+            os.setegid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may write to, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def public(open_folder, photos, workdir):
+    """Photographs and prepared arrays where everybody may read them."""
+    shutil.copytree(photos, open_folder / "photos")
+    shutil.copytree(workdir, open_folder / "ready")
+    torch.save(Resnet_stage_1(14).state_dict(), open_folder / "ready" / "model_1.pt")
+    for name in ("photos", "ready"):
+        (open_folder / name).chmod(0o777)
+    return open_folder
+
+
+def without_rights(path):
+    if os.name == "posix":
+        path.chmod(0o555 if path.name == "ready" else 0)
+    return path
+
+
+def forbid(*names):
+    """A fixture that takes the rights away before the test becomes a stranger."""
+    return pytest.mark.parametrize("name", names)
+
+
+@pytest.fixture
+def forbidden(name, public):
+    return without_rights(public / name)
+
+
+@forbid("photos/joints_1.mat", "photos/joints_2.mat", "photos/images_1", "photos/images_1/im0003.jpg")
+def test_photographs_without_permission(name, public, forbidden, stranger, capsys):
+    fails(LSP_data.main, ["--source", public / "photos", "--workdir", public / "out"], capsys, name, "ermission")
+
+
+@forbid("ready/dataset.json", "ready/train_images.npy", "ready/test_labels.npy", "ready/model_1.pt")
+def test_arrays_and_models_without_permission(name, public, forbidden, stranger, capsys):
+    fails(test_stage_1.main, ["--workdir", public / "ready"], capsys, name, "permissions")
+
+
+@forbid("ready")
+def test_a_read_only_folder(name, public, forbidden, stranger, capsys):
+    """Every step says so before its long work."""
+    for main, flags in ((LSP_data.main, ["--source", public / "photos"]), (Train_stage_1.main, ["--weights", "none"]),
+                        (test_stage_1.main, []), (Generate_train_output.main, [])):
+        fails(main, ["--workdir", forbidden, *flags], capsys, "ready", "cannot be written to", "Permission denied")
+
+
+@pytest.mark.parametrize("main, output", [(LSP_data.main, "dataset"), (Train_stage_1.main, "model_1"),
+                                          (test_stage_1.main, "test_output_1"), (test_stage_2.main, "test_output_2"),
+                                          (Generate_train_output.main, "train_output"),
+                                          (Train_stage_2.main, "model_neck")])
+def test_the_second_of_two_runs_is_told_who_holds_the_folder(main, output, ready, photos, capsys):
+    torch.save({}, ready / "model_head.pt")
+    flags = ["--workdir", ready] + {"dataset": ["--source", photos], "model_neck": ["--joints", "neck"]}.get(output, [])
+    before = {path.name: arrays.digest(path) for path in ready.iterdir()}
+    with lock(ready, output):
+        fails(main, flags, capsys, f"{output}.lock", f"process {os.getpid()} on", "since", code=1)
+    assert {path.name: arrays.digest(path) for path in ready.iterdir()} == before
+
+
+def test_a_lock_ends_with_its_process(tmp_path):
+    code = "import sys, time; from pathlib import Path; from deeppose.locks import lock\n" \
+           "with lock(Path(sys.argv[1]), 'model_1'): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.raises(RunError, match=f"process {process.pid}"), lock(tmp_path, "model_1"):
+            pass
+        with lock(tmp_path, "model_head"):
+            pass  # another output of the same folder
+        process.kill()
+    with lock(tmp_path, "model_1"):
+        assert f"process {os.getpid()}" in (tmp_path / "model_1.lock").read_text()
     assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_of_step_1_at_once(photos, workdir, tmp_path):
+    command = [sys.executable, ROOT / "LSP_data.py", "--source", photos, "--workdir", tmp_path]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [run.communicate()[1] for run in runs]
+    assert 0 in [run.returncode for run in runs] and {run.returncode for run in runs} <= {0, 1}
+    assert all("dataset.lock" in line for run, line in zip(runs, said) if run.returncode)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in workdir.iterdir()}
+    for path in workdir.iterdir():
+        assert arrays.digest(path) == arrays.digest(tmp_path / path.name)
+
+
+def test_what_a_killed_run_left_is_replaced_and_never_written_through(photos, workdir, tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "train_images.npy.tmp").write_bytes(b"half")
+    (out / "train_labels.npy.tmp").symlink_to(outside)
+    (out / "dataset.lock").write_text("LSP_data.py, process 1 on nowhere")
+    LSP_data.main(["--source", str(photos), "--workdir", str(out)])
+    assert {path.name for path in out.iterdir()} == {path.name for path in workdir.iterdir()}
+    assert outside.read_text() == "mine"
+    (out / "dataset.lock").symlink_to(outside)
+    with pytest.raises(InputError, match="cannot be written to"), lock(out, "dataset"):
+        pass
+    assert outside.read_text() == "mine"
+
+
+def test_names_with_spaces_umlauts_and_newlines(photos, workdir, tmp_path, capsys):
+    source, out = tmp_path / "Fotos \u00e4\u00f6\u00fc\n\u4eba", tmp_path / "Aus gabe\n\u00df"
+    shutil.copytree(photos, source)
+    LSP_data.main(["--source", str(source), "--workdir", str(out)])
+    assert arrays.digest(out / "dataset.json") == arrays.digest(workdir / "dataset.json")
+    (source / "joints_1.mat").unlink()
+    fails(LSP_data.main, ["--source", source, "--workdir", out], capsys, "Fotos \u00e4\u00f6\u00fc \u4eba/joints_1.mat")
+    fails(test_stage_1.main, ["--workdir", out], capsys, "Aus gabe \u00df/model_1.pt")
 
 
 def test_an_interrupted_write_leaves_the_former_file(tmp_path):

@@ -3,8 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-import LSP_data
-from deeppose import crops, geometry
+from deeppose import crops, framing, geometry
 from deeppose.skeleton import LSP
 
 
@@ -73,7 +72,7 @@ def white_pixel(width, height, x, y):
 @pytest.mark.parametrize("box", [(10.0, 20.0, 60.0), (-15.5, 3.25, 90.75), (25.5, 30.25, 33.3), (-60.0, -50.0, 250.0)])
 def test_white_pixel_stays_under_its_joint_in_frames(box, mirrored):
     image = Image.fromarray(white_pixel(100, 80, 40, 45))
-    frame = LSP_data.cut(image, box, mirrored)
+    frame = framing.cut(image, box, mirrored)
     assert frame.shape == (227, 227, 3) and frame.dtype == np.uint8
     joints = np.full((14, 2), [40.5, 45.5])
     expected = geometry.image_to_frame(joints, np.array(box), 227, LSP.flip if mirrored else None)[0]

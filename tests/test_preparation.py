@@ -12,6 +12,7 @@ from PIL import Image
 
 import LSP_data
 from deeppose import geometry
+from deeppose.downloads import read_mat
 from deeppose.skeleton import LSP
 
 
@@ -196,3 +197,13 @@ def test_the_floor_of_the_real_sets(real_photos, tmp_path):
     scores = metrics.score(mean, framed[1000:], LSP)
     assert scores["pcp_strict"]["mean_4"] == pytest.approx(0.176, abs=0.001)
     assert scores["pdj"]["0.20"] == pytest.approx(0.181, abs=0.001)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_labels_are_read_as_scipy_reads_them(compressed, tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "joints.mat"
+    for values in (rng.normal(size=(3, 14)), rng.integers(-200, 200, (14, 3, 5)).astype(np.int16),
+                   rng.integers(0, 2, (2, 1, 3)).astype(np.uint8), rng.normal(size=(2, 2, 2)).astype(np.float32)):
+        scipy.io.savemat(path, {"other": np.arange(3), "joints": values, "text": "x"}, do_compression=compressed)
+        np.testing.assert_array_equal(read_mat(path, lambda: open(path, "rb"), "joints"),
+                                      scipy.io.loadmat(path)["joints"])

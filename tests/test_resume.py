@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from helpers import SMALL, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
+from deeppose import checkpoint
 from deeppose.checkpoint import TrainingState
 
 STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
@@ -129,3 +131,83 @@ def test_what_resume_refuses_and_replaces(own_workdir, kill_after, capsys):
 def test_resume_with_nothing_to_resume_starts_afresh(own_workdir):
     Train_stage_1.main(["--workdir", str(own_workdir), "--resume", *STAGE_1])
     assert (own_workdir / "model_1.pt").exists()
+
+
+@pytest.fixture
+def signalled(own_workdir, monkeypatch):
+    """signalled(module, function, number): a run gets a signal on entering there; its folder, undisturbed weights."""
+    expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
+
+    def arrange(module, name, number=signal.SIGTERM, times=1):
+        former, sent = getattr(module, name), []
+
+        def then_signal(*given, **named):
+            for _ in range(times if not sent else 0):
+                sent.append(time.monotonic())
+                signal.raise_signal(number)
+            return former(*given, **named)
+        monkeypatch.setattr(module, name, then_signal)
+        with pytest.raises(SystemExit) as stop:
+            Train_stage_1.main(["--workdir", str(own_workdir), *STAGE_1])
+        assert time.monotonic() - sent[0] < 10
+        monkeypatch.setattr(module, name, former)
+        assert stop.value.code == 128 + number and not list(own_workdir.glob("*.tmp"))
+        return own_workdir, expected
+    return arrange
+
+
+def test_a_signal_while_evaluating_does_not_wait_for_its_end(signalled, capsys):
+    folder, expected = signalled(Train_stage_1, "predict_joints")
+    assert "--resume goes on" in capsys.readouterr().out and not (folder / "model_1.pt").exists()
+    Train_stage_1.main(["--workdir", str(folder), "--resume", *STAGE_1])
+    assert "going on in epoch 1 after step 2" in capsys.readouterr().out
+    assert same(expected, weights(folder, "model_1"))
+
+
+def test_a_signal_while_finishing_lets_the_model_be_written(signalled):
+    folder, expected = signalled(checkpoint, "save", signal.SIGINT)
+    assert same(expected, weights(folder, "model_1")) and not (folder / "model_1.resume.pt").exists()
+
+
+def test_a_second_signal_while_saving_ends_the_run_at_once(signalled):
+    folder, expected = signalled(checkpoint, "_save", times=2)  # the first _save is the model's, in finish
+    assert not (folder / "model_1.pt").exists()
+    Train_stage_1.main(["--workdir", str(folder), "--resume", *STAGE_1])
+    assert same(expected, weights(folder, "model_1"))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir, kill_after, monkeypatch, capsys):
+    """The saved state stays as it was, and from there a run without the fault gives the undisturbed weights."""
+    expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
+    former, calls = Train_stage_1.masked_mse, []
+
+    def faulty(predicted, true):
+        calls.append(1)
+        loss = former(predicted, true)
+        if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
+            loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss
+    monkeypatch.setattr(Train_stage_1, "masked_mse", faulty)
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_1.main(flags)
+    line = capsys.readouterr().err.strip()
+    assert stop.value.code == 1 and len(line.splitlines()) == 1
+    assert all(words in line for words in ("epoch 2, step 0", "gradient's norm is nan", "epochs before: 0.", "rows of"))
+    assert len(line.partition("in the batch: ")[2].partition(".")[0].split()) == 2
+    monkeypatch.setattr(Train_stage_1, "masked_mse", former)
+    Train_stage_1.main([*flags, "--resume"])
+    assert same(expected, weights(own_workdir, "model_1"))
+
+
+def test_changed_code_is_one_warning(own_workdir, kill_after, capsys, monkeypatch):
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
+    kill_after(2)
+    with pytest.raises(Killed):
+        Train_stage_1.main(flags)
+    kill_after(100)
+    monkeypatch.setattr(checkpoint, "code_digest", lambda: "edited")
+    capsys.readouterr()
+    Train_stage_1.main([*flags, "--resume"])
+    said = capsys.readouterr().out
+    assert said.count("warning:") == 1 and "code changed" in said

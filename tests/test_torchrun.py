@@ -1,4 +1,4 @@
-"""Several processes under torchrun: the same gradient, the same refiners, one writer, and a stop that can be resumed."""
+"""Several processes under torchrun: one gradient, the same refiners, one writer, and a stop that can be resumed."""
 import os
 import signal
 import subprocess

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, same, weights, write_predictions
+from helpers import SMALL, reseal, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
@@ -72,6 +72,7 @@ def test_no_test_row_reaches_training(own_workdir):
                 array = np.load(own_workdir / f"{name}.npy")
                 (own_workdir / f"{name}.npy").unlink()
                 np.save(own_workdir / f"{name}.npy", np.full_like(array, 7))
+            reseal(own_workdir)
         flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
         Train_stage_1.main([*flags, "--weights", "none"])
         Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck"])
@@ -117,12 +118,13 @@ def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_
 
 def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     broken = resnet34().state_dict()
-    broken["fc.bias"][0] = float("nan")
+    broken["fc.bias"] += 1e30  # finite, but its square is not
     torch.save(broken, own_workdir / "broken.pth")
     with pytest.raises(SystemExit) as stop:
         Train_stage_1.main(["--workdir", str(own_workdir), "--weights", str(own_workdir / "broken.pth"), *SMALL])
     line = capsys.readouterr().err.strip()
-    assert stop.value.code == 1 and len(line.splitlines()) == 1 and "loss is nan" in line
+    assert stop.value.code == 1 and len(line.splitlines()) == 1 and "loss is inf" in line
+    assert "epoch 1, step 0" in line and "rows of train_images.npy" in line
     assert not list(own_workdir.glob("model_1*"))
 
 
