@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.models import ResNet34_Weights, resnet34
@@ -103,3 +104,11 @@ def predict_joints(network, images, rows, data, run, what=None):
     outputs = runtime.infer(network, images, rows, run, what=what)
     joints = outputs.reshape(len(rows), -1, 2)
     return geometry.denormalise(joints, data.frame_box).astype("float32")
+
+
+def predict_flipped(network, images, rows, data, run, what=None):
+    """The mean of predict_joints for each frame and, mirrored back, for its mirror image: the flip test."""
+    joints = predict_joints(network, images, rows, data, run, what)
+    mirrored = np.ascontiguousarray(images[rows][:, :, ::-1])
+    mirrored = predict_joints(network, mirrored, np.arange(len(rows)), data, run, what and f"{what}, mirrored")
+    return (joints + geometry.mirror(mirrored, data.frame_px, data.skeleton.flip)) / 2

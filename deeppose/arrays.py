@@ -70,6 +70,16 @@ def save_csv(path, rows):
         table.writerows(rows)
 
 
+def load_csv(path):
+    """What save_csv wrote, each column an array (rows,) of numbers; InputError where it is none."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
+    except (ValueError, TypeError, IndexError):
+        raise InputError(f"{path}: is no table of numbers; delete it, the training makes it anew") from None
+
+
 def _finite(content):
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
