@@ -88,9 +88,10 @@ def _as_rgb(image):
 
 
 def _white(mode, largest):
-    """The value that is white: 65535 in 16 bits, the largest of a 32-bit image, whose range nothing says."""
-    sixteen_bits = mode.startswith("I;16") or mode == "I" and largest <= 65535  # older Pillow reads 16 bits as I
-    return 65535 if sixteen_bits else max(largest, 1e-9)
+    """The value that is white: 65535 in 16 bits; of 32 bits, whose range nothing says, 1 or the largest there is."""
+    if mode.startswith("I;16") or mode == "I" and largest <= 65535:  # older Pillow reads 16 bits as I
+        return 65535
+    return max(largest, 1)
 
 
 def reduced(photo, longest_px):

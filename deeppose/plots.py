@@ -68,10 +68,10 @@ def error_clouds(path, first, second, true, skeleton):
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
-        for name, predicted in (("stage 1", first), ("stage 2", second)):
+        for name, predicted, above in (("stage 1", first, 2), ("stage 2", second, 0)):  # unrefined, the two are one
             errors = ((predicted - true) / diameter)[:, joint]
             errors = errors[np.isfinite(errors).all(1)]
-            _cloud(axes, errors, LOOKS[name])
+            _cloud(axes, errors, LOOKS[name], 3 + above)
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
         axes.set_title(f"{skeleton.joints[joint].replace('_', ' ')}\n{medians[0]:.2f} \N{RIGHTWARDS ARROW} "
                        f"{medians[1]:.2f}", fontsize=9)
@@ -87,7 +87,7 @@ def error_clouds(path, first, second, true, skeleton):
     save(figure, path)
 
 
-def _cloud(axes, errors, look):
+def _cloud(axes, errors, look, above):
     """Errors (N, 2) as points, with their mean and ellipse."""
     axes.scatter(*errors[:POINTS].T, s=3, alpha=0.4, linewidths=0, color=look["color"])
     if len(errors) < 3:
@@ -95,9 +95,9 @@ def _cloud(axes, errors, look):
     spread, turn = np.linalg.eigh(np.cov(errors.T))
     width, height = 2 * np.sqrt(-2 * np.log(1 - CLOUD_SHARE) * np.maximum(spread, 0))
     angle = np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
-    axes.add_patch(Ellipse(errors.mean(0), width, height, angle=angle, fill=False, linewidth=1.6, zorder=3,
+    axes.add_patch(Ellipse(errors.mean(0), width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
                            edgecolor=look["color"], linestyle=look["linestyle"]))
-    axes.plot(*errors.mean(0), "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=4)
+    axes.plot(*errors.mean(0), "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
 
 
 def stage_1_training(path, curves):
@@ -123,8 +123,9 @@ def stage_1_training(path, curves):
 
 def stage_2_training(path, curves):
     """Write every joint's held-out loss by epoch; curves: joint -> column of curves_<joint>.csv -> (epochs,)."""
-    lines = {"loss_without": ("unrefined", LOOKS["mean pose"]), "loss": ("refined in full", LOOKS["stage 1"]),
-             "loss_with_gain": ("refined with the gain", LOOKS["stage 2"]),
+    lines = {"loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
+             "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
+             "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),  # on top: with a gain of 0 they are one
              "train_loss": ("training crops", {"color": "#009E73", "linestyle": "-."})}
     figure, panels = _panels(len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True)
     for axes, (joint, columns) in zip(panels, curves.items()):
