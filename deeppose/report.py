@@ -86,5 +86,6 @@ def table_html(table):
     rows = "\n".join(f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
                      + "</tr>" for name, cells in table.rows)
     note = "".join(f'<p class="soft">{html.escape(line)}</p>' for line in table.note.splitlines())
-    return (f'<div><div class="wide" tabindex="0"><table><caption>{html.escape(table.title)}</caption><thead>{groups}{heads}'
-            f"</thead>\n<tbody>{rows}</tbody></table></div>{note}</div>")
+    caption = f"<caption>{html.escape(table.title)}</caption>"
+    return (f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
+            f"<tbody>{rows}</tbody></table></div>{note}</div>")
