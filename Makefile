@@ -91,5 +91,5 @@ clean:
 	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json \
 	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
-	    $(W)/errors_stage_*.png $(W)/curves_*.png $(W)/curves_*.csv $(W)/report.html \
+	    $(W)/errors_stage_*.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
 	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp $(W)/*.csv.tmp $(W)/*.html.tmp
