@@ -37,10 +37,15 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8):
                  color=[side_colour(name) for name in skeleton.joints])
 
 
+def torso_errors(predicted, true, skeleton):
+    """Displacements (N, J, 2) from the truth in torso diameters; NaN without a label, or a torso of some length."""
+    diameter = torso_diameter(true, skeleton.torso_ends)[:, None, None]
+    return (predicted - true) / np.where(diameter > 0, diameter, np.nan)
+
+
 def image_errors(predicted, true, skeleton):
     """Mean error (N,) of each image's labelled joints, in torso diameters; NaN without a labelled torso or joint."""
-    errors = np.linalg.norm(predicted - true, axis=2) / torso_diameter(true, skeleton.torso_ends)[:, None]
-    errors[~np.isfinite(errors)] = np.nan
+    errors = np.linalg.norm(torso_errors(predicted, true, skeleton), axis=2)
     counted = (~np.isnan(errors)).sum(1)
     return np.where(counted > 0, np.nansum(errors, 1) / np.maximum(counted, 1), np.nan)
 

@@ -128,10 +128,12 @@ def find(inputs):
 
 def outputs(paths, folder=None):
     """photo_pose.png for each photograph, in the folder or beside it; numbered where two would have the same."""
-    chosen = []
+    chosen, taken = [], set()
     for path in paths:
-        place, number = folder or path.parent, 1
-        while (out := place / f"{path.stem}{f'_{number}' if number > 1 else ''}_pose.png") in chosen:
-            number += 1
+        number, taken_by = 1, None
+        while taken_by is None or taken_by in taken:
+            out = (folder or path.parent) / f"{path.stem}{f'_{number}' if number > 1 else ''}_pose.png"
+            number, taken_by = number + 1, str(out.resolve()).casefold()  # some disks do not tell a from A
         chosen.append(out)
+        taken.add(taken_by)
     return chosen

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 
 from deeppose import metrics
-from deeppose.drawing import save
+from deeppose.drawing import save, torso_errors
 from deeppose.geometry import torso_diameter
 
 LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the kind of line
@@ -64,12 +64,11 @@ def error_clouds(path, first, second, true, skeleton):
 
     A cross marks a stage's mean, an ellipse holds half of its errors if they are normal; above it, the medians.
     """
-    diameter = torso_diameter(true, skeleton.torso_ends)[:, None, None]
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
         for name, predicted, above in (("stage 1", first, 2), ("stage 2", second, 0)):  # unrefined, the two are one
-            errors = ((predicted - true) / diameter)[:, joint]
+            errors = torso_errors(predicted, true, skeleton)[:, joint]
             errors = errors[np.isfinite(errors).all(1)]
             _cloud(axes, errors, LOOKS[name], 3 + above)
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)

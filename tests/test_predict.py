@@ -195,6 +195,16 @@ def test_a_folder_with_broken_photographs_is_done_but_for_those(trained, scene, 
     assert json.loads((folder / "good_2_pose.json").read_text())["photograph"].endswith("good.png")
 
 
+def test_no_output_is_written_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("a.jpg"), tmp_path / "a.png", Path("b/A.jpg"), Path("a_2.jpg"), Path("c.jpg")]
+    for folder in (None, Path("out")):
+        chosen = [path.resolve() for path in photos.outputs(paths, folder)]
+        assert len(set(chosen)) == len(paths) and chosen[-1].name == "c_pose.png"
+    assert [path.name for path in chosen] == ["a_pose.png", "a_2_pose.png", "A_3_pose.png", "a_2_2_pose.png",
+                                              "c_pose.png"]
+
+
 def test_several_people(trained, scene, tmp_path, model):
     scene.save(tmp_path / "a.jpg", quality=95)
     scene.save(tmp_path / "b.jpg", quality=95)
