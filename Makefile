@@ -32,7 +32,9 @@ FILES_PY := deeppose/arrays.py deeppose/locks.py deeppose/shell.py deeppose/skel
 TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
-SCORES_PY := deeppose/metrics.py deeppose/plots.py deeppose/tables.py
+SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
+             deeppose/plots.py deeppose/drawing.py
+REPORT := deeppose/report.py deeppose/report_page.html
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # every step uses all cores by itself
@@ -56,7 +58,7 @@ $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(STAGE_1_PY) | 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
-$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) | $(PACKAGES)
+$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) $(REPORT) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
 
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
@@ -67,6 +69,7 @@ demo: | $(PACKAGES)
 	    STEP_2="--weights none --epochs 5 --rows 600 --batch-size 16" STEP_5="--rows 12 --epochs 1 --batch-size 2"
 	@echo "Scores: demo/metrics_stage_1.json demo/metrics_stage_2.json"
 	@echo "Pictures: demo/pdj_stage_1.png demo/poses_stage_1.png demo/pdj_stage_2.png demo/poses_stage_2.png"
+	@echo "All of it, to look through in a browser: demo/report.html"
 
 test: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m pytest
@@ -96,4 +99,5 @@ clean:
 	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json $(W)/train_output.json $(W)/*.lock \
 	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
-	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp
+	    $(W)/errors_stage_*.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
+	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp $(W)/*.csv.tmp $(W)/*.html.tmp

@@ -99,8 +99,16 @@ def load_stage_1(workdir, data, run):
     return run.place(checkpoint.load_into(network, workdir / "model_1.pt", STEP_2)).eval()
 
 
-def predict_joints(network, frames, rows, data, run, what=None):
+def predict_joints(network, frames, rows, data, run, what=None, prepare=None):
     """Joints float32 (len(rows), J, 2), pixels of the frame, predicted from whole frames (see runtime.infer)."""
-    outputs = runtime.infer(network, frames, rows, run, what=what)
+    outputs = runtime.infer(network, frames, rows, run, prepare, what=what)
     joints = outputs.reshape(len(rows), -1, 2)
     return geometry.denormalise(joints, data.frame_box).astype("float32")
+
+
+def predict_flipped(network, frames, rows, data, run, what=None):
+    """The mean of predict_joints for each frame and, mirrored back, for its mirror image: the flip test."""
+    joints = predict_joints(network, frames, rows, data, run, what)
+    mirrored = predict_joints(network, frames, rows, data, run, what and f"{what}, mirrored",
+                              lambda images, piece: images.flip(3))
+    return (joints + geometry.mirror(mirrored, data.frame_px, data.skeleton.flip)) / 2

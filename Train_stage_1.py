@@ -1,7 +1,7 @@
 """Step 2: train the ResNet-34 that regresses all joints from a whole frame.
 
 Reads   train_images.npy  train_labels.npy  dataset.json
-Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json
+Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json  curves_stage_1.csv
 Run     python Train_stage_1.py
 """
 import math
@@ -120,6 +120,7 @@ def judge(network, loss, scores, train_loss, image_rate, options, state):
     state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
                           "pdj_0.2": scores["pdj"][CHOSEN_BY],
                           "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
+    arrays.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
         state.best_weights = checkpoint.weights_of(network)
         state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}

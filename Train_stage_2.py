@@ -1,7 +1,7 @@
 """Step 5: for each joint in turn, train an AlexNet that corrects stage 1's estimate from a crop around it.
 
 Reads   train_images.npy  train_labels.npy  dataset.json  train_output.npy  deltas.npy
-Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json
+Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json and curves_<joint>.csv
 Run     python Train_stage_2.py
 """
 import difflib
@@ -184,6 +184,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
+        arrays.save_csv(options.workdir / f"curves_{name}.csv", state.history)
         if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(network)

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from Cascade_1_net import CROP_PX, Alex_net_c1, Local_response_norm
-from LSP_data import FRAME_PX
+from deeppose.framing import FRAME_PX
 
 BATCH = 10  # images, of which the original's test reads and refines so many at a time
 
@@ -16,7 +16,7 @@ def prepare(jobs, workdir):
     frames = []
     for job in jobs:
         for _, box, mirrored in job.rows:
-            image = job.photos.read(job.number)
+            image, _ = job.photo_set.read(job.number)
             x0, y0, side = np.round((0, 0, max(image.size)) if box is None else box).astype(int)
             piece = image.crop((x0, y0, x0 + side, y0 + side))  # black outside
             frame = np.array(piece.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR))

@@ -15,6 +15,7 @@ import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides
 from deeppose import arrays, checkpoint, geometry
+from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, predict_joints
 
@@ -45,8 +46,8 @@ class Bench:
     def step_1(self):
         """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
         sets = [LSP_data.open_set(self.photos, number) for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)]
-        jobs, counts = LSP_data.plan(*sets, self.limit, True, 0)
-        folder, side = self.workdir / "step_1", LSP_data.FRAME_PX
+        jobs, counts = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
+        folder, side = self.workdir / "step_1", FRAME_PX
         folder.mkdir(exist_ok=True)
 
         def ours():
@@ -57,7 +58,7 @@ class Bench:
             out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (sum(counts.values()), side, side, 3))
 
             def fill(job):
-                image = job.photos.read(job.number)
+                image, _ = job.photo_set.read(job.number)
                 for row, _, _ in job.rows:
                     out[row if job.part == "train" else counts["train"] + row] = np.asarray(
                         image.resize((side, side), Image.Resampling.BILINEAR))

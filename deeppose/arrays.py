@@ -3,6 +3,7 @@
 dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size, counts.
 No torch here, so that step 1 runs without it.
 """
+import csv
 import hashlib
 import json
 import os
@@ -82,6 +83,24 @@ def save_json(path, content):
     """Write `content` as readable JSON; numbers that are not finite become null."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def save_csv(path, rows):
+    """Write a table: rows are dictionaries with the same keys, which become the head line."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def load_csv(path):
+    """What save_csv wrote, each column an array (rows,) of numbers; InputError where it is none."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
+    except (ValueError, TypeError, IndexError):
+        raise InputError(f"{path}: is no table of numbers; delete it, the training makes it anew") from None
 
 
 def _finite(content):

@@ -14,6 +14,7 @@ from deeppose.shell import InputError
 
 FRAME_PX = 227  # side of the frames: both networks' input
 
+
 class BrokenImages(Exception):
     """Images that cannot be used: found, a dict (set number, image number) -> what is wrong."""
 

@@ -1,8 +1,14 @@
-"""PCP and PDJ: arrays in, arrays out. Every function takes joints (N, J, 2) in any one unit.
+"""PCP, PDJ, PCK, PCKh and AUC, with intervals: arrays in, arrays out, joints (N, J, 2) in any one unit.
 
-A joint with a NaN label leaves numerator and denominator; so does a limb with such an end. What was
-never labelled in any image scores NaN, never a silent 0. Comparisons are `<=`, in float64.
+A joint with a NaN label leaves numerator and denominator; so does a limb with such an end, and an image whose
+torso (PDJ) or head (PCKh) is not labelled. What is left of an image with nothing labelled is nothing. A joint or
+limb never labelled in any image scores NaN by itself, stays out of every mean, and is named: never_labelled.
+A limb, torso or head of length 0 is right on an exact hit alone. No image at all, or none with a label, is a
+ValueError. Comparisons are `<=`, in float64; a predicted NaN is wrong.
+
 Always say which PCP: strict and relaxed differ by 10 to 20 points, the means of 4, 6 and 10 by 5 to 10.
+
+Every score is a ratio of two sums over images; `tally` gives the terms. A further score, such as OKS, is one more.
 """
 import numpy as np
 
@@ -10,7 +16,11 @@ from deeppose.geometry import torso_diameter
 
 PARTS_OF_MEAN_4 = ("upper_arms", "lower_arms", "upper_legs", "lower_legs")  # the paper's four limbs
 PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 torso diameters, as the paper's figures
+JOINT_THRESHOLDS = (0.1, 0.2, 0.5)                 # at which PDJ is given by joint as well
 AUC_LIMIT = 0.5
+PCKH_THRESHOLD = 0.5                               # of the head's size: MPII
+RESAMPLES = 1000                                   # of the images: the ends of an interval vary by a tenth of it
+LEVEL = 95                                         # per cent that an interval covers
 
 
 def _errors(predicted, true):
@@ -18,18 +28,37 @@ def _errors(predicted, true):
     predicted, true = np.asarray(predicted, float), np.asarray(true, float)
     if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
         raise ValueError(f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}")
+    if not len(true):
+        raise ValueError("there is no image to score")
     return np.linalg.norm(predicted - true, axis=2)
 
 
 def _rate(right, counted):
-    """Share (K,) of right (N, K) among counted (N, K); NaN where nothing was counted."""
-    total = counted.sum(0)
-    return np.where(total > 0, (right & counted).sum(0) / np.maximum(total, 1), np.nan)
+    """Share of right among counted, two arrays of sums; NaN where nothing was counted."""
+    return np.divide(right, counted, out=np.full(np.shape(right), np.nan), where=np.asarray(counted) > 0)
 
 
 def _end_points(joints, ends):
     """Points (N, L, 2) of limb ends: each end is a joint index or a tuple of indices, its point their mean."""
     return np.stack([joints[:, np.atleast_1d(end)].mean(1) for end in ends], 1)
+
+
+def limb_lengths(joints, limbs):
+    """Lengths (N, L) of limbs, a sequence of (end, end), of joints (N, J, 2); NaN where an end is unlabelled."""
+    starts, stops = zip(*limbs)
+    joints = np.asarray(joints, float)
+    return np.linalg.norm(_end_points(joints, starts) - _end_points(joints, stops), axis=2)
+
+
+def _correct(predicted, true, limbs, threshold, strict):
+    """(N, L) booleans: which limbs are right, and which count at all."""
+    starts, stops = zip(*limbs)
+    predicted, true = np.asarray(predicted, float), np.asarray(true, float)
+    start_errors = _errors(_end_points(predicted, starts), _end_points(true, starts))
+    stop_errors = _errors(_end_points(predicted, stops), _end_points(true, stops))
+    allowed = threshold * limb_lengths(true, limbs)
+    error = np.maximum(start_errors, stop_errors) if strict else (start_errors + stop_errors) / 2
+    return error <= allowed, ~np.isnan(allowed)
 
 
 def pcp(predicted, true, limbs, threshold=0.5, strict=True):
@@ -40,21 +69,15 @@ def pcp(predicted, true, limbs, threshold=0.5, strict=True):
     threshold        of the true limb's length
     strict           both ends within threshold x length; else ("relaxed") the mean of the two errors is
     """
-    starts, stops = zip(*limbs)
-    predicted, true = np.asarray(predicted, float), np.asarray(true, float)
-    true_starts, true_stops = _end_points(true, starts), _end_points(true, stops)  # (N, L, 2)
-    start_errors = _errors(_end_points(predicted, starts), true_starts)
-    stop_errors = _errors(_end_points(predicted, stops), true_stops)
-    allowed = threshold * np.linalg.norm(true_starts - true_stops, axis=2)  # (N, L)
-    error = np.maximum(start_errors, stop_errors) if strict else (start_errors + stop_errors) / 2
-    return _rate(error <= allowed, ~np.isnan(allowed))
+    right, counted = _correct(predicted, true, limbs, threshold, strict)
+    return _rate(right.sum(0), counted.sum(0))
 
 
 def _detected(predicted, true, diameter, threshold):
     """(N, J) booleans: which joints lie within threshold x diameter (N,), and which count at all."""
     errors, diameter = _errors(predicted, true), np.asarray(diameter, float)[:, None]
     counted = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
-    return errors <= threshold * diameter, counted
+    return (errors <= threshold * diameter) & counted, counted
 
 
 def pdj(predicted, true, diameter, threshold):
@@ -62,53 +85,154 @@ def pdj(predicted, true, diameter, threshold):
 
     predicted, true  (N, J, 2)
     diameter         (N,) true torso diameters; an image whose diameter is NaN is left out
-    threshold        of the diameter; 0.2 gives PCK@0.2
+    threshold        of the diameter; 0.2 gives PCK@0.2 (Yang and Ramanan, TPAMI 2013)
     """
-    return _rate(*_detected(predicted, true, diameter, threshold))
+    right, counted = _detected(predicted, true, diameter, threshold)
+    return _rate(right.sum(0), counted.sum(0))
 
 
 def pdj_pooled(predicted, true, diameter, threshold):
     """PDJ of all joints of all images in one pot: a fraction."""
     right, counted = _detected(predicted, true, diameter, threshold)
-    return float(_rate(right.reshape(-1, 1), counted.reshape(-1, 1))[0])
+    return float(_rate(right.sum(), counted.sum()))
 
 
-def auc(predicted, true, diameter, limit=AUC_LIMIT):
-    """Area under the pooled PDJ over thresholds 0 ... limit, divided by limit: a fraction.
+def pckh(predicted, true, head, threshold=PCKH_THRESHOLD, groups=None):
+    """PCK by the head's size, (J,) fractions (Andriluka et al., CVPR 2014, section 4).
 
-    The exact integral of the step function, no grid: a joint that is off by t diameters adds
-    max(0, 1 - t / limit); with a zero diameter only an exact hit adds anything, as in PDJ.
+    head    (N,) sizes, one a person: MPII's is 0.6 x the diagonal of the head box, deeppose_tf's from neck to head top
+    groups  tuples of joints to be pooled, as skeleton.joint_groups.values(): one fraction each ("symmetric" PCKh)
+    """
+    right, counted = (part.sum(0) for part in _detected(predicted, true, head, threshold))
+    if groups is None:
+        return _rate(right, counted)
+    return _rate(_by_group(right, groups), _by_group(counted, groups))
+
+
+def _by_group(sums, groups):
+    """Sums (..., J) of joints -> (..., G) of groups of joints."""
+    return np.stack([sums[..., list(members)].sum(-1) for members in groups], -1)
+
+
+def _closeness(predicted, true, diameter, limit):
+    """(N, J): the area under one joint's own step of PDJ over 0 ... limit, divided by limit, and which count.
+
+    A joint that is off by t diameters gives max(0, 1 - t / limit); with a zero diameter only an exact hit gives 1.
     """
     right, counted = _detected(predicted, true, diameter, limit)
     reach = limit * np.asarray(diameter, float)[:, None]
     share = np.divide(_errors(predicted, true), reach, out=np.zeros(right.shape), where=right & (reach > 0))
-    return float(np.where(right, 1 - share, 0)[counted].mean()) if counted.any() else float("nan")
+    return np.where(right, 1 - share, 0), counted
+
+
+def auc(predicted, true, diameter, limit=AUC_LIMIT):
+    """Area under the pooled PDJ over thresholds 0 ... limit, divided by limit: the exact integral, no grid."""
+    close, counted = _closeness(predicted, true, diameter, limit)
+    return float(_rate(close.sum(), counted.sum()))
+
+
+def _mean(rates):
+    """Mean (...) of rates (..., K) over those that are not NaN; NaN where all are."""
+    return _rate(np.nansum(rates, -1), (~np.isnan(rates)).sum(-1))
 
 
 def part_scores(per_stick, skeleton):
-    """PCP of each stick (L,) -> {part: mean of its sticks, "mean_4", "mean_6", "mean_10"}.
+    """PCP of each stick (..., L) -> {part: mean (...) of its sticks, "mean_4", "mean_6", "mean_10"}.
 
     mean_4   upper and lower arms and legs (the paper)
     mean_6   the six parts, left and right pooled
     mean_10  the ten sticks (most leaderboards)
     """
     parts = np.array(skeleton.stick_parts)
-    scores = {part: float(per_stick[parts == part].mean()) for part in skeleton.limbs}
-    means = {"mean_4": float(np.mean([scores[part] for part in PARTS_OF_MEAN_4])),
-             "mean_6": float(np.mean(list(scores.values()))),
-             "mean_10": float(np.mean(per_stick))}
+    scores = {part: _mean(per_stick[..., parts == part]) for part in skeleton.limbs}
+    means = {"mean_4": _mean(np.stack([scores[part] for part in PARTS_OF_MEAN_4], -1)),
+             "mean_6": _mean(np.stack(list(scores.values()), -1)),
+             "mean_10": _mean(per_stick)}
     return scores | means
 
 
-def score(predicted, true, skeleton):
-    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as fractions."""
-    diameter = torso_diameter(np.asarray(true, float), skeleton.torso_ends)
-    pooled = {f"{t:.2f}": pdj_pooled(predicted, true, diameter, t) for t in PDJ_THRESHOLDS}
-    per_joint = pdj(predicted, true, diameter, 0.2)
+def threshold_key(threshold):
+    """0.2 -> "0.20", 0.125 -> "0.125": a threshold as a key of "pdj" in metrics_stage_N.json."""
+    return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
+
+
+def tally(predicted, true, skeleton, thresholds=()):
+    """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
+
+    thresholds  of PDJ, beside PDJ_THRESHOLDS
+    PCKh's head size is the length of the skeleton's head stick, as in deeppose_tf.
+    """
+    true = np.asarray(true, float)
+    diameter = torso_diameter(true, skeleton.torso_ends)
+    head = limb_lengths(true, skeleton.sticks)[:, skeleton.stick_parts.index("head")]
+    return {"pcp_strict": _correct(predicted, true, skeleton.sticks, 0.5, True),
+            "pcp_relaxed": _correct(predicted, true, skeleton.sticks, 0.5, False),
+            "auc": _closeness(predicted, true, diameter, AUC_LIMIT),
+            "pckh": _detected(predicted, true, head, PCKH_THRESHOLD)} | {
+            threshold: _detected(predicted, true, diameter, threshold)
+            for threshold in sorted({*PDJ_THRESHOLDS, *JOINT_THRESHOLDS, *thresholds})}
+
+
+def _summary(tallies, weights, skeleton, thresholds=()):
+    """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each with (B,) values."""
+    sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}  # (B, K) twice
+
+    def by_joint(threshold):
+        return dict(zip(skeleton.joints, _rate(*sums[threshold]).T))
+
+    def pooled(name):
+        return _rate(*(part.sum(1) for part in sums[name]))
+    groups = skeleton.joint_groups
+    symmetric = _rate(*(_by_group(part, groups.values()) for part in sums["pckh"]))
     return {
-        "pcp_strict": part_scores(pcp(predicted, true, skeleton.sticks), skeleton),
-        "pcp_relaxed": part_scores(pcp(predicted, true, skeleton.sticks, strict=False), skeleton),
-        "pdj": pooled,
-        "pdj_per_joint_0.2": dict(zip(skeleton.joints, map(float, per_joint))),
-        "auc": auc(predicted, true, diameter),
-    }
+        "pcp_strict": part_scores(_rate(*sums["pcp_strict"]), skeleton),
+        "pcp_relaxed": part_scores(_rate(*sums["pcp_relaxed"]), skeleton),
+        "pdj": {threshold_key(t): pooled(t) for t in tallies if not isinstance(t, str)},
+        "pdj_per_joint_0.2": by_joint(0.2),
+        "auc": pooled("auc"),
+        "pckh_0.5": pooled("pckh"),
+        "pckh_symmetric_0.5": dict(zip(groups, symmetric.T)),
+    } | {f"pdj_per_joint_{t:g}": by_joint(t) for t in (*JOINT_THRESHOLDS, *thresholds)}
+
+
+def _each(function, *scores):
+    """The same nested dictionary with function(values, ...) in place of each score."""
+    if isinstance(scores[0], dict):
+        return {key: _each(function, *(score[key] for score in scores)) for key in scores[0]}
+    return function(*scores)
+
+
+def score(predicted, true, skeleton, thresholds=()):
+    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as fractions.
+
+    thresholds  of PDJ, pooled and by joint, beside those that are always given
+    Raises ValueError for an empty set, and where no image has a labelled limb or torso.
+    """
+    tallies = tally(predicted, true, skeleton, thresholds)
+    if not all(counted.any() for _, counted in tallies.values()):
+        raise ValueError("no image has the labels that a score needs: a limb, the torso, the head")
+    scores = _each(lambda values: float(values[0]), _summary(tallies, np.ones((1, len(true))), skeleton, thresholds))
+    unlabelled = np.isnan(np.asarray(true, float)).any(2).all(0)  # (J,)
+    return scores | {"never_labelled": [name for name, never in zip(skeleton.joints, unlabelled) if never]}
+
+
+def intervals(predicted, true, skeleton, thresholds=(), before=None, seed=0):
+    """The LEVEL % interval [low, high] of every score, by bootstrap over images (Efron, 1979; percentiles).
+
+    before  other predictions (N, J, 2): the intervals are then those of what was gained over them, image by image
+    seed    the same seed draws the same images, whatever the predictions
+    """
+    count = len(true)
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
+    scores = _summary(tally(predicted, true, skeleton, thresholds), weights, skeleton, thresholds)
+    if before is not None:
+        former = _summary(tally(before, true, skeleton, thresholds), weights, skeleton, thresholds)
+        scores = _each(np.subtract, scores, former)
+    ends = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)
+    return _each(lambda values: _percentiles(values, ends), scores)
+
+
+def _percentiles(values, ends):
+    """Percentiles as a list; of resamples in which nothing was labelled (NaN) none is taken."""
+    values = values[~np.isnan(values)]
+    return [float(end) for end in np.percentile(values, ends)] if len(values) else [float("nan")] * len(ends)

@@ -1,90 +1,153 @@
-"""Pictures: PDJ curves, and poses drawn on images. Works without a display."""
+"""Curves and clouds: PDJ over its threshold, errors before and after stage 2, training by epoch."""
+import math
+
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse
 
-from deeppose import arrays, metrics
+from deeppose import metrics
+from deeppose.drawing import save, torso_errors
 from deeppose.geometry import torso_diameter
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito: told apart by the colour-blind
-STYLES = (":", "--", "-")                               # mean pose, stage 1, stage 2: in grey as well
-LEFT, RIGHT, MIDDLE = "#56B4E9", "#E69F00", "#F0F0F0"   # of the skeleton, by the person's own sides
-PANELS = ("legs", "arms")                               # as in the paper's figures
+LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the kind of line
+    "mean pose": {"color": "#777777", "linestyle": ":"},
+    "stage 1": {"color": "#D55E00", "linestyle": "--"},
+    "stage 2": {"color": "#0072B2", "linestyle": "-"},
+}
+COLUMNS = 4            # of small panels
+CLOUD_REACH = 1.0      # torso diameters shown around the truth
+CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse, if they are normal
+POINTS = 1000          # of a cloud: more are no clearer
 
 
-def _save(figure, path):
-    FigureCanvasAgg(figure)
-    with arrays.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+def _panels(count, width, height, columns=COLUMNS, **shared):
+    """A figure and `count` axes in rows of `columns`, what is left over taken away."""
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).reshape(-1)
+    for empty in axes[count:]:
+        empty.remove()
+    return figure, axes[:count]
 
 
-def _groups_of(panel, skeleton):
-    """The joint groups that a panel shows: those at the ends of the limbs called upper_<panel> and lower_<panel>."""
-    names = {name for part, sticks in skeleton.limbs.items() if part.endswith(panel)
-             for stick in sticks for end in stick for name in end}
-    indices = {skeleton.index(name) for name in names}
-    return {group: members for group, members in skeleton.joint_groups.items() if indices & set(members)}
+def pdj_points(predicted, true, skeleton, thresholds):
+    """PDJ of each joint pair at each threshold: group -> (T,) fractions."""
+    diameter = torso_diameter(true, skeleton.torso_ends)
+    return {group: [metrics.pdj_pooled(predicted[:, list(members)], true[:, list(members)], diameter, t)
+                    for t in thresholds]
+            for group, members in skeleton.joint_groups.items()}
 
 
 def pdj_curves(path, predictions, true, skeleton):
-    """Write PDJ over threshold 0 ... 0.5 of the joint pairs of legs and arms.
+    """Write PDJ over threshold 0 ... 0.5, one panel a joint pair.
 
-    predictions  name -> joints (N, J, 2), at most three: drawn dotted, dashed, solid
-    true         (N, J, 2) px
+    predictions  name (one of LOOKS) -> joints (N, J, 2);  true (N, J, 2) px
     """
     thresholds = np.linspace(0, 0.5, 51)
-    diameter = torso_diameter(true, skeleton.torso_ends)
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS):
-        groups = _groups_of(panel, skeleton)
-        for colour, members in zip(COLOURS, groups.values()):
-            members = list(members)
-            for style, predicted in zip(STYLES[-len(predictions):], predictions.values()):
-                rates = [metrics.pdj_pooled(predicted[:, members], true[:, members], diameter, t) for t in thresholds]
-                axes.plot(thresholds, rates, style, color=colour, linewidth=1.8)
-        handles = [Line2D([], [], color=colour, label=f"{group}s") for colour, group in zip(COLOURS, groups)]
-        handles += [Line2D([], [], color="black", linestyle=style, label=name)
-                    for style, name in zip(STYLES[-len(predictions):], predictions)]
-        axes.legend(handles=handles, loc="upper left", fontsize=9)
-        axes.set(title=panel.capitalize(), xlabel="threshold, torso diameters", xlim=(0, 0.5), ylim=(0, 1))
+    points = {name: pdj_points(predicted, true, skeleton, thresholds) for name, predicted in predictions.items()}
+    figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
+    for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
+        for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
+            axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
+        axes.set(title=f"{group}s" if len(members) > 1 else group, xlim=(0, 0.5), ylim=(0, 1))
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("percentage of detected joints (PDJ), fraction")
-    _save(figure, path)
+    figure.supxlabel("threshold, torso diameters", fontsize=10)
+    figure.supylabel("detected joints (PDJ), fraction", fontsize=10)
+    handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in predictions]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
+    save(figure, path)
 
 
-def _draw_skeleton(axes, joints_px, skeleton):
-    for first, second in skeleton.bone_ends:
-        names = skeleton.joints[first] + skeleton.joints[second]
-        left, right = "left_" in names, "right_" in names
-        colour = MIDDLE if left == right else LEFT if left else RIGHT
-        ends = joints_px[[first, second]]  # NaN ends are not drawn
-        axes.plot(*ends.T, color="black", linewidth=3.4, solid_capstyle="round")
-        axes.plot(*ends.T, color=colour, linewidth=1.8, solid_capstyle="round")
+def error_clouds(path, first, second, true, skeleton):
+    """Write each joint's displacements from the truth before and after stage 2: (N, J, 2) px each, in torsos.
 
-
-def poses(path, images, predictions, true, skeleton, count=7):
-    """Write a sheet of `count` images, spread evenly over all: the true pose above the predicted ones.
-
-    images       uint8 (N, H, W, 3);  true (N, J, 2) px;  predictions  name -> joints (N, J, 2) px
-    Under each prediction stands its PDJ@0.2 on that image.
+    A cross marks a stage's mean, an ellipse holds half of its errors if they are normal; above it, the medians.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
-    diameter = torso_diameter(true, skeleton.torso_ends)
-    rows = {"true": true} | predictions
-    height, width = images.shape[1:3]
-    figure = Figure(figsize=(1.9 * len(chosen) + 0.4, 2.2 * len(rows) + 0.5), layout="constrained")
-    grid = figure.subplots(len(rows), len(chosen), squeeze=False)
-    for row_axes, (name, joints) in zip(grid, rows.items()):
-        for axes, n in zip(row_axes, chosen):
-            axes.imshow(images[n])
-            _draw_skeleton(axes, joints[n], skeleton)
-            axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-            one = slice(n, n + 1)
-            detected = metrics.pdj_pooled(joints[one], true[one], diameter[one], 0.2)
-            axes.set_xlabel(f"test row {n}" if name == "true" else f"PDJ@0.2 {detected:.2f}", fontsize=9)
-        row_axes[0].set_ylabel(name)
-    handles = [Line2D([], [], color=colour, linewidth=3, label=f"the person's {side}")
-               for colour, side in ((LEFT, "left"), (RIGHT, "right"))]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
-    _save(figure, path)
+    figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
+    for joint, axes in enumerate(panels):
+        medians = []
+        for name, predicted, above in (("stage 1", first, 2), ("stage 2", second, 0)):  # unrefined, the two are one
+            errors = torso_errors(predicted, true, skeleton)[:, joint]
+            errors = errors[np.isfinite(errors).all(1)]
+            _cloud(axes, errors, LOOKS[name], 3 + above)
+            medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
+        axes.set_title(f"{skeleton.joints[joint].replace('_', ' ')}\n{medians[0]:.2f} \N{RIGHTWARDS ARROW} "
+                       f"{medians[1]:.2f}", fontsize=9)
+        axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
+        axes.axhline(0, color="black", linewidth=0.5)
+        axes.axvline(0, color="black", linewidth=0.5)
+    figure.supxlabel("error to the right, torso diameters (above each joint: median error, stage 1 "
+                     "\N{RIGHTWARDS ARROW} stage 2)", fontsize=10)
+    figure.supylabel("error downward, torso diameters", fontsize=10)
+    handles = [Line2D([], [], linewidth=1.8, label=f"{name}: half of the errors, and their mean (+)", **LOOKS[name])
+               for name in ("stage 1", "stage 2")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
+    save(figure, path)
+
+
+def _cloud(axes, errors, look, above):
+    """Errors (N, 2) as points, with their mean and ellipse."""
+    axes.scatter(*errors[:POINTS].T, s=3, alpha=0.4, linewidths=0, color=look["color"])
+    if len(errors) < 3:
+        return
+    spread, turn = np.linalg.eigh(np.cov(errors.T))
+    width, height = 2 * np.sqrt(-2 * np.log(1 - CLOUD_SHARE) * np.maximum(spread, 0))
+    angle = np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
+    axes.add_patch(Ellipse(errors.mean(0), width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
+                           edgecolor=look["color"], linestyle=look["linestyle"]))
+    axes.plot(*errors.mean(0), "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
+
+
+def stage_1_training(path, curves):
+    """Write stage 1's loss and held-out scores by epoch; curves: column of curves_stage_1.csv -> (epochs,)."""
+    epochs, chosen = curves["epoch"], curves["epoch"][np.argmax(curves["pdj_0.2"])]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows", **_marks(epochs))
+    losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows", **_marks(epochs))
+    losses.set(title="loss", ylabel="mean squared error, frame sides²", yscale="log")
+    scores.plot(epochs, curves["pdj_0.2"], "-", color="#0072B2", label="PDJ@0.2", **_marks(epochs))
+    scores.plot(epochs, curves["pcp_strict_mean_4"], "--", color="#009E73", label="strict PCP, mean of 4",
+                **_marks(epochs))
+    scores.set(title="held-out scores", ylabel="fraction", ylim=(0, None))
+    for axes in (losses, scores):
+        axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: best PDJ@0.2")
+        axes.set(xlabel="epoch", xlim=_around(epochs))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    save(figure, path)
+
+
+def stage_2_training(path, curves):
+    """Write every joint's held-out loss by epoch; curves: joint -> column of curves_<joint>.csv -> (epochs,)."""
+    lines = {"loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
+             "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
+             "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),  # on top: with a gain of 0 they are one
+             "train_loss": ("training crops", {"color": "#009E73", "linestyle": "-."})}
+    figure, panels = _panels(len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True)
+    for axes, (joint, columns) in zip(panels, curves.items()):
+        for key, (_, look) in lines.items():
+            axes.plot(columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"]))
+        best = np.argmin(columns["loss_with_gain"])
+        axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
+                       f"{columns['epoch'][best]:.0f})", fontsize=9)
+        axes.set(xlim=_around(columns["epoch"]), ylim=(0, None))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel("mean squared displacement,\nbox sides²", fontsize=10)
+    handles = [Line2D([], [], linewidth=1.5, label=label, **look) for label, look in lines.values()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
+    save(figure, path)
+
+
+def _marks(epochs):
+    return {"marker": "o", "markersize": 3} if len(epochs) < 30 else {}
+
+
+def _around(epochs):
+    """Limits of the epoch axis: of a single epoch as well."""
+    return epochs.min() - 0.5, epochs.max() + 0.5

@@ -1,39 +1,140 @@
-"""Scores as text: one table for both test scripts, at most 100 columns wide."""
-from deeppose.metrics import PDJ_THRESHOLDS
+"""Scores as tables, for the shell at most 100 columns wide and for the report.
+
+A table is a Table; `text` sets it for the shell, deeppose.report for the browser.
+"""
+import math
+from dataclasses import dataclass
+
+from deeppose.metrics import JOINT_THRESHOLDS, LEVEL, threshold_key
+from deeppose.published import PUBLISHED, RECALLED, own_row
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
+LSP_TEST_IMAGES = 1000
 
 
-def _row(name, scores, *keys):
-    """One line: the score at `keys` of every column, then the last column's difference from the one before it."""
-    values = list(scores.values())
+@dataclass(frozen=True)
+class Table:
+    """title; groups: (title, column heads) pairs; rows: (name, cells), all strings; a note below."""
+    title: str
+    groups: tuple
+    rows: tuple
+    note: str = ""
+
+    @property
+    def heads(self):
+        return [head for _, heads in self.groups for head in heads]
+
+
+def _number(value, sign=""):
+    return "-" if value is None or math.isnan(value) else f"{value:{sign}.3f}"
+
+
+def _cell(value, interval, sign=""):
+    """A score and half the width of its interval."""
+    if interval is None or math.isnan(interval[0]):
+        return _number(value, sign)
+    return f"{_number(value, sign)} ±{(interval[1] - interval[0]) / 2:.3f}"
+
+
+def _at(scores, keys):
     for key in keys:
-        values = [value[key] for value in values]
-    cells = "".join(f"{value:>11.3f}" for value in values)
-    change = f"{values[-1] - values[-2]:>+9.3f}" if "stage 2" in scores else ""
-    return f"  {name:<20}{cells}{change}"
+        scores = scores[key]
+    return scores
 
 
-def _head(title, scores):
-    change = f"{'gained':>9}" if "stage 2" in scores else ""
-    return f"{title:<22}" + "".join(f"{name:>11}" for name in scores) + change
+def _cells(scores, keys, intervals=None):
+    """The score at `keys` of every column, and what stage 2 gained over stage 1."""
+    def around(name):
+        return _at(intervals[name], keys) if name in (intervals or {}) else None
+    cells = [_cell(_at(score, keys), around(name)) for name, score in scores.items()]
+    if "stage 2" in scores:
+        gained = _at(scores["stage 2"], keys) - _at(scores["stage 1"], keys)
+        cells.append(_cell(gained, around("gained"), "+"))
+    return cells
 
 
-def score_table(scores, skeleton):
-    """Everything metrics.score gives, as lines of text.
+def _heads(scores):
+    return (*scores, "gained") if "stage 2" in scores else tuple(scores)
 
-    scores  column name -> score, such as {"mean pose": S, "stage 1": S, "stage 2": S}; with a stage 2 as
-            the last, a further column shows what it gained over the one before it
+
+def summary_table(scores, intervals):
+    """The scores that sum up, each with its interval.
+
+    scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S, "stage 2": S}
+    intervals  column name, or "gained" -> metrics.intervals'
     """
-    lines = []
-    parts = {part: part.replace("_", " ") for part in skeleton.limbs} | MEANS
-    for kind, meaning in (("strict", "both ends"), ("relaxed", "mean of ends")):
-        lines += [_head(f"PCP@0.5 {kind}", scores)]
-        lines += [_row(name, scores, f"pcp_{kind}", part) for part, name in parts.items()]
-        lines += [f"  ({kind}: {meaning} within half the limb's length)", ""]
-    lines += [_head("PDJ, all joints", scores)]
-    lines += [_row(f"@{t:.2f}", scores, "pdj", f"{t:.2f}") for t in PDJ_THRESHOLDS[2::2]]
-    lines += [_row("AUC 0...0.5", scores, "auc"), "", _head("PDJ@0.2 by joint", scores)]
-    lines += [_row(joint.replace("_", " "), scores, "pdj_per_joint_0.2", joint)
-              for joint in skeleton.joints]
-    return "\n".join(lines)
+    rows = {f"PCP@0.5 {kind}, {meaning}": (f"pcp_{kind}", mean)
+            for kind in ("strict", "relaxed") for mean, meaning in MEANS.items()}
+    rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in JOINT_THRESHOLDS}
+    rows |= {"AUC of PDJ, 0...0.5": ("auc",), "PCKh@0.5 (head: neck to top)": ("pckh_0.5",)}
+    return Table("All joints and limbs", (("", _heads(scores)),),
+                 tuple((name, _cells(scores, keys, intervals)) for name, keys in rows.items()),
+                 f"± half of the {LEVEL} % interval (bootstrap over images); that of a gain is paired, image by image")
+
+
+def part_table(scores, skeleton):
+    """Strict and relaxed PCP of every part."""
+    kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
+    rows = {part: part.replace("_", " ") for part in skeleton.limbs} | MEANS
+    return Table("PCP@0.5 by part", tuple((kind, _heads(scores)) for kind in kinds),
+                 tuple((name, [cell for key in kinds.values() for cell in _cells(scores, (key, part))])
+                       for part, name in rows.items()),
+                 "strict: both ends within half the limb's length; relaxed: the mean of the two errors is")
+
+
+def joint_table(scores, skeleton, thresholds=JOINT_THRESHOLDS):
+    """PDJ of every joint at up to three thresholds; the mean pose is left out where there are two stages."""
+    scores = {name: score for name, score in scores.items() if "stage 2" not in scores or name != "mean pose"}
+    rows = []
+    for joint in skeleton.joints:
+        keys = [(f"pdj_per_joint_{t:g}", joint) for t in thresholds]
+        rows.append((joint.replace("_", " "), [cell for key in keys for cell in _cells(scores, key)]))
+    rows.append(("all joints", [cell for t in thresholds for cell in _cells(scores, ("pdj", threshold_key(t)))]))
+    return Table("PDJ by joint", tuple((f"PDJ@{t:g}", _heads(scores)) for t in thresholds), tuple(rows))
+
+
+def published_table(scores, image_count):
+    """The published scores, each under the variant that it is, then ours."""
+    rows = [(name, [_number(value) for value in values] + [data]) for name, *values, data in PUBLISHED]
+    rows += [(name + " *", [_number(value) for value in values] + [data]) for name, *values, data in RECALLED]
+    for name, score in scores.items():
+        _, *values, _ = own_row(name, score)
+        rows.append((f"this run, {name}", [_number(value) for value in values] + [""]))
+    note = "* as recalled, not checked; the paper does not say which PCP, most likely relaxed"
+    if image_count != LSP_TEST_IMAGES:
+        note += f"\nThese are {image_count} images, not LSP's 1,000 test images: the two cannot be compared."
+    heads = (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on")))
+    return Table("Published, LSP test", heads, tuple(rows), note)
+
+
+def score_tables(scores, intervals, skeleton, image_count, threshold=None):
+    """All tables of a test script; `threshold` is a further one of PDJ."""
+    tables = [summary_table(scores, intervals), part_table(scores, skeleton), joint_table(scores, skeleton)]
+    if threshold is not None:
+        tables.append(joint_table(scores, skeleton, (threshold,)))
+    notes = [score["never_labelled"] for score in scores.values()][-1]
+    if notes:
+        tables[0] = Table(tables[0].title, tables[0].groups, tables[0].rows,
+                          f"{tables[0].note}\nnever labelled, and in no mean: {', '.join(notes)}")
+    return [*tables, published_table(scores, image_count)]
+
+
+def text(table):
+    """A Table as lines of text, columns as wide as they need to be."""
+    name_width = max(len(name) for name in (table.title, *(f"  {name}" for name, _ in table.rows)))
+    widths = [2 + max(len(cell) for cell in column) for column in zip(table.heads, *(cells for _, cells in table.rows))]
+    lines, start, over = [], 0, ""
+    for group, heads in table.groups:
+        width = sum(widths[start:start + len(heads)])
+        over, start = over + f"{group:^{width}}", start + len(heads)
+    if over.strip():
+        lines.append(" " * name_width + over)
+    lines.append(f"{table.title:<{name_width}}" + _line(table.heads, widths))
+    lines += [f"{'  ' + name:<{name_width}}" + _line(cells, widths) for name, cells in table.rows]
+    if table.note:
+        lines += [f"  {line}" for line in table.note.splitlines()]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _line(cells, widths):
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))

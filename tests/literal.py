@@ -1,4 +1,4 @@
-"""PCP and PDJ as literal loops, to check the vectorised ones and the files of the scripts against."""
+"""PCP, PDJ and PCKh as literal loops, to check the vectorised ones and the files of the scripts against."""
 import math
 
 
@@ -38,3 +38,15 @@ def literal_pdj(predicted, true, torso, threshold):
             right += distance(predicted[n][j], true[n][j]) <= threshold * distance(true[n][torso[0]], true[n][torso[1]])
         rates.append(right / counted if counted else math.nan)
     return rates
+
+
+def literal_pck(predicted, true, sizes, joints, threshold):
+    """The pooled rate of `joints`, one size a person; NaN where nothing counts."""
+    right = counted = 0
+    for n in range(len(true)):
+        for j in joints:
+            if math.isnan(sizes[n]) or math.isnan(true[n][j][0]) or math.isnan(true[n][j][1]):
+                continue
+            counted += 1
+            right += distance(predicted[n][j], true[n][j]) <= threshold * sizes[n]
+    return right / counted if counted else math.nan

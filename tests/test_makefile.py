@@ -16,7 +16,7 @@ def project(tmp_path):
     """The project's files, and a working directory in which all steps were run: empty files, newer than the scripts."""
     if not shutil.which("make"):
         pytest.skip("make is not installed")
-    for path in [*ROOT.glob("*.py"), *(ROOT / "deeppose").glob("*.py"), ROOT / "Makefile", ROOT / "deltas.npy"]:
+    for path in [*ROOT.glob("*.py"), *(ROOT / "deeppose").glob("*.*"), ROOT / "Makefile", ROOT / "deltas.npy"]:
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
         shutil.copy(path, copy)
@@ -62,6 +62,7 @@ def test_nothing_is_stale_after_all_steps(project):
     ("deeppose/lrn.py", STEPS[4:]),
     ("test_stage_2.py", ("test_stage_2.py",)),
     ("deeppose/plots.py", ("test_stage_1.py", "test_stage_2.py")),
+    ("deeppose/report_page.html", ("test_stage_2.py",)),
     ("deeppose/sample.py", ()),
 ])
 def test_an_edit_makes_just_its_step_and_what_follows_stale(project, edited, stale):

@@ -1,7 +1,13 @@
-"""PCP and PDJ against literal loops, and an example by hand."""
+"""PCP, PDJ and their kin against literal loops, by hand, on hostile inputs, and on errors of known size."""
+import time
+
 import numpy as np
 import pytest
-from literal import literal_pcp, literal_pdj
+import scipy.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as drawn
+from literal import literal_pck, literal_pcp, literal_pdj
 from scipy.integrate import trapezoid
 
 from deeppose import metrics
@@ -82,7 +88,8 @@ def test_perfect_predictions_score_one_and_strict_is_at_most_relaxed():
 
 def test_score_has_the_contracts_keys_and_means():
     scores = metrics.score(*example(3, missing=0), LSP)
-    assert set(scores) == {"pcp_strict", "pcp_relaxed", "pdj", "pdj_per_joint_0.2", "auc"}
+    assert {"pcp_strict", "pcp_relaxed", "pdj", "pdj_per_joint_0.2", "auc", "pckh_0.5"} <= set(scores)
+    assert scores["never_labelled"] == []
     assert list(scores["pdj"]) == [f"{k * 0.05:.2f}" for k in range(11)]
     assert list(scores["pdj_per_joint_0.2"]) == list(LSP.joints)
     part = scores["pcp_strict"]
@@ -92,6 +99,187 @@ def test_score_has_the_contracts_keys_and_means():
     assert part["mean_4"] == pytest.approx(sum(limbs) / 4)
     assert part["mean_6"] == pytest.approx((sum(limbs) + part["head"] + part["torso"]) / 6)
     assert part["mean_10"] == pytest.approx((2 * sum(limbs) + part["head"] + part["torso"]) / 10)
+
+
+def test_pckh_by_hand():
+    """Two people with heads of 10 and 20; all four joints are 6 off, so within half the head for the second alone."""
+    true = np.zeros((2, 2, 2))
+    predicted = true + [6, 0]
+    assert metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0.5, 0.5])
+    predicted[1, 0] = [11, 0]
+    assert metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0, 0.5])
+    assert metrics.pckh(predicted, true, [10, 20], groups=[(0, 1)]) == pytest.approx([0.25])
+    assert metrics.pckh(predicted, true, [10, np.nan]) == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pckh_equals_a_literal_loop(seed):
+    predicted, true = example(seed)
+    head = np.linalg.norm(true[:, 13] - true[:, 12], axis=1)
+    scores = metrics.score(predicted, true, LSP)
+    ours = metrics.pckh(predicted, true, head)
+    np.testing.assert_allclose(ours, [literal_pck(predicted, true, head, [j], 0.5) for j in range(14)])
+    assert scores["pckh_0.5"] == pytest.approx(literal_pck(predicted, true, head, range(14), 0.5))
+    symmetric = {group: literal_pck(predicted, true, head, members, 0.5) for group, members in LSP.joint_groups.items()}
+    assert scores["pckh_symmetric_0.5"] == pytest.approx(symmetric)
+
+
+def test_a_limb_without_length_is_right_on_an_exact_hit_alone():
+    true = np.array([[[3, 4], [3, 4]], [[3, 4], [3, 4]]], float)
+    predicted = true.copy()
+    predicted[1, 0] += 1e-9
+    for strict in (True, False):
+        assert metrics.pcp(predicted, true, [(0, 1)], strict=strict) == pytest.approx([0.5])
+    assert metrics.pdj(predicted, true, [0, 0], 0.5) == pytest.approx([0.5, 1])
+    assert metrics.auc(predicted, true, [0, 0]) == pytest.approx(0.75)
+
+
+def test_an_image_with_nothing_labelled_changes_nothing():
+    predicted, true = example(4)
+    more = np.concatenate([true, np.full((1, 14, 2), np.nan)])
+    assert metrics.score(np.concatenate([predicted, predicted[:1]]), more, LSP) == metrics.score(predicted, true, LSP)
+
+
+def test_a_joint_that_is_never_labelled_is_named_and_in_no_mean():
+    predicted, true = example(5, missing=0)
+    true[:, LSP.index("left_wrist")] = np.nan
+    scores = metrics.score(predicted, true, LSP)
+    assert scores["never_labelled"] == ["left_wrist"] and np.isnan(scores["pdj_per_joint_0.2"]["left_wrist"])
+    right = literal_pcp(predicted, true, LSP.sticks[4:5], 0.5, True)  # the right lower arm
+    assert LSP.stick_parts[4] == "lower_arms" and scores["pcp_strict"]["lower_arms"] == pytest.approx(right[0])
+    assert np.isfinite([*scores["pcp_strict"].values(), *scores["pdj"].values()]).all()
+
+
+def test_nothing_to_score_is_an_error():
+    predicted, true = example(6)
+    with pytest.raises(ValueError, match="no image to score"):
+        metrics.score(predicted[:0], true[:0], LSP)
+    with pytest.raises(ValueError, match="no image has the labels"):
+        metrics.score(predicted, np.full_like(true, np.nan), LSP)
+
+
+def test_a_prediction_that_is_no_number_is_wrong():
+    predicted, true = example(8, missing=0, error_px=0)
+    predicted[:, 0] = np.nan
+    scores = metrics.score(predicted, true, LSP)
+    assert scores["pdj_per_joint_0.2"]["right_ankle"] == 0 and scores["pcp_strict"]["lower_legs"] == 0.5
+
+
+coordinates = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, 1.0, 227.0]))
+labels = st.one_of(coordinates, st.just(float("nan")))
+poses = st.integers(1, 4).flatmap(lambda n: st.tuples(drawn(float, (n, 14, 2), elements=coordinates),
+                                                      drawn(float, (n, 14, 2), elements=labels)))
+hostile = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+@hostile
+@given(poses, st.sampled_from([0.0, 0.1, 0.5, 2.0]))
+def test_hostile_inputs_score_as_the_literal_loops_do(pair, threshold):
+    predicted, true = pair
+    diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
+    for strict in (True, False):
+        np.testing.assert_allclose(metrics.pcp(predicted, true, LSP.sticks, threshold, strict),
+                                   literal_pcp(predicted, true, LSP.sticks, threshold, strict))
+    np.testing.assert_allclose(metrics.pdj(predicted, true, diameter, threshold),
+                               literal_pdj(predicted, true, LSP.torso_ends, threshold))
+
+
+def rates(predicted, true, diameter):
+    return [metrics.pcp(predicted, true, LSP.sticks), metrics.pcp(predicted, true, LSP.sticks, strict=False),
+            metrics.pdj(predicted, true, diameter, 0.2), metrics.auc(predicted, true, diameter)]
+
+
+def assert_same(first, second, **tolerance):
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+
+
+@hostile
+@given(poses, st.randoms(use_true_random=False), st.sampled_from([0.25, 2.0, 1024.0]))
+def test_order_scale_and_sides_change_nothing(pair, random, scale):
+    predicted, true = pair
+    diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
+    before = rates(predicted, true, diameter)
+    order = random.sample(range(len(true)), len(true))
+    assert_same(before, rates(predicted[order], true[order], diameter[order]), rtol=1e-12)
+    assert_same(before, rates(predicted * scale, true * scale, diameter * scale), rtol=1e-9)  # a power of 2: exact
+    flip, sides = list(LSP.flip), [1 - k % 2 + 2 * (k // 2) for k in range(8)]
+    swapped = rates(predicted[:, flip], true[:, flip], diameter)
+    assert_same(before[2:], [swapped[2][flip], swapped[3]], rtol=1e-12)
+    for one, other in zip(before[:2], swapped[:2]):  # head and torso, then right and left of each limb
+        np.testing.assert_array_equal(one, other[[0, 1, *(2 + np.array(sides))]])
+
+
+@hostile
+@given(poses)
+def test_strict_is_at_most_relaxed_and_pdj_grows_with_its_threshold(pair):
+    predicted, true = pair
+    diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
+    for threshold in (0.0, 0.3, 0.5):
+        strict, relaxed = (metrics.pcp(predicted, true, LSP.sticks, threshold, kind) for kind in (True, False))
+        assert (strict <= relaxed)[~np.isnan(strict)].all()
+    grown = np.array([metrics.pdj(predicted, true, diameter, t) for t in (0, 0.1, 0.2, 0.5, 3)])
+    assert (np.diff(grown, axis=0) >= 0)[:, ~np.isnan(grown[0])].all()
+
+
+def test_intervals_are_those_of_a_literal_bootstrap_and_take_less_than_a_second():
+    predicted, true = example(9, count=1000)
+    began = time.process_time()
+    ours = metrics.intervals(predicted, true, LSP)
+    assert time.process_time() - began < 1
+    assert ours == metrics.intervals(predicted, true, LSP)  # seeded
+    rng = np.random.default_rng(1)
+    picks = [rng.integers(0, 1000, 1000) for _ in range(120)]
+    literal = {"pdj": [], "pcp": []}
+    for pick in picks:
+        scores = metrics.score(predicted[pick], true[pick], LSP)
+        literal["pdj"].append(scores["pdj"]["0.20"])
+        literal["pcp"].append(scores["pcp_strict"]["mean_4"])
+    for found, values in ((ours["pdj"]["0.20"], literal["pdj"]), (ours["pcp_strict"]["mean_4"], literal["pcp"])):
+        low, high = np.percentile(values, [2.5, 97.5])
+        np.testing.assert_allclose(found, [low, high], atol=0.35 * (high - low))
+    score = metrics.score(predicted, true, LSP)
+    assert ours["auc"][0] < score["auc"] < ours["auc"][1]
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    """Of 200 sets of 60 images the 95 % interval of PDJ holds the true rate in 95 %, give or take what 200 allow."""
+    rng, covered = np.random.default_rng(3), 0
+    true = np.tile(rng.uniform(0, 100, (1, 14, 2)), (60, 1, 1))
+    diameter = np.linalg.norm(true[0, 9] - true[0, 2])
+    for trial in range(200):
+        hits = rng.random((60, 1, 1)) < 0.4  # an image's joints hit or miss together
+        low, high = metrics.intervals(true + np.where(hits, 0, diameter), true, LSP, seed=trial)["pdj"]["0.20"]
+        covered += low <= 0.4 <= high
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_what_is_gained_is_compared_image_by_image():
+    """The same predictions gain nothing for certain, however wide their own interval."""
+    predicted, true = example(10)
+    gained = metrics.intervals(predicted, true, LSP, before=predicted)
+    assert gained["pdj"]["0.20"] == [0, 0] and metrics.intervals(predicted, true, LSP)["pdj"]["0.20"][0] > 0
+    better = metrics.intervals(true + (predicted - true) / 2, true, LSP, before=predicted)
+    assert better["pdj"]["0.20"][0] > 0
+
+
+def test_a_further_threshold():
+    predicted, true = example(11)
+    scores = metrics.score(predicted, true, LSP, (0.125, 0.2))
+    diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
+    assert scores["pdj"]["0.125"] == metrics.pdj_pooled(predicted, true, diameter, 0.125)
+    np.testing.assert_array_equal(list(scores["pdj_per_joint_0.125"].values()),
+                                  metrics.pdj(predicted, true, diameter, 0.125))
+
+
+@pytest.mark.parametrize("error_px, strict, relaxed", [(6, 0.747, 0.872), (8, 0.552, 0.729), (10, 0.378, 0.572)])
+def test_errors_of_known_size_on_the_real_labels(real_photos, error_px, strict, relaxed):
+    joints = scipy.io.loadmat(real_photos / "joints_1.mat")["joints"]  # (3, 14, 2000)
+    true = joints[:2, :, 1000:].transpose(2, 1, 0)
+    predicted = true + np.random.default_rng(0).normal(0, error_px, true.shape)
+    scores = metrics.score(predicted, true, LSP)
+    assert scores["pcp_strict"]["mean_4"] == pytest.approx(strict, abs=0.015)
+    assert scores["pcp_relaxed"]["mean_4"] == pytest.approx(relaxed, abs=0.015)
 
 
 def test_wrong_shapes_are_refused():

@@ -1,0 +1,69 @@
+"""The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright photograph."""
+import argparse
+import json
+
+import numpy as np
+
+from deeppose import geometry
+from deeppose.shell import InputError
+
+FARTHEST = 8  # a box may be this many times as large as the photograph
+
+
+def box(text):
+    """argparse type: x0,y0,x1,y1."""
+    try:
+        x0, y0, x1, y1 = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not x0,y0,x1,y1") from None
+    return x0, y0, x1, y1
+
+
+def as_array(values, name):
+    """Boxes (P, 4) as floats; InputError, which names the photograph, for what is none."""
+    try:
+        boxes = np.asarray(values, float)
+    except (TypeError, ValueError):
+        boxes = np.empty(0)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes) or not np.isfinite(boxes).all():
+        raise InputError(f"{name}: its boxes must be a list of [x0, y0, x1, y1] in pixels")
+    for x0, y0, x1, y1 in boxes:
+        if x1 <= x0 or y1 <= y0:
+            raise InputError(f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g} is empty; x1,y1 is its lower right corner")
+    return boxes
+
+
+def check_against(boxes_px, size, name):
+    """InputError for a box that shows nothing of a photograph of that (w, h), or next to nothing."""
+    for x0, y0, x1, y1 in boxes_px:
+        said = f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g}"
+        if x1 <= 0 or y1 <= 0 or x0 >= size[0] or y0 >= size[1]:
+            raise InputError(f"{said} lies outside the photograph, {size[0]} x {size[1]} pixels")
+        if max(x1 - x0, y1 - y0) > FARTHEST * max(size):
+            raise InputError(f"{said} is more than {FARTHEST} times as large as the photograph")
+
+
+def squares(boxes_px, size):
+    """Boxes (P, 4) -> squares (P, 3), x0, y0, side, about their centres; the whole photograph (w, h) for None."""
+    if boxes_px is None:
+        return geometry.letterbox(*size)[None]
+    low, high = boxes_px[:, :2], boxes_px[:, 2:]
+    return geometry.box_around((low + high) / 2, (high - low).max(1))
+
+
+def read(path, photographs):
+    """For each photograph None or its boxes, from a JSON file: {name: [[x0, y0, x1, y1], ...]}, or the list for one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found") from None
+    except (ValueError, OSError):
+        raise InputError(f"{path}: is not JSON") from None
+    if isinstance(content, list) and len(photographs) == 1:
+        return [content]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is no object of photographs' names, each with its list of boxes")
+    unknown = set(content) - {photo.name for photo in photographs}
+    if unknown:
+        raise InputError(f"{path}: has boxes for {min(unknown)}, which is none of the photographs")
+    return [content.get(photo.name) for photo in photographs]

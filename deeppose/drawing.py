@@ -1,0 +1,119 @@
+"""Poses drawn on images: the contact sheet of a test, and one photograph with its people. Works without a display."""
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deeppose import arrays, metrics
+from deeppose.geometry import torso_diameter
+
+LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"   # the person's own sides: light and dark in grey too
+DPI = 120
+KINDS = ("best", "median", "worst")
+PICTURE_PX = (480, 2000)                                # least and largest longer side of a photograph's picture
+
+
+def save(figure, path):
+    """Write a figure as PNG."""
+    FigureCanvasAgg(figure)
+    with arrays.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def side_colour(*names):
+    """The colour of a joint or bone, by the names of its joints."""
+    left, right = (any(name.startswith(side) for name in names) for side in ("left_", "right_"))
+    return MIDDLE if left == right else LEFT if left else RIGHT
+
+
+def draw_skeleton(axes, joints_px, skeleton, width=1.8):
+    """Draw the bones of one pose (J, 2), and a dot on each joint; what is NaN is left out."""
+    edge = [patheffects.withStroke(linewidth=1.9 * width, foreground="black")]
+    for first, second in skeleton.bone_ends:
+        axes.plot(*joints_px[[first, second]].T, color=side_colour(skeleton.joints[first], skeleton.joints[second]),
+                  linewidth=width, solid_capstyle="round", path_effects=edge)
+    axes.scatter(*joints_px.T, s=(1.7 * width) ** 2, zorder=3, edgecolors="black", linewidths=0.3 * width,
+                 color=[side_colour(name) for name in skeleton.joints])
+
+
+def torso_errors(predicted, true, skeleton):
+    """Displacements (N, J, 2) from the truth in torso diameters; NaN without a label, or a torso of some length."""
+    diameter = torso_diameter(true, skeleton.torso_ends)[:, None, None]
+    return (predicted - true) / np.where(diameter > 0, diameter, np.nan)
+
+
+def image_errors(predicted, true, skeleton):
+    """Mean error (N,) of each image's labelled joints, in torso diameters; NaN without a labelled torso or joint."""
+    errors = np.linalg.norm(torso_errors(predicted, true, skeleton), axis=2)
+    counted = (~np.isnan(errors)).sum(1)
+    return np.where(counted > 0, np.nansum(errors, 1) / np.maximum(counted, 1), np.nan)
+
+
+def pick(errors, count):
+    """Row numbers of the `count` best, middling and worst of errors (N,), none twice; fewer where there are few."""
+    order = np.argsort(errors)[:np.isfinite(errors).sum()]  # NaN is last
+    count = min(count, len(order) // len(KINDS)) or min(1, len(order))
+    middle = (len(order) - count) // 2
+    return dict(zip(KINDS, (order[:count], order[middle:middle + count], order[len(order) - count:])))
+
+
+def contact_sheet(path, images, predictions, true, skeleton, count=3):
+    """Write a sheet of the best, middling and worst images: the true pose above the predicted ones.
+
+    images       uint8 (N, H, W, 3);  true (N, J, 2) px;  predictions  name -> joints (N, J, 2) px
+    Under each prediction stand its mean error in torso diameters and its PDJ@0.2 on that image; the last of
+    the predictions chooses the images.
+    """
+    predictions = {name: np.asarray(joints, float) for name, joints in predictions.items()}
+    errors = {name: image_errors(joints, true, skeleton) for name, joints in predictions.items()}
+    picked = pick(list(errors.values())[-1], count)
+    rows = {"true": true} | predictions
+    figure = Figure(figsize=(1.66 * sum(map(len, picked.values())) + 0.5, 1.98 * len(rows) + 0.6), layout="constrained")
+    parts = figure.subfigures(1, len(picked), wspace=0.02)
+    for part, (kind, chosen) in zip(parts, picked.items()):
+        part.suptitle(f"{kind} by {list(predictions)[-1]}", fontsize=11)
+        grid = part.subplots(len(rows), max(len(chosen), 1), squeeze=False)
+        for row_axes, (name, joints) in zip(grid, rows.items()):
+            for axes, n in zip(row_axes, chosen):
+                _panel(axes, images[n], joints[n], skeleton)
+                axes.set_xlabel(f"test row {n}" if name == "true" else
+                                _under(errors[name][n], joints[n:n + 1], true[n:n + 1], skeleton), fontsize=8)
+            row_axes[0].set_ylabel(name if part is parts[0] else "")
+    figure.legend(handles=_side_handles(), loc="outside lower center", ncols=2, fontsize=9)
+    save(figure, path)
+
+
+def _panel(axes, image, joints_px, skeleton):
+    axes.imshow(image)
+    draw_skeleton(axes, joints_px, skeleton)
+    axes.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), xticks=[], yticks=[])
+
+
+def _under(error, predicted, true, skeleton):
+    detected = metrics.pdj_pooled(predicted, true, torso_diameter(true, skeleton.torso_ends), 0.2)
+    return f"error {error:.2f} torsos\nPDJ@0.2 {detected:.2f}"
+
+
+def _side_handles():
+    return [Line2D([], [], color=colour, linewidth=3, label=f"the person's {side}")
+            for colour, side in ((LEFT, "left"), (RIGHT, "right"))]
+
+
+def photograph(path, image, poses_px, skeleton):
+    """Write one photograph with the skeletons of its people, its longer side within PICTURE_PX.
+
+    image     a Pillow image, RGB
+    poses_px  (P, J, 2) in pixels of the image
+    """
+    longest = max(image.size)
+    scale = np.clip(longest, *PICTURE_PX) / longest
+    size = [max(1, round(side * scale)) for side in image.size]
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image.resize(size), extent=(0, image.width, image.height, 0), aspect="auto")
+    for joints_px in poses_px:
+        draw_skeleton(axes, joints_px, skeleton, width=max(size) / 250)
+    axes.set(xlim=(0, image.width), ylim=(image.height, 0))
+    axes.axis("off")
+    save(figure, path)

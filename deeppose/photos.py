@@ -1,0 +1,139 @@
+"""Any photograph as upright RGB, and the names of what predict.py reads and writes.
+
+EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is transparent becomes
+black, as what lies outside a frame does. A large JPEG is reduced while it is decoded.
+"""
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from deeppose.shell import InputError
+
+ENOUGH_PX = 900        # of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
+QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag that say so
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Photo:
+    """image: upright RGB, each pixel `factor` of the photograph's wide; size: the photograph's (w, h), upright."""
+    image: Image.Image
+    factor: float
+    size: tuple
+
+
+def read(source, smallest_px=None):
+    """A Photo from a path, a Pillow image or an array of uint8, (H, W) or (H, W, 3).
+
+    smallest_px  longer side of the smallest box that will be cut, in pixels of the photograph (None: the whole of
+                 it): a JPEG file that has far more than it takes is reduced while it is decoded
+    Raises InputError where it cannot be read, in one line that names it.
+    """
+    name = name_of(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images: those that are too large raise
+            if isinstance(source, Image.Image):
+                return _upright(source, 1, source.size)
+            if isinstance(source, np.ndarray):
+                return _upright(Image.fromarray(source), 1, source.shape[1::-1])
+            with Image.open(source) as image:
+                size = image.size
+                return _upright(image, _draft(image, smallest_px or max(size)), size)
+    except Image.DecompressionBombError:
+        raise InputError(f"{name}: is too large, more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; "
+                         "reduce it first") from None
+    except FileNotFoundError:
+        raise InputError(f"{name}: not found") from None
+    except Exception as error:  # Pillow raises whatever a broken file leads it to
+        why = "" if isinstance(error, UnidentifiedImageError) or not str(error) else f" ({error})"
+        raise InputError(f"{name}: is no image that can be read{why}") from None
+
+
+def name_of(source):
+    """What errors call a photograph."""
+    return str(source) if isinstance(source, (str, Path)) else "the image"
+
+
+def _draft(image, box_px):
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where the box has pixels to spare; returns the 2, 4 or 8."""
+    factor, (width, height) = spare(box_px), image.size
+    if factor == 1 or image.format not in ("JPEG", "MPO"):
+        return 1
+    drafted = image.draft(None, (max(1, width // factor), max(1, height // factor)))
+    return width / drafted[1][2] if drafted else 1
+
+
+def spare(box_px):
+    """The whole number by which a box of that side can be reduced and still have ENOUGH_PX."""
+    return int(box_px // ENOUGH_PX) if box_px >= 2 * ENOUGH_PX else 1
+
+
+def _upright(image, factor, size):
+    turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
+    return Photo(_as_rgb(ImageOps.exif_transpose(image)), factor, tuple(size[::-1]) if turned else tuple(size))
+
+
+def _as_rgb(image):
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, float)
+        image = Image.fromarray((values * (255 / _white(image.mode, values.max()))).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _white(mode, largest):
+    """The value that is white: 65535 in 16 bits; of 32 bits, whose range nothing says, 1 or the largest there is."""
+    if mode.startswith("I;16") or mode == "I" and largest <= 65535:  # older Pillow reads 16 bits as I
+        return 65535
+    return max(largest, 1)
+
+
+def reduced(photo, longest_px):
+    """The Photo with its longer side at most about longest_px."""
+    factor = -(-max(photo.image.size) // longest_px)  # rounded up
+    return Photo(photo.image.reduce(factor), photo.factor * factor, photo.size) if factor > 1 else photo
+
+
+def frame(photo, square_px, cut):
+    """The frame that shows a square (3,), x0, y0, side in pixels of the photograph.
+
+    cut  (image, square in its pixels, mirrored) -> frame: LSP_data.cut, which makes the training frames
+    """
+    square = np.asarray(square_px, float) / photo.factor
+    factor = spare(square[2])
+    image = photo.image if factor == 1 else photo.image.reduce(factor)
+    return cut(image, square / factor, False)
+
+
+def find(inputs):
+    """The photographs that files and folders name, each once; InputError for a folder without one.
+
+    In a folder an image is known by its name's ending; predict.py's own pictures are left out.
+    """
+    endings, found = Image.registered_extensions(), []
+    for path in inputs:
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and file.is_file()
+                        and not file.stem.endswith("_pose")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: holds no image")
+        found += inside
+    return list({path.resolve(): path for path in found}.values())
+
+
+def outputs(paths, folder=None):
+    """photo_pose.png for each photograph, in the folder or beside it; numbered where two would have the same."""
+    chosen, taken = [], set()
+    for path in paths:
+        number, taken_by = 1, None
+        while taken_by is None or taken_by in taken:
+            out = (folder or path.parent) / f"{path.stem}{f'_{number}' if number > 1 else ''}_pose.png"
+            number, taken_by = number + 1, str(out.resolve()).casefold()  # some disks do not tell a from A
+        chosen.append(out)
+        taken.add(taken_by)
+    return chosen

@@ -1,0 +1,91 @@
+"""report.html: one file with the tables, the curves and every test image, to be opened from disk, without a network.
+
+The page itself, with its style and script, is report_page.html beside this file.
+"""
+import base64
+import html
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeppose import arrays
+
+PAGE = Path(__file__).with_name("report_page.html")
+JPEG_BYTES = 8_500  # an image on average, at most: with a third more as base64, 1,000 take 11.3 of the 15 MB allowed
+QUALITIES = (85, 75, 65, 50, 35)
+
+
+def write(path, title, subtitle, score_tables, pictures, images, names, poses, skeleton):
+    """Write the report.
+
+    score_tables  Tables;  pictures  caption -> path of a PNG
+    images        uint8 (N, frame, frame, 3);  names  what each is called
+    poses         "stage_1", "stage_2" (in this order, or stage_1 alone) and "true" -> joints (N, J, 2) px of the frame
+    """
+    stages = [name for name in poses if name != "true"]
+    jpegs = _thumbnails(images)
+    data = {"frame": images.shape[1], "joints": skeleton.joints, "bones": skeleton.bone_ends,
+            "torso": skeleton.torso_ends, "stages": stages,
+            "images": [{"row": n, "name": names[n], "jpeg": jpegs[n]}
+                       | {name: _points(joints[n]) for name, joints in poses.items()} for n in range(len(images))]}
+    parts = {"title": html.escape(title), "subtitle": html.escape(subtitle),
+             "tables": "\n".join(map(table_html, score_tables)),
+             "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
+             "data": script_json(data)}
+    page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
+    with arrays.replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def script_json(data):
+    """JSON that may stand inside a <script>: no `<` in it, so no name can end the script."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _points(joints_px):
+    """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for a joint that has no label."""
+    return [[round(float(x), 1), round(float(y), 1)] if np.isfinite((x, y)).all() else None for x, y in joints_px]
+
+
+def _uri(kind, content):
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _jpeg(image, quality):
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
+    return data.getvalue()
+
+
+def _thumbnails(images):
+    """Every image as a JPEG data address, in the best of QUALITIES that keeps within JPEG_BYTES on average."""
+    sample = images[np.linspace(0, len(images) - 1, min(len(images), 40)).astype(int)]
+    for quality in QUALITIES:
+        if sum(len(_jpeg(image, quality)) for image in sample) <= JPEG_BYTES * len(sample):
+            break
+    return [_uri("jpeg", _jpeg(image, quality)) for image in images]
+
+
+def _picture(caption, path):
+    caption = html.escape(caption)
+    return f'<figure><figcaption>{caption}</figcaption><img alt="{caption}" src="{_uri("png", path.read_bytes())}">' \
+           "</figure>"
+
+
+def table_html(table):
+    """A Table as HTML."""
+    groups = ""
+    if any(title for title, _ in table.groups):
+        groups = "<tr><td></td>" + "".join(f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
+                                           for title, heads in table.groups) + "</tr>"
+    heads = '<tr><th class="name"></th>' + "".join(f"<th>{html.escape(head)}</th>" for head in table.heads) + "</tr>"
+    rows = "\n".join(f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                     + "</tr>" for name, cells in table.rows)
+    note = "".join(f'<p class="soft">{html.escape(line)}</p>' for line in table.note.splitlines())
+    caption = f"<caption>{html.escape(table.title)}</caption>"
+    return (f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
+            f"<tbody>{rows}</tbody></table></div>{note}</div>")

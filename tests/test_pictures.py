@@ -1,0 +1,128 @@
+"""The pictures: what they choose to show, that it is drawn where it lies, and what the tables say."""
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from deeppose import arrays, drawing, metrics, plots, tables
+from deeppose.shell import InputError
+from deeppose.skeleton import LSP
+
+
+@pytest.fixture
+def stages(data):
+    """True joints (N, J, 2) px of the test rows, and two stages' predictions, the second better."""
+    true = data.test_labels.astype(float)
+    first = true + np.random.default_rng(0).normal(0, 12, true.shape)
+    return true, {"stage 1": first, "stage 2": (first + true) / 2}
+
+
+def opened(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def near(picture, colour):
+    """Where a picture shows about this colour."""
+    wanted = [int(colour[k:k + 2], 16) for k in (1, 3, 5)]
+    return np.abs(picture - wanted).max(2) < 12
+
+
+def test_best_median_and_worst_images_are_chosen_each_once():
+    errors = np.array([0.5, 0.1, np.nan, 0.9, 0.3, 0.7, 0.2, 0.8, 0.6, 0.4])
+    picked = drawing.pick(errors, 2)
+    assert {kind: list(rows) for kind, rows in picked.items()} == {"best": [1, 6], "median": [9, 0], "worst": [7, 3]}
+    for count in range(1, 12):
+        picked = np.concatenate(list(drawing.pick(np.arange(count, dtype=float), 3).values()))
+        assert len(picked) and (count < 3 or len(set(picked)) == len(picked))
+
+
+def test_an_images_error_is_in_torso_diameters_of_its_labelled_joints():
+    true = np.zeros((2, 14, 2))
+    true[:, LSP.index("left_shoulder")] = [0, 50]
+    predicted = true + [[[3, 4]], [[0, 10]]]
+    true[0, 6:8] = np.nan
+    assert drawing.image_errors(predicted, true, LSP) == pytest.approx([0.1, 0.2])
+    true[1, LSP.index("right_hip")] = np.nan
+    assert np.isnan(drawing.image_errors(predicted, true, LSP)[1])
+
+
+def test_pictures_are_made_of_any_number_of_images(data, stages, tmp_path):
+    true, poses = stages
+    true[0, 3:5] = np.nan
+    for count in (1, 10):
+        few = {name: joints[:count] for name, joints in poses.items()}
+        plots.pdj_curves(tmp_path / "pdj.png", few, true[:count], LSP)
+        plots.error_clouds(tmp_path / "clouds.png", *few.values(), true[:count], LSP)
+        drawing.contact_sheet(tmp_path / "sheet.png", data.test_images[:count], few, true[:count], LSP)
+        for name in ("pdj", "clouds", "sheet"):
+            picture = opened(tmp_path / f"{name}.png")
+            assert min(picture.shape[:2]) > 300 and picture.std() > 10
+
+
+def test_curves_hold_the_numbers_and_differ_in_grey(stages):
+    true, poses = stages
+    points = plots.pdj_points(poses["stage 1"], true, LSP, [0.1, 0.2])
+    diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
+    assert points["wrist"][1] == pytest.approx(metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean())
+    assert set(points) == set(LSP.joint_groups)
+    assert len({look["linestyle"] for look in plots.LOOKS.values()}) == len(plots.LOOKS)
+    light = [Figure(facecolor=colour).get_facecolor()[:3] @ np.array([0.299, 0.587, 0.114])
+             for colour in (drawing.LEFT, drawing.RIGHT)]
+    assert abs(light[0] - light[1]) > 0.15  # the person's sides
+
+
+@pytest.mark.parametrize("size", [(300, 200), (20, 30), (3000, 1500)])
+def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
+    """On a grey photograph of any size, the left hip and knee are joined by a line of the left's colour."""
+    joints = np.full((14, 2), np.nan)
+    joints[LSP.index("left_hip")] = np.array([0.25, 0.5]) * size
+    joints[LSP.index("left_knee")] = np.array([0.75, 0.5]) * size
+    drawing.photograph(tmp_path / "photo.png", Image.new("RGB", size, (90, 90, 90)), joints[None], LSP)
+    picture = opened(tmp_path / "photo.png")
+    height, width = picture.shape[:2]
+    assert drawing.PICTURE_PX[0] <= max(width, height) <= drawing.PICTURE_PX[1]
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.01)
+    rows, columns = np.nonzero(near(picture, drawing.LEFT))
+    assert not near(picture, drawing.RIGHT).any()
+    assert (columns.min() / width, columns.max() / width) == pytest.approx((0.25, 0.75), abs=0.02)
+    assert abs(rows / height - 0.5).max() < 0.05
+    assert (picture[:height // 4] == 90).all()  # the photograph itself
+
+
+def test_training_curves_are_kept_and_read_again(tmp_path):
+    history = [{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n, "pdj_0.2": 0.1 * n, "pcp_strict_mean_4": 0.2}
+               for n in (1, 2)]
+    for count in (1, 2):
+        arrays.save_csv(tmp_path / "curves.csv", history[:count])
+        curves = arrays.load_csv(tmp_path / "curves.csv")
+        np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
+        plots.stage_1_training(tmp_path / "curves.png", curves)
+        assert opened(tmp_path / "curves.png").std() > 10
+    (tmp_path / "curves.csv").write_text("epoch,loss\n1,much\n")
+    with pytest.raises(InputError, match="curves.csv"):
+        arrays.load_csv(tmp_path / "curves.csv")
+
+
+def test_tables_fit_the_shell_and_say_which_variant(stages):
+    true, poses = stages
+    for columns in (dict(list(poses.items())[:1]), poses):
+        scores = {name: metrics.score(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
+        intervals = {name: metrics.intervals(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
+        if "stage 2" in columns:
+            intervals["gained"] = metrics.intervals(poses["stage 2"], true, LSP, (0.125,), poses["stage 1"])
+        text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125)))
+        assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
+        strict = scores["stage 1"]["pcp_strict"]["mean_4"]
+        for said in ("strict, mean of 4", "relaxed, mean of 10", "PDJ@0.125", "AUC", "PCKh@0.5", "Pishchulin",
+                     "as recalled", f"{strict:.3f} ±", "cannot be compared"):
+            assert said in text
+        assert ("gained" in text) == ("stage 2" in columns)
+
+
+def test_a_joint_that_is_never_labelled_is_said(stages):
+    true, poses = stages
+    true[:, 0] = np.nan
+    scores = {"stage 1": metrics.score(poses["stage 1"], true, LSP)}
+    intervals = {"stage 1": metrics.intervals(poses["stage 1"], true, LSP)}
+    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
+    assert "never labelled, and in no mean: right_ankle" in text and "nan" not in text

@@ -1,0 +1,271 @@
+"""predict.py: the same joints as the test scripts, exact places in the photograph, and any kind of file."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+import predict as script
+import test_stage_2
+from Cascade_1_net import Alex_net_c1
+from deeppose import boxes, photos
+from deeppose.shell import InputError
+from deeppose.skeleton import LSP
+from Resnet_stage_1 import Resnet_stage_1
+
+FP32 = ["--device", "cpu", "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def trained(workdir, tmp_path_factory):
+    """A working directory with random networks whose predictions differ from image to image: stage 1, two joints."""
+    folder = tmp_path_factory.mktemp("trained")
+    for path in workdir.iterdir():
+        (folder / path.name).symlink_to(path)
+    torch.manual_seed(0)
+    networks = {"1": Resnet_stage_1(14).eval(), "left_wrist": Alex_net_c1().eval(), "head": Alex_net_c1().eval()}
+    networks["1"].joints.weight.data *= 30
+    for name, network in networks.items():
+        torch.save(network.state_dict(), folder / f"model_{name}.pt")
+        (folder / f"model_{name}.json").write_text(json.dumps({"skeleton": "lsp", "epoch": 7, "secret": 1}))
+    yield folder
+    for path in folder.glob("*.pt"):
+        path.unlink()  # 0.6 GB
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return script.load(trained, "cpu", "fp32")
+
+
+@pytest.fixture
+def scene(photos):
+    """A rendered photograph as a Pillow image."""
+    return Image.open(photos / "images_1" / "im0012.jpg").convert("RGB")
+
+
+def command(*flags):
+    script.main([*map(str, flags), *FP32])
+
+
+def joints(path, stage="stage_1", person=0):
+    content = json.loads(path.read_text())["people"][person][stage]
+    assert list(content) == list(LSP.joints)
+    return np.array(list(content.values()))
+
+
+def test_test_images_get_the_joints_of_the_test_scripts(trained, photos, tmp_path):
+    """Mapped back from the frame to 0.01 px, both stages; and everything that the two files should hold."""
+    test_stage_2.main(["--workdir", str(trained), *FP32])
+    first = np.load(trained / "test_output_2.npy").reshape(-1, 14, 2).astype(float)
+    rows = np.load(trained / "test_rows.npy")
+    paths = [photos / "images_1" / f"im{int(number):04d}.jpg" for number in rows[:, 1]]
+    command(*paths, "--workdir", trained, "--output", tmp_path / "new" / "folder")
+    for path, row, expected in zip(paths, rows, first):
+        expected = expected * row[4] / 227 + row[2:4]
+        out = tmp_path / "new" / "folder" / f"{path.stem}_pose.json"
+        np.testing.assert_allclose(joints(out, "stage_2"), expected, atol=0.01)
+        assert np.ptp(joints(out, "stage_1") - joints(out, "stage_2"), axis=0).max() > 0
+    facts = json.loads(out.read_text())
+    assert facts["model"]["model_1.pt"] == facts["model"]["model_head.pt"] == {"epoch": 7}
+    assert (facts["width"], facts["height"]) == Image.open(path).size and facts["skeleton"] == "lsp"
+    assert Image.open(out.with_suffix(".png")).size[0] >= 100
+    assert facts["model"]["run"]["precision"] == "fp32"
+
+
+class Corners(torch.nn.Module):
+    """A stage 1 that always says joints at known places of the frame, in frame sides from its centre."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = torch.linspace(-0.5, 0.5, 28)
+
+    def forward(self, images):
+        return self.said.expand(len(images), -1)
+
+
+@pytest.mark.parametrize("size", [(200, 300), (5000, 3001)])
+@pytest.mark.parametrize("box", [(0.2, 0.1, 0.6, 0.9), (-0.5, -0.25, 0.4, 0.3), (0.7, 0.5, 3.9, 1.2)])
+def test_places_are_exact_even_for_boxes_that_leave_the_photograph(size, box, model, scene, tmp_path):
+    path = tmp_path / "photo.jpg"
+    scene.resize(size).save(path)
+    x0, y0, x1, y1 = box = np.array(box) * [*size, *size]
+    fake = script.replace(model, stage_1=Corners(), refiners={})
+    found, = script.predict(fake, [path], [[box]])
+    side = max(x1 - x0, y1 - y0)
+    expected = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + side * np.linspace(-0.5, 0.5, 28).reshape(14, 2)
+    np.testing.assert_allclose(found["stage_1"][0], expected, atol=0.01)
+    assert found["stage_2"] is None
+
+
+@pytest.mark.parametrize("factor", [1, 30])
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_the_frame_shows_what_the_box_holds(ending, factor, tmp_path):
+    """A white square in a photograph of any size is where it should be in the frame; outside is black."""
+    image = Image.new("RGB", (100 * factor, 150 * factor), (90, 90, 90))
+    ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
+    image.save(tmp_path / f"photo.{ending}")
+    box = np.array([-50, 0, 100, 150]) * factor
+    photo, squares, frames = script.read(tmp_path / f"photo.{ending}", [box])
+    np.testing.assert_allclose(squares, [[-50 * factor, 0, 150 * factor]])
+    rows, columns = np.nonzero(frames[0, ..., 0] > 170)
+    scale = 227 / 150
+    assert (columns.min(), columns.max() + 1) == pytest.approx((90 * scale, 100 * scale), abs=1)
+    assert (rows.min(), rows.max() + 1) == pytest.approx((60 * scale, 70 * scale), abs=1)
+    assert (frames[0, :, :int(50 * scale)] == 0).all() and (frames[0, :, int(50 * scale) + 2:] > 60).all()
+    assert max(photo.image.size) <= 2000 and photo.size == image.size
+
+
+KINDS = {
+    "grey": lambda image: image.convert("L"),
+    "palette": lambda image: image.quantize(256),
+    "transparent": lambda image: image.convert("RGBA"),
+    "grey and transparent": lambda image: image.convert("LA"),
+    "1 bit": lambda image: image.convert("1"),
+    "16 bit": lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257),
+    "32 bit": lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.int32) * 257),
+    "float": lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.float32) / 255),
+    "CMYK": lambda image: image.convert("CMYK"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_image_becomes_what_it_shows(kind, scene, tmp_path):
+    made = KINDS[kind](scene)
+    path = tmp_path / ("photo.tif" if kind in ("32 bit", "float", "CMYK") else "photo.png")
+    made.save(path)
+    shown = np.asarray(photos.read(path).image).astype(float)
+    grey = np.asarray(scene.convert("L") if kind not in ("transparent", "palette", "CMYK") else scene).astype(float)
+    grey = grey[..., None] if grey.ndim == 2 else grey
+    assert shown.shape == (*scene.size[::-1], 3)
+    difference = abs((shown - grey).mean()) if kind == "1 bit" else abs(shown - grey).mean()  # 1 bit is dithered
+    assert difference < (10 if kind == "palette" else 3)
+
+
+def test_what_is_transparent_is_black(scene):
+    scene.putalpha(0)
+    assert not np.asarray(photos.read(scene).image).any()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_undone(orientation, scene, tmp_path):
+    undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_270}
+    exif = Image.Exif()
+    exif[photos.ORIENTATION] = orientation
+    stored = scene.transpose(undo[orientation]) if orientation in undo else scene
+    stored.save(tmp_path / "photo.png", exif=exif)
+    photo = photos.read(tmp_path / "photo.png")
+    assert photo.size == photo.image.size == scene.size
+    np.testing.assert_array_equal(np.asarray(photo.image), np.asarray(scene))
+
+
+def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path):
+    Image.new("RGB", (9001, 6001), "white").save(tmp_path / "photo.jpg")
+    photo = photos.read(tmp_path / "photo.jpg")
+    assert photo.size == (9001, 6001) and photo.factor == 8 and photo.image.size == (1126, 751)
+    assert photos.read(tmp_path / "photo.jpg", 500).factor == 1  # a small box needs all there is
+
+
+def test_a_folder_with_broken_photographs_is_done_but_for_those(trained, scene, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    scene.save(folder / "good.JPG")
+    scene.resize((1, 1)).save(folder / "tiny.png")
+    scene.save(folder / "good.png")
+    scene.save(folder / "old_pose.png")
+    Image.new("1", (20000, 20000)).save(folder / "bomb.png")
+    (folder / "text.jpg").write_text("hello")
+    (folder / "short.jpg").write_bytes((folder / "good.JPG").read_bytes()[:800])
+    (folder / "notes.txt").write_text("no image")
+    with pytest.raises(SystemExit) as stop:
+        command(folder, "--workdir", trained)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "3 of 6 photographs" in said
+    for name, why in (("bomb.png", "too large"), ("text.jpg", "no image"), ("short.jpg", "no image")):
+        line, = (line for line in said.splitlines() if name in line)
+        assert why in line
+    assert {path.name for path in folder.glob("*_pose.json")} == {
+        "good_pose.json", "good_2_pose.json", "tiny_pose.json"}  # neither of the two overwrites the other
+    assert json.loads((folder / "good_2_pose.json").read_text())["photograph"].endswith("good.png")
+
+
+def test_no_output_is_written_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("a.jpg"), tmp_path / "a.png", Path("b/A.jpg"), Path("a_2.jpg"), Path("c.jpg")]
+    for folder in (None, Path("out")):
+        chosen = [path.resolve() for path in photos.outputs(paths, folder)]
+        assert len(set(chosen)) == len(paths) and chosen[-1].name == "c_pose.png"
+    assert [path.name for path in chosen] == ["a_pose.png", "a_2_pose.png", "A_3_pose.png", "a_2_2_pose.png",
+                                              "c_pose.png"]
+
+
+def test_several_people(trained, scene, tmp_path, model):
+    scene.save(tmp_path / "a.jpg", quality=95)
+    scene.save(tmp_path / "b.jpg", quality=95)
+    width, height = scene.size
+    people = [[0, 0, width, height], [-10, 5.5, width / 2, height]]
+    command(tmp_path / "a.jpg", "--workdir", trained, "--box", f"0,0,{width},{height}", "--box",
+            f"-10,5.5,{width / 2},{height}")
+    one = [joints(tmp_path / "a_pose.json", person=k) for k in (0, 1)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"b.jpg": people}))
+    command(tmp_path / "a.jpg", tmp_path / "b.jpg", "--workdir", trained, "--boxes", tmp_path / "boxes.json")
+    np.testing.assert_allclose([joints(tmp_path / "b_pose.json", person=k) for k in (0, 1)], one, atol=0.01)
+    np.testing.assert_allclose(joints(tmp_path / "a_pose.json"), one[0], atol=0.01)  # whole: the first box's square
+    found = script.predict(model, [np.asarray(Image.open(tmp_path / "b.jpg")), tmp_path / "a.jpg"], [people, None])
+    np.testing.assert_allclose(found[0]["stage_1"], one, atol=0.01)
+    assert found[1]["stage_2"].shape == (1, 14, 2)
+
+
+@pytest.mark.parametrize("box, said", [
+    ("10,10,5,20", "empty"), ("1,2,3", "x0,y0,x1,y1"), ("900,0,950,9", "outside"), ("-1e5,0,1e5,9", "times as large"),
+    ("nan,0,1,1", "x0, y0, x1, y1")])
+def test_boxes_that_make_no_sense(box, said, trained, scene, tmp_path, capsys):
+    scene.save(tmp_path / "a.jpg")
+    with pytest.raises(SystemExit) as stop:
+        command(tmp_path / "a.jpg", "--workdir", trained, "--box", box)
+    line = capsys.readouterr().err.strip()
+    assert stop.value.code == 2 and said in line and len(line.splitlines()) == 1
+    assert not (tmp_path / "a_pose.png").exists()
+
+
+@pytest.mark.parametrize("content, said", [("{", "JSON"), ("3", "names"), ('{"c.jpg": []}', "c.jpg")])
+def test_files_of_boxes_that_make_no_sense(content, said, tmp_path):
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(InputError, match=said):
+        boxes.read(tmp_path / "boxes.json", [Path("a.jpg"), Path("b.jpg")])
+    with pytest.raises(InputError, match="x0, y0, x1, y1"):
+        boxes.as_array([[1, 2, 3, "x"]], "a.jpg")
+
+
+@pytest.mark.parametrize("damage, said", [
+    (lambda folder: (folder / "model_1.json").unlink(), ("model_1.json", "step 2")),
+    (lambda folder: (folder / "model_1.json").write_text("{}"), ("model_1.json", "skeleton", "step 2")),
+    (lambda folder: (folder / "model_1.pt").unlink(), ("model_1.pt", "step 2")),
+])
+def test_a_model_that_is_not_there(damage, said, trained, tmp_path):
+    (tmp_path / "model_1.pt").symlink_to(trained / "model_1.pt")
+    (tmp_path / "model_1.json").write_text((trained / "model_1.json").read_text())
+    damage(tmp_path)
+    with pytest.raises(InputError) as error:
+        script.load(tmp_path, "cpu", "fp32")
+    assert all(words in str(error.value) for words in said)
+
+
+def test_nothing_but_the_models_is_needed(trained, scene, tmp_path):
+    """No dataset.json, no arrays; without a refiner stage 2 is null. From the shell, with what it prints."""
+    for name in ("model_1.pt", "model_1.json"):
+        (tmp_path / name).symlink_to(trained / name)
+    scene.save(tmp_path / "a photo.png")
+    command = [sys.executable, script.__file__, "a photo.png", "--workdir", ".", *FP32]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no stage 2" in done.stdout and "a photo_pose.png" in done.stdout and not done.stderr
+    assert json.loads((tmp_path / "a photo_pose.json").read_text())["people"][0]["stage_2"] is None
+    done = subprocess.run([*command[:2], "missing.jpg", *command[3:]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.strip().splitlines() == ["predict.py: error: missing.jpg: not found"]
