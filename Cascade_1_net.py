@@ -48,7 +48,7 @@ class Alex_net_c1(nn.Module):
             nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
         self.displacement = nn.Linear(4096, 2)
         self.register_buffer("gain", torch.ones(()))
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
 
     def forward(self, images):
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
@@ -89,4 +89,6 @@ def load_cascade(workdir, joint, run):
     path = workdir / f"model_{joint}.pt"
     if not path.exists():
         return None
-    return run.place(checkpoint.load_into(Alex_net_c1(), path, STEP_5)).eval()
+    with torch.device("meta"):
+        network = Alex_net_c1()
+    return run.place(checkpoint.load_into(network, path, STEP_5)).eval()

@@ -189,7 +189,7 @@ def name_broken(complaints, skip):
 
 def write(workdir, jobs, counts, facts):
     """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
-    letterboxed, names = framing.write(workdir, jobs, counts, LSP)
+    letterboxed, digests = framing.write(workdir, jobs, counts, LSP)
     lsp_training = [pose for job, pose in zip(jobs, letterboxed)
                     if job.part == "train" and job.photo_set.number == LSP_NUMBER]
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
@@ -197,8 +197,8 @@ def write(workdir, jobs, counts, facts):
         "rows": counts, "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [job.rows[0][0] for job in jobs if job.held_out],
         "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
-        "digests": {name: arrays.digest(workdir / name) for name in names},
-        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in names},
+        "digests": digests,
+        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
     }
     arrays.save_json(workdir / "dataset.json", facts)
     return facts

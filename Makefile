@@ -3,6 +3,7 @@
 #   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
 #   make          the six steps on the photographs in SOURCE (default: this folder)
 #   make test     the tests
+#   make bench    measures each step's speed and memory, BENCH="--seconds 20"; a quarter of an hour
 #   make torture  kills each step at random moments, KILLS=10 times; an hour or less
 #   make fuzz     reads 20,000 mutated files
 #   make clean    frees what the steps, the demo and the virtual environment take
@@ -38,7 +39,7 @@ REPORT := deeppose/report.py deeppose/report_page.html
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # every step uses all cores by itself
-.PHONY: all demo test torture fuzz clean
+.PHONY: all demo test bench torture fuzz clean
 
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
@@ -73,6 +74,9 @@ demo: | $(PACKAGES)
 
 test: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m pytest
+
+bench: | $(PACKAGES)
+	$(RUN) -m benchmarks --torchrun $(BENCH)
 
 torture: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m tests.torture --kills $(or $(KILLS),10)

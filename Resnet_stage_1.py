@@ -34,8 +34,8 @@ class Resnet_stage_1(nn.Module):
         self.backbone = resnet34()  # with its 1000 outputs, as in the original
         self.hidden = nn.Sequential(nn.Linear(1000, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
         self.joints = nn.Linear(HIDDEN, 2 * joint_count)
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("spread", torch.tensor(SPREAD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
+        self.register_buffer("spread", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False)
 
     def forward(self, images):
         images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)  # (images - mean) / spread, at once
@@ -95,7 +95,8 @@ def _page_answers():
 
 def load_stage_1(workdir, data, run):
     """The trained network of a working directory, on the device and in eval(); InputError where there is none."""
-    network = Resnet_stage_1(data.skeleton.joint_count)
+    with torch.device("meta"):
+        network = Resnet_stage_1(data.skeleton.joint_count)
     return run.place(checkpoint.load_into(network, workdir / "model_1.pt", STEP_2)).eval()
 
 

@@ -39,9 +39,13 @@ class Bench:
         noise = rng.normal(0, 8, data.train_labels.shape)
         self.predicted = (np.nan_to_num(data.train_labels, nan=113.5) + noise).astype(np.float32)  # (N, J, 2) px
         np.save(workdir / "train_output.npy", self.predicted.reshape(len(self.predicted), -1))
-        checkpoint.save(workdir / "model_1.pt", checkpoint.weights_of(Resnet_stage_1(data.skeleton.joint_count)), {})
-        for name in JOINTS:
-            checkpoint.save(workdir / f"model_{name}.pt", checkpoint.weights_of(Alex_net_c1()), {})
+
+    def write_models(self, number):
+        """The checkpoints that a step reads, with random weights."""
+        models = {"4": {"1": self.stage_1}, "6": {"1": self.stage_1} | dict.fromkeys(JOINTS, Alex_net_c1)}
+        for name, network in models.get(number, {}).items():
+            if not (self.workdir / f"model_{name}.pt").exists():
+                checkpoint.save(self.workdir / f"model_{name}.pt", checkpoint.weights_of(network()), {})
 
     def step_1(self):
         """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
@@ -163,6 +167,7 @@ class Bench:
 
     def step_6(self):
         """Test images a second through stage 1 and some refiners, whose files are read; the limit reads none."""
+        self.write_models("6")
         run, data, images = self.run, self.data, self.data.test_images
         network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))
         estimates = np.nan_to_num(data.test_labels, nan=100).astype(float)

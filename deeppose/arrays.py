@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -59,8 +60,11 @@ def _flush_names(folder):
 
 
 @contextmanager
-def create(path, dtype, shape):
-    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
+def create(path, dtype, shape, digests=None):
+    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error.
+
+    digests  a dict that takes path.name -> digest(path), found while the disk is busy
+    """
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         try:
@@ -68,7 +72,11 @@ def create(path, dtype, shape):
                 with open(temporary, "r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             yield array
-            array.flush()
+            with ThreadPoolExecutor(1) as thread:
+                found = None if digests is None else thread.submit(digest, temporary)
+                array.flush()
+            if found:
+                digests[path.name] = found.result()
         finally:
             del array  # Windows renames and removes no file that is still mapped
 

@@ -74,14 +74,17 @@ def read_weights(path, made_by):
 
 
 def load_into(network, path, made_by):
-    """Load a state_dict file into a network of the same shapes; InputError where it is another network's."""
+    """Load a state_dict file into a network of the same shapes; InputError where it is another network's.
+
+    A network built under torch.device("meta") takes the tensors as they are, without first drawing its own.
+    """
     try:
-        network.load_state_dict(read_weights(path, made_by))
+        network.load_state_dict(read_weights(path, made_by), assign=next(network.parameters()).is_meta)
     except (RuntimeError, TypeError, AttributeError):  # the latter two of tensors that are stored in odd ways
         raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
-    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+    if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
-    return network
+    return network.float()
 
 
 class TrainingState:

@@ -6,6 +6,7 @@ it takes the memory. Everything that is wrong is an InputError that names the fi
 import io
 import itertools
 import struct
+import warnings
 import zipfile
 import zlib
 from functools import partial
@@ -23,8 +24,7 @@ MAT_ARRAY, MAT_COMPRESSED = 14, 15
 MAT_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
 
-
-Image.MAX_IMAGE_PIXELS = None     # Pillow's own limit warns on stderr; LARGEST_SIDE_PX is far below it
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
 
 
 def read_image(name, opener):
@@ -38,6 +38,8 @@ def read_image(name, opener):
         raise
     except PermissionError:
         raise InputError(f"{name}: may not be read by you; change its permissions") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{name}: claims to be enormous; fetch the set again") from None
     except Exception:  # the decoders raise whatever a broken file leads them to
         raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
     raise InputError(f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again")

@@ -72,7 +72,7 @@ def write(workdir, jobs, counts, skeleton):
     """Cut all frames into {train,test}_{images,labels,rows}.npy; dataset.json is removed as they are being replaced.
 
     counts   rows a part
-    Returns  the letterboxed joints (J, 2) px of each job, and the names of the files
+    Returns  the letterboxed joints (J, 2) px of each job, and the digests of the files by name
     BrokenImages names all images that cannot be used; then nothing was written.
     """
     layout = {"images": (np.uint8, (FRAME_PX, FRAME_PX, 3)), "labels": (np.float32, (2 * skeleton.joint_count,)),
@@ -81,8 +81,9 @@ def write(workdir, jobs, counts, skeleton):
              for part in counts for kind, (dtype, shape) in layout.items()}
     arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
                       [workdir / f"{name}.npy" for name in names])
+    digests = {}
     with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
+        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape, digests))
                for name, (dtype, shape) in names.items()}
         work = pool.map(lambda job: fill_or_say(job, out, skeleton.flip), jobs)
         try:
@@ -94,4 +95,4 @@ def write(workdir, jobs, counts, skeleton):
             pool.shutdown(cancel_futures=True)
             out.clear()  # Windows renames and removes no file that is still mapped
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
-    return letterboxed, [f"{name}.npy" for name in names]
+    return letterboxed, {f"{name}.npy": digests[f"{name}.npy"] for name in names}

@@ -25,8 +25,10 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, checkpoint, downloads
+from deeppose import arrays, checkpoint, downloads, runtime
 from deeppose.shell import InputError, RunError
+
+RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
 try:
     import resource
@@ -91,7 +93,7 @@ def state_options():
 
 def read_state(path):
     network = small_network()
-    state = checkpoint.TrainingState(path.parent / "model.pt", {"a": 1}, {}, network,
+    state = checkpoint.TrainingState(path.parent / "model.pt", {"a": 1}, RUN, network,
                                      torch.optim.Adagrad(network.parameters()), state_options())
     assert state.epoch + state.step + state.total + state.seconds is not None
 
@@ -101,7 +103,7 @@ def state_bytes(folder):
     optimiser = torch.optim.Adagrad(network.parameters())
     network(torch.ones(2, 3)).sum().backward()
     optimiser.step()
-    state = checkpoint.TrainingState(folder / "model.pt", {"a": 1}, {}, network, optimiser, state_options())
+    state = checkpoint.TrainingState(folder / "model.pt", {"a": 1}, RUN, network, optimiser, state_options())
     state.best_weights = checkpoint.weights_of(network)
     state.save()
     content = state.path.read_bytes()

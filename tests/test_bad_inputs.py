@@ -26,7 +26,7 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, plots
+from deeppose import arrays, checkpoint, drawing
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1
@@ -115,7 +115,7 @@ BROKEN_SOURCES = {
     "image is a program for Ghostscript": (lambda s: (s / "images_1" / "im0002.jpg").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), ("im0002.jpg",)),
     "image that claims to be enormous": (lambda s: claim_size(s / "images_1" / "im0002.jpg", 65000, 65000),
-                                         ("im0002.jpg", "65000 x 65000")),
+                                         ("im0002.jpg", "claims to be enormous")),
     "image that claims to be long": (lambda s: claim_size(s / "images_2" / "im00002.jpg", 65000, 9),
                                      ("im00002.jpg", "65000 x 9")),
     "image misnamed": (lambda s: (s / "images_2" / "im00005.jpg").rename(s / "images_2" / "photo 5 \u00e4\n.jpg"),
@@ -434,7 +434,7 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
         "a.json": lambda path, size: arrays.save_json(path, ["x" * size]),
         "a.pt": lambda path, size: checkpoint.save(path, {"a": torch.zeros(size // 4)}, {}),
-        "a.png": lambda path, size: plots._save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
+        "a.png": lambda path, size: drawing.save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
     }
     for name, write in writers.items():
         write(small_disk / name, 1000)

@@ -181,9 +181,9 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
     former, calls = Train_stage_1.masked_mse, []
 
-    def faulty(predicted, true):
+    def faulty(*batch):
         calls.append(1)
-        loss = former(predicted, true)
+        loss = former(*batch)
         if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss

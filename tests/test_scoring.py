@@ -4,9 +4,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers import reseal
 
 import test_stage_1
 from deeppose import geometry, runtime, scoring
+from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1, load_stage_1, predict_flipped, predict_joints
 
@@ -47,8 +49,8 @@ def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror(trained, data):
     assert scores["flip_test"] is True
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     network, rows = load_stage_1(trained, data, run), np.arange(len(data.test_images))
-    mirrors = np.ascontiguousarray(data.test_images[:, :, ::-1])
-    one, other = (predict_joints(network, images, rows, data, run) for images in (data.test_images, mirrors))
+    images, mirrors = (Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device) for way in (1, -1))
+    one, other = (predict_joints(network, frames, rows, data, run) for frames in (images, mirrors))
     assert abs(one - flipped).max() > 1
     other[..., 0] = 227 - other[..., 0]
     np.testing.assert_allclose(flipped, (one + other[:, list(LSP.flip)]) / 2, atol=1e-3)
@@ -68,6 +70,7 @@ def test_labels_that_are_all_missing_are_one_line(trained, capsys):
     labels = np.load(trained / "test_labels.npy")
     (trained / "test_labels.npy").unlink()
     np.save(trained / "test_labels.npy", np.full_like(labels, np.nan))
+    reseal(trained)
     with pytest.raises(SystemExit) as stop:
         score(trained)
     line = capsys.readouterr().err.strip().splitlines()[-1]

@@ -116,6 +116,8 @@ def check_final_names(workdir):
                 arrays.load_json(path, "the step")
             case ".png":
                 assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
+            case ".html":
+                assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), path
             case suffix:
                 assert suffix in (".tmp", ".lock", ".csv"), path
     if (workdir / "dataset.json").exists():
