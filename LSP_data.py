@@ -238,8 +238,11 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
-    found = left_out = check_images((lsp, lspe), plan(lsp, lspe, options, {})[0])
-    name_broken(list(found.values()), options.skip_broken)
+    jobs, counts = plan(lsp, lspe, options, {})
+    left_out = check_images((lsp, lspe), jobs)
+    name_broken(list(left_out.values()), options.skip_broken)
+    if left_out:
+        jobs, counts = plan(lsp, lspe, options, left_out)
     try:
         options.workdir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -247,7 +250,6 @@ def main(argv=None):
     shell.until_end(lock(options.workdir, "dataset"))
     facts = None
     while not facts:  # once, or with --skip-broken again without what could not be used
-        jobs, counts = plan(lsp, lspe, options, left_out)
         print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
               f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
         known = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,
@@ -258,6 +260,7 @@ def main(argv=None):
         except framing.BrokenImages as error:
             name_broken(list(error.found.values()), options.skip_broken)
             left_out = left_out | error.found
+            jobs, counts = plan(lsp, lspe, options, left_out)
     print_table(options.workdir, jobs, facts)
 
 

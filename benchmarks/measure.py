@@ -10,17 +10,20 @@ from pathlib import Path
 ROUNDS = 3  # at least
 
 
-def compare(ways, seconds):
+def compare(ways, seconds, before=lambda: None):
     """Rows per second of each way: {name: median}, and for each but the first the median of first / other.
 
     ways     {name: function that does some rows and returns how many}; each runs once to warm up
     seconds  to spend in all; the ways take turns, so that they meet the same disturbances
+    before   called before each, not timed
     """
     for work in ways.values():
+        before()
         work()
     rates, end = {name: [] for name in ways}, time.monotonic() + seconds
     while len(next(iter(rates.values()))) < ROUNDS or time.monotonic() < end:
         for name, work in ways.items():
+            before()
             began = time.perf_counter()
             rates[name].append(work() / (time.perf_counter() - began))
     first, *others = ways

@@ -1,5 +1,6 @@
 """For each step: how fast it is, how fast the same work is the plain way, and how fast the bare network or disk is."""
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,29 +48,33 @@ class Bench:
             if not (self.workdir / f"model_{name}.pt").exists():
                 checkpoint.save(self.workdir / f"model_{name}.pt", checkpoint.weights_of(network()), {})
 
+    def clear(self):
+        """Every round of step 1 begins in an empty folder."""
+        shutil.rmtree(self.workdir / "step_1", ignore_errors=True)
+        (self.workdir / "step_1").mkdir()
+
     def step_1(self):
         """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
         sets = [LSP_data.open_set(self.photos, number) for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)]
         jobs, counts = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
-        folder, side = self.workdir / "step_1", FRAME_PX
-        folder.mkdir(exist_ok=True)
+        folder, count = self.workdir / "step_1", sum(counts.values())
 
         def ours():
             LSP_data.main([*self.source, "--workdir", str(folder)])
-            return sum(counts.values())
+            return count
 
         def limit():
-            out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (sum(counts.values()), side, side, 3))
+            out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (count, FRAME_PX, FRAME_PX, 3))
 
             def fill(job):
                 image, _ = job.photo_set.read(job.number)
                 for row, _, _ in job.rows:
                     out[row if job.part == "train" else counts["train"] + row] = np.asarray(
-                        image.resize((side, side), Image.Resampling.BILINEAR))
+                        image.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR))
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(fill, jobs))
             out.flush()
-            return len(out)
+            return count
         return {"ours": ours, "plain": lambda: plain.prepare(jobs, folder), "limit": limit}
 
     def bare_training(self, network, optimiser, batch, outputs):

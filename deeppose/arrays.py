@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -60,11 +59,8 @@ def _flush_names(folder):
 
 
 @contextmanager
-def create(path, dtype, shape, digests=None):
-    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error.
-
-    digests  a dict that takes path.name -> digest(path), found while the disk is busy
-    """
+def create(path, dtype, shape):
+    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         try:
@@ -72,11 +68,7 @@ def create(path, dtype, shape, digests=None):
                 with open(temporary, "r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             yield array
-            with ThreadPoolExecutor(1) as thread:
-                found = None if digests is None else thread.submit(digest, temporary)
-                array.flush()
-            if found:
-                digests[path.name] = found.result()
+            array.flush()
         finally:
             del array  # Windows renames and removes no file that is still mapped
 
@@ -211,6 +203,12 @@ def fingerprint(path):
             file.seek(start)
             total.update(file.read(BLOCK))
     return total.hexdigest()
+
+
+def begin_digest(array):
+    """A hash of a memory-mapped .npy file's header, which is to be updated with the rows as they are written."""
+    with open(array.filename, "rb") as file:
+        return hashlib.sha256(file.read(array.offset))
 
 
 def need_space(folder, needed_bytes, replaced=()):

@@ -42,9 +42,9 @@ def cut(image, box_px, mirrored):
     left, top = int(np.floor(x0)), int(np.floor(y0))
     right, bottom = int(np.ceil(x0 + side)), int(np.ceil(y0 + side))
     around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
-    frame = np.asarray(around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
-                                     box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side)))
-    return frame[:, ::-1] if mirrored else frame
+    frame = around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
+                          box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side))
+    return np.asarray(frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else frame)
 
 
 def fill(job, out, flip):
@@ -81,18 +81,23 @@ def write(workdir, jobs, counts, skeleton):
              for part in counts for kind, (dtype, shape) in layout.items()}
     arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
                       [workdir / f"{name}.npy" for name in names])
-    digests = {}
     with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape, digests))
+        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
                for name, (dtype, shape) in names.items()}
+        digests, letterboxed, broken = {name: arrays.begin_digest(array) for name, array in out.items()}, [], {}
         work = pool.map(lambda job: fill_or_say(job, out, skeleton.flip), jobs)
         try:
-            letterboxed = list(tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None))
-            if broken := {(job.photo_set.number, job.number): str(said)
-                          for job, said in zip(jobs, letterboxed) if isinstance(said, InputError)}:
+            for job, said in zip(jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)):
+                letterboxed.append(said)
+                if isinstance(said, InputError):
+                    broken[job.photo_set.number, job.number] = str(said)
+                rows = slice(job.rows[0][0], job.rows[-1][0] + 1)
+                for kind in layout:  # while they are in the cache
+                    digests[f"{job.part}_{kind}"].update(out[f"{job.part}_{kind}"][rows])
+            if broken:
                 raise BrokenImages(broken)
         finally:
             pool.shutdown(cancel_futures=True)
             out.clear()  # Windows renames and removes no file that is still mapped
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
-    return letterboxed, {f"{name}.npy": digests[f"{name}.npy"] for name in names}
+    return letterboxed, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}
