@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"1": ("LSP_data.py", "rows"), "2": ("Train_stage_1.py", "images"), "4": ("steps 3 and 4, stage 1", "images"),
          "5": ("Train_stage_2.py", "crops"), "6": ("test_stage_2.py, 3 joints", "images")}
 IMAGES = 4000      # of each set, but LSP has 1,000 for training and 1,000 for testing
-SIZES = (1000, 4000, 16000)  # training rows, for --scaling
 
 
 def measure_step(bench, number, seconds):
@@ -49,10 +48,10 @@ def measure_torchrun(bench, rows):
             "speed_up": sum(seconds[0]) / max(seconds[1])}
 
 
-def measure_scaling(photos, folder, run, seconds):
-    """Rates and memory of steps 1, 2 and 4 at growing numbers of rows: a list of dicts."""
+def measure_scaling(photos, folder, run, sizes, seconds):
+    """Rates and memory of steps 1, 2 and 4 at about so many rows (sizes): a list of dicts."""
     found = []
-    for size in SIZES:
+    for size in sizes:
         workdir = folder / str(size)
         with contextlib.redirect_stdout(io.StringIO()):
             bench = steps.Bench(photos, workdir, images_a_set(size), run)
@@ -92,7 +91,7 @@ def parse(argv):
                                                     "rendered ones where those are not at hand)")
     parser.add_argument("--seconds", type=float, default=60, help="to measure each step for (default: 60)")
     parser.add_argument("--steps", default="1,2,4,5,6", help="which (default: 1,2,4,5,6)")
-    parser.add_argument("--scaling", action="store_true", help="measure steps 1, 2 and 4 at 1,000 to 16,000 rows")
+    parser.add_argument("--scaling", metavar="N,N,...", help="instead measure steps 1, 2 and 4 at about so many rows")
     parser.add_argument("--torchrun", action="store_true", help="measure two processes against one, on the CPU")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="default: benchmarks.json")
     return parser.parse_args(argv)
@@ -108,7 +107,8 @@ def main(argv=None):
         result = {"hardware": measure.hardware(run.device), "run": run.facts(), "photos": kind}
         print(f"{result['hardware']}\n{run}\n{kind}\n", flush=True)
         if options.scaling:
-            result["scaling"] = measure_scaling(photos, folder, run, options.seconds)
+            result["scaling"] = measure_scaling(photos, folder, run, map(int, options.scaling.split(",")),
+                                                options.seconds)
         else:
             with contextlib.redirect_stdout(io.StringIO()):
                 bench = steps.Bench(photos, folder / "arrays", IMAGES, run)
