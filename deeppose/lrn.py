@@ -71,6 +71,7 @@ class _LocalResponseNorm(torch.autograd.Function):
         return grad_x
 
 
+@torch.compiler.disable  # it would unroll the pieces
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
     return _LocalResponseNorm.apply(x)
