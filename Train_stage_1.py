@@ -159,9 +159,9 @@ def main(argv=None):
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     if not state.about:
         state.about = {"initial_weights": load_initial(network, options.weights)}
-    print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
-          f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
     with state.catching_signals():
+        print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
+              f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
         train(network, optimiser, Frames(data.train_images, run.device), data, rows, options, state, run)
         if run.rank > 0:
             return
