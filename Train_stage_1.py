@@ -11,81 +11,122 @@ import time
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
+from deeppose import arrays, augment, checkpoint, crops, geometry, metrics, recipes, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
+from deeppose.recipes import Recipe
+from Resnet_stage_1 import STRIDE, Resnet_stage_1, cell_centres, load_initial, predict_joints
 
-LEARNING_RATE = 5e-4      # Adam; original
-WARM_UP_STEPS = 100       # over which the rate rises to that (original: none): Adam's first steps are of full size
-                          # whatever the gradient, and left only 11-20 % of the 4096 hidden units alive
 BATCH_SIZE = 64           # original
 EPOCHS = 200              # original
 CHOSEN_BY = "0.20"        # held-out PDJ@0.2 chooses the epoch (original: PDJ@0.5 of the test set)
+HEATMAP_SIGMA = 1.0       # cells: spread of the Gaussian that a heatmap should be
+SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
+SMOOTH_L1_BETA = 0.02     # frame sides, 4.5 px: below it smooth-L1 is quadratic
+ORIGINAL = Recipe()       # MSE, Adam 5e-4, no augmentation but step 1's copies
+BEST = Recipe(            # each entry with what it gained on the held-out images: README, Accuracy
+    head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", learning_rate=1e-3, weight_decay=0.05, warm_up=200,
+    schedule="cosine", average=0.998, turn_deg=40, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3)
+RECIPES = {"best": BEST, "original": ORIGINAL}
 
 
-def masked_mse(predicted, true, count=None):
-    """Mean squared error of (N, K) over the labelled coordinates; NaN in `true` means no label.
+def masked_loss(predicted, true, kind="mse", count=None):
+    """Mean error of (N, K) over the labelled coordinates; NaN in `true` means no label.
 
+    kind   "mse", "l1" or "smooth_l1"
     count  what to divide by, where it is not their number in `true`
     """
     labelled = ~torch.isnan(true)
     error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
-    return error.square().sum() / (labelled.sum() if count is None else count).clamp(min=1)
+    each = (error.square() if kind == "mse" else error.abs() if kind == "l1" else
+            F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA))
+    return each.sum() / (labelled.sum() if count is None else count).clamp(min=1)
 
 
-def optimiser_of(network, run):
-    """Adam for the network, fused into one pass over its weights where PyTorch has that."""
-    return torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=run.device.type in ("cpu", "cuda"))
+def heatmap_loss(log_heatmaps, true, size_px, count):
+    """Cross-entropy of heatmaps (N, J, cells), as logarithms, and Gaussians about the joints (N, J, 2), normalised.
+
+    count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
+    """
+    cells = cell_centres(size_px, true.device)  # (cells, 2)
+    distance = (torch.nan_to_num(true)[:, :, None] - cells).square().sum(3)  # (N, J, cells)
+    wanted = (-distance / (2 * (HEATMAP_SIGMA * STRIDE / size_px) ** 2)).softmax(2)
+    each = -(wanted * log_heatmaps).sum(2)  # (N, J)
+    return torch.where(torch.isnan(true[..., 0]), 0, each).sum() / count.clamp(min=1)
 
 
-def gradient(network, frames, targets, part, run):
+def gradient(network, images, targets, part, recipe, run):
     """Add a batch's gradient to the network's, and return the loss; the process works on its part of the batch.
 
-    frames   uint8 (n, frame, frame, 3), of this process's part
-    targets  (N, 2J) of the whole batch, NaN without a label
+    images   (n, 3, size, size) in [0, 1], of this process's part
+    targets  (N, J, 2) of the whole batch, normalised, NaN without a label
     part     slice of the batch that is this process's
     """
     with run.autocast():
-        predicted = network(crops.to_float(frames, run.dtype))
+        predicted, log_heatmaps = network(images.to(run.dtype))
     # Gradients are averaged over the processes: with this count that makes the whole batch's mean.
-    loss = masked_mse(predicted, targets[part], (~torch.isnan(targets)).sum() / run.world)
+    count, true = (~torch.isnan(targets)).sum() / run.world, targets[part]
+    loss = masked_loss(predicted, true.flatten(1), recipe.loss, count)
+    if recipe.heatmaps:
+        loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, true, images.shape[-1], count)
     loss.backward()
     return loss
 
 
-def train_epoch(network, optimiser, frames, targets, rows, options, state, run):
+class Examples:
+    """What the network learns from: the frames and their joints, as the recipe has them seen."""
+
+    def __init__(self, data, recipe, input_px, run):
+        targets = geometry.normalise(data.train_labels, data.frame_box).astype(np.float32)
+        self.targets = torch.from_numpy(targets).to(run.device)  # (N, J, 2), in frame sides from the centre
+        self.frames, self.flip = Frames(data.train_images, run.device), data.skeleton.flip
+        self.recipe, self.size_px = recipe, input_px or data.frame_px
+
+    def see(self, frames, rows, part, rng):
+        """Images (n, 3, size, size) of the part's frames, and the targets (N, J, 2) of all these rows."""
+        ranges = self.recipe.ranges
+        views = augment.draw(len(rows), ranges, rng)
+        images = augment.see(crops.to_float(frames), views[part], ranges, self.size_px)
+        targets = self.targets[torch.from_numpy(rows)]
+        return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+
+
+def train_epoch(network, optimiser, examples, rows, options, state, run):
     """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
     network.train()
     epoch, size, part = state.epoch, options.batch_size, slice(run.rank, None, run.world)
-    order = runtime.rng(options.seed, "order", epoch).permutation(rows)
+    order, recipe = runtime.rng(options.seed, "order", epoch).permutation(rows), examples.recipe
     steps_an_epoch = math.ceil(len(order) / size)
     batches = [order[step * size:(step + 1) * size] for step in range(state.step, steps_an_epoch)]
     batches = [np.resize(batch, max(len(batch), run.world)) for batch in batches]  # no process without a row
-    read = frames.batches([batch[part] for batch in batches])
-    for batch, images in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
+    read = examples.frames.batches([batch[part] for batch in batches])
+    for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
         step = state.step
-        # Dropout is a function of seed, epoch, step and process.
+        # What is drawn is a function of seed, epoch and step; dropout of the process too.
+        images, targets = examples.see(frames, batch, part, runtime.rng(options.seed, "view", epoch, step))
         runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
-        warm_up = min(1.0, (steps_an_epoch * (epoch - 1) + step + 1) / WARM_UP_STEPS)
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * warm_up
+        steps_done, steps = steps_an_epoch * (epoch - 1) + step, steps_an_epoch * options.epochs
+        optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
         optimiser.zero_grad()
-        loss = gradient(network, images, targets[batch], part, run)
+        loss = gradient(network, images, targets, part, recipe, run)
         loss = state.exchange(loss.item())
         state.need_finite(loss, batch)
         optimiser.step()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
         state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
     return state.total / len(order)
 
 
-def evaluate(network, frames, data, targets, run):
-    """Loss and scores on the held-out rows."""
-    joints = predict_joints(network, frames, data.held_out, data, run)
-    outputs = geometry.normalise(joints, data.frame_box).reshape(len(joints), -1)
-    loss = masked_mse(torch.from_numpy(outputs), targets[data.held_out].cpu()).item()
+def evaluate(network, examples, data, run):
+    """Loss of the coordinates, and scores, on the held-out rows."""
+    joints = predict_joints(network, examples.frames, data.held_out, data, run)
+    outputs = torch.from_numpy(geometry.normalise(joints, data.frame_box).astype(np.float32))
+    loss = masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
     return loss, metrics.score(joints, data.train_labels[data.held_out], data.skeleton)
 
 
@@ -97,19 +138,17 @@ def report(epoch, options, train_loss, loss, scores, image_rate, seconds_left):
           f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min", flush=True)
 
 
-def train(network, optimiser, frames, data, rows, options, state, run):
+def train(network, optimiser, examples, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
-    targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
-    targets = torch.from_numpy(targets.astype(np.float32)).to(run.device)  # (N, 2J) in frame sides
     shared = run.share(network)
     while state.epoch <= options.epochs:
         began, skipped = time.perf_counter(), state.step * options.batch_size
-        train_loss = train_epoch(shared, optimiser, frames, targets, rows, options, state, run)
+        train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run)
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
         if run.rank == 0:
             with state.evaluating():
-                loss, scores = evaluate(network, frames, data, targets, run)
-            judge(network, loss, scores, train_loss, image_rate, options, state)
+                loss, scores = evaluate(state.model, examples, data, run)
+            judge(state.model, loss, scores, train_loss, image_rate, options, state)
         state.next_epoch()
 
 
@@ -135,13 +174,23 @@ def parse(argv):
     parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE",
                         help="initial weights of the ResNet-34: ImageNet's where they can be had (auto), or else "
                              "stop (imagenet), random ones (none), a file in torchvision's format (default: auto)")
-    return parser.parse_args(argv)
+    parser.add_argument("--recipe", choices=RECIPES, default="best",
+                        help="how the network learns: as scored best on the held-out images, or as the original had "
+                             "it (default: best)")
+    parser.add_argument("--vary", type=recipes.change, action="append", default=[], metavar="NAME=VALUE",
+                        help="another value for an entry of the recipe, such as turn_deg=20; again for another")
+    parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
+                        help="reduce images to N x N first, for small machines: 129 trains three times as fast "
+                             "(default: the whole 227 x 227)")
+    options = parser.parse_args(argv)
+    options.recipe = recipes.varied(RECIPES[options.recipe], options.vary)
+    return options
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
-    data = arrays.open_dataset(options.workdir)
+    data, recipe = arrays.open_dataset(options.workdir), options.recipe
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
@@ -149,23 +198,25 @@ def main(argv=None):
     if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
         shell.until_end(lock(options.workdir, "model_1"))
     settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed,
-                "weights": options.weights, "precision": run.precision, "learning_rate": LEARNING_RATE,
-                "optimiser": "Adam", "loss": "masked MSE", "dataset": data.digests}
+                "weights": options.weights, "precision": run.precision, "input_px": options.input_px,
+                "recipe": vars(recipe), "dataset": data.digests}
     if checkpoint.finished(path, settings, options.resume):
         return
     runtime.seed_torch(options.seed, "initial weights")
-    network = run.place(Resnet_stage_1(data.skeleton.joint_count))
-    optimiser = optimiser_of(network, run)
-    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
+    network = run.place(Resnet_stage_1(data.skeleton.joint_count, recipe.head, options.input_px))
+    optimiser = recipe.optimiser_of(network, run.device)
+    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options,
+                                     recipe.average_of(network))
     if not state.about:
         state.about = {"initial_weights": load_initial(network, options.weights)}
     with state.catching_signals():
         print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
-              f"{len(data.held_out)} held out, batch {options.batch_size}, Adam {LEARNING_RATE}", flush=True)
-        train(network, optimiser, Frames(data.train_images, run.device), data, rows, options, state, run)
+              f"{len(data.held_out)} held out, batch {options.batch_size}; {recipe}", flush=True)
+        train(network, optimiser, Examples(data, recipe, options.input_px, run), data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish({"network": "Resnet_stage_1", "skeleton": data.skeleton.name, "seed": options.seed})
+        state.finish({"network": "Resnet_stage_1", "head": recipe.head, "skeleton": data.skeleton.name,
+                      "seed": options.seed})
     print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
           f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
 

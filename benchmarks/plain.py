@@ -36,7 +36,7 @@ def train_stage_1(network, optimiser, images, targets, rows, batch_size, device)
     network.train()
     for start in range(0, len(rows), batch_size):
         batch = rows[start:start + batch_size]
-        loss = F.mse_loss(network(to_batch(images, batch, device)), torch.nan_to_num(targets[batch]).to(device))
+        loss = F.mse_loss(network(to_batch(images, batch, device))[0], torch.nan_to_num(targets[batch]).to(device))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

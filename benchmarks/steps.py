@@ -34,8 +34,6 @@ class Bench:
         LSP_data.main([*self.source, "--workdir", str(workdir)])
         self.data = data = arrays.open_dataset(workdir)
         self.frames, self.test_frames = (Frames(part, run.device) for part in (data.train_images, data.test_images))
-        targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
-        self.targets = torch.from_numpy(targets.astype(np.float32)).to(run.device)
         rng = np.random.default_rng(0)
         noise = rng.normal(0, 8, data.train_labels.shape)
         self.predicted = (np.nan_to_num(data.train_labels, nan=113.5) + noise).astype(np.float32)  # (N, J, 2) px
@@ -89,7 +87,7 @@ class Bench:
                 optimiser.zero_grad()
                 with run.autocast():
                     said = network(images)
-                loss = F.mse_loss(said, wanted)
+                loss = F.mse_loss(said[0] if isinstance(said, tuple) else said, wanted)
                 loss.backward()
                 optimiser.step()
             loss.item()
@@ -114,27 +112,29 @@ class Bench:
     def stage_1(self):
         return Resnet_stage_1(self.data.skeleton.joint_count)
 
-    def state(self, options, network, optimiser):
-        return checkpoint.TrainingState(self.workdir / "bench.pt", {}, self.run, network, optimiser, options)
+    def state(self, options, network, optimiser, average=None):
+        return checkpoint.TrainingState(self.workdir / "bench.pt", {}, self.run, network, optimiser, options, average)
 
     def step_2(self):
         """Frames a second of training stage 1; the limit is the bare network on a resident batch."""
         run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
+        recipe, examples = options.recipe, Train_stage_1.Examples(self.data, options.recipe, 0, run)
         rows = np.random.default_rng(0).permutation(self.data.trained_on)[:STEPS * options.batch_size]
         network, bare = run.place(self.stage_1()), run.place(self.stage_1())
         slow, device = self.stage_1().to(run.device), run.device
-        adam, bare_adam = Train_stage_1.optimiser_of(network, run), Train_stage_1.optimiser_of(bare, run)
-        slow_adam = torch.optim.Adam(slow.parameters(), Train_stage_1.LEARNING_RATE)
-        state = self.state(options, network, adam)
+        adam, bare_adam = recipe.optimiser_of(network, run.device), recipe.optimiser_of(bare, run.device)
+        slow_adam = torch.optim.Adam(slow.parameters(), recipe.learning_rate)
+        state = self.state(options, network, adam, recipe.average_of(network))
 
         def ours():
             state.step = 0
-            Train_stage_1.train_epoch(network, adam, self.frames, self.targets, rows, options, state, run)
+            Train_stage_1.train_epoch(network, adam, examples, rows, options, state, run)
             return len(rows)
         few = rows[:max(options.batch_size, len(rows) // PLAIN_SHARE)]
+        targets = examples.targets.flatten(1)
         return {"ours": ours, "plain": lambda: plain.train_stage_1(slow, slow_adam, self.data.train_images,
-                                                                   self.targets, few, options.batch_size, device),
-                "limit": self.bare_training(bare, bare_adam, options.batch_size, self.targets.shape[1])}
+                                                                   targets, few, options.batch_size, device),
+                "limit": self.bare_training(bare, bare_adam, options.batch_size, targets.shape[1])}
 
     def step_4(self):
         """Frames a second of stage 1's predictions (steps 3 and 4)."""

@@ -78,8 +78,13 @@ def load_into(network, path, made_by):
 
     A network built under torch.device("meta") takes the tensors as they are, without first drawing its own.
     """
+    return load_weights(network, read_weights(path, made_by), path, made_by)
+
+
+def load_weights(network, weights, path, made_by):
+    """load_into, of what read_weights read from the path."""
     try:
-        network.load_state_dict(read_weights(path, made_by), assign=next(network.parameters()).is_meta)
+        network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
     except (RuntimeError, TypeError, AttributeError):  # the latter two of tensors that are stored in odd ways
         raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
     if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
@@ -96,21 +101,23 @@ class TrainingState:
     """
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
-    def __init__(self, path, settings, run, network, optimiser, options):
+    def __init__(self, path, settings, run, network, optimiser, options, average=None):
         """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with --resume.
 
         settings   what may not differ on --resume
         run        the Runtime: what it is may differ, with a warning, and the code too; of its processes only the
                    first writes
         options    of the script: resume, save_minutes
+        average    of the network's weights, an AveragedModel that the training loop updates: `model` is then it
         Raises InputError where the saved state is broken or was made with other settings, RunError where
         the disk is too small for what will be written.
         """
         self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
         self.run_facts = run.facts() | {"code": code_digest()}
-        arrays.need_space(path.parent, 9 * size(network),  # a state of 4 (Adam) beside its predecessor, and the model
+        arrays.need_space(path.parent, 11 * size(network),  # a state of 5 (Adam) beside its predecessor, and the model
                           (path, self.path, path.with_suffix(".json")))
-        self.network, self.optimiser, self.interval = network, optimiser, 60 * options.save_minutes
+        self.network, self.optimiser, self.average = network, optimiser, average
+        self.model, self.interval = network if average is None else average.module, 60 * options.save_minutes
         self.epoch, self.step, self.total, self.seconds = 1, 0, 0.0, 0.0
         self.best, self.best_weights, self.history, self.about = {}, {}, [], {}
         self.signal, self.stopping, self.at_rest, self.counted_at = None, None, False, time.monotonic()
@@ -128,6 +135,8 @@ class TrainingState:
             changed = [name for name, value in self.run_facts.items() if saved["run"].get(name) != value]
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
+            if self.average is not None:
+                self.average.load_state_dict(saved["average"])
             for name in self.PLACE:
                 if type(saved[name]) is not type(getattr(self, name)):
                     raise TypeError(name)
@@ -149,8 +158,11 @@ class TrainingState:
             return
         with arrays.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
-            _save(state | {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
-                           "optimiser": self.optimiser.state_dict()}, temporary, self.path)
+            state |= {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
+                      "optimiser": self.optimiser.state_dict()}
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
+            _save(state, temporary, self.path)
 
     def _count(self):
         now = time.monotonic()

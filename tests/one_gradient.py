@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import Train_stage_1
-from deeppose import arrays, geometry, runtime
+from deeppose import arrays, crops, geometry, runtime
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -19,15 +19,17 @@ BATCH = np.array([0, 1, 2, 3, 4])  # five rows: the two processes have parts of 
 def main():
     data = arrays.open_dataset(Path(sys.argv[1]))
     options = Train_stage_1.parse(["--device", "cpu", "--precision", "fp32"])
+    recipe = options.recipe
     run = runtime.choose(options, parallel=True)
-    targets = geometry.normalise(data.train_labels, data.frame_box).reshape(len(data.train_labels), -1)
-    targets = torch.from_numpy(targets.astype(np.float32))
-    targets[0, :20] = torch.nan  # unlabelled joints in one process's part only
+    targets = torch.from_numpy(geometry.normalise(data.train_labels, data.frame_box).astype(np.float32))
+    targets[0, :10] = torch.nan  # unlabelled joints in one process's part only
     torch.manual_seed(run.rank)  # torchrun's first process hands its weights to the others
-    network = Resnet_stage_1(data.skeleton.joint_count).eval()  # no dropout, stored batch statistics
+    network = Resnet_stage_1(data.skeleton.joint_count)
+    for module in network.modules():
+        module.train(module is network)  # stored batch statistics
     part = slice(run.rank, None, run.world)
-    frames = Frames(data.train_images, run.device).take(BATCH[part])
-    loss = Train_stage_1.gradient(run.share(network), frames, targets[BATCH], part, run).item()
+    images = crops.to_float(Frames(data.train_images, run.device).take(BATCH[part]))
+    loss = Train_stage_1.gradient(run.share(network), images, targets[BATCH], part, recipe, run).item()
     loss = run.sum(torch.tensor([loss / run.world], dtype=torch.float64)).item()
     if run.rank == 0:
         gradients = {name: weight.grad for name, weight in network.named_parameters()}

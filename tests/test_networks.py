@@ -7,10 +7,11 @@ from torch import nn
 from torchvision.models import resnet34
 
 from Cascade_1_net import Alex_net_c1
+from deeppose import crops
 from deeppose.lrn import local_response_norm
 from deeppose.shell import InputError, RunError
-from Resnet_stage_1 import Resnet_stage_1, load_initial
-from Train_stage_1 import masked_mse
+from Resnet_stage_1 import Resnet_stage_1, cell_centres, load_initial
+from Train_stage_1 import HEATMAP_SIGMA, SMOOTH_L1_BETA, heatmap_loss, masked_loss
 from Train_stage_2 import fit_gain
 
 
@@ -23,22 +24,69 @@ def same_twice(network, images):
         return torch.equal(network(images), network(images))
 
 
-def test_stage_1_network():
+def test_stage_1_network_of_the_original():
     torch.manual_seed(0)
-    network, images = Resnet_stage_1(14), torch.rand(2, 3, 227, 227)
+    network, images = Resnet_stage_1(14, "direct"), torch.rand(2, 3, 227, 227)
     assert weight_count(network.backbone) == pytest.approx(21.8e6, rel=0.005)
     added = weight_count(network.hidden) + weight_count(network.joints)
     assert added == pytest.approx(4.2e6, rel=0.01)
     dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
     assert [module.p for module in dropouts] == [0.6]
     assert network.eval()(images).shape == (2, 28) and same_twice(network, images)
-    assert not same_twice(network.train(), images)
+    with torch.inference_mode():
+        assert not torch.equal(network.train()(images)[0], network(images)[0])
 
 
-def test_stage_1_network_scales_its_input_itself():
-    network = Resnet_stage_1(14).eval()
+def test_stage_1_network():
+    """Each joint is the mean place under its heatmap, so it moves with what the heatmap sees."""
+    torch.manual_seed(0)
+    network, images = Resnet_stage_1(14), torch.rand(2, 3, 227, 227)
+    assert weight_count(network) == pytest.approx(21.7e6, rel=0.005)
+    joints, log_heatmaps = network(images)
+    assert joints.shape == (2, 28) and log_heatmaps.shape == (2, 14, 29 * 29)
+    torch.testing.assert_close(log_heatmaps.exp().sum(2), torch.ones(2, 14))
+    heatmaps = log_heatmaps.exp().reshape(2, 14, 29, 29)
+    x = sum(heatmaps[..., i].sum(2) * ((8 * i + 0.5) / 227 - 0.5) for i in range(29))
+    y = sum(heatmaps[..., i, :].sum(2) * ((8 * i + 0.5) / 227 - 0.5) for i in range(29))
+    torch.testing.assert_close(joints, torch.stack([x, y], 2).flatten(1))
+    assert network.eval()(images).shape == (2, 28) and same_twice(network, images)
+
+
+def test_heatmap_cells_lie_where_their_receptive_fields_are_centred():
+    """What happens to a pixel changes the cell most whose place, by cell_centres, is nearest."""
+    torch.manual_seed(0)
+    network, size = Resnet_stage_1(1).eval(), 129
+    with torch.no_grad():
+        for module in network.modules():  # all weights alike: how far a cell can see, not what it makes of it
+            if isinstance(module, nn.Conv2d):
+                module.weight.fill_(1 / module.weight[0].numel())
+    for x, y in ((16, 64), (104, 40)):  # a multiple of the stride: a cell's own place
+        images = torch.full((1, 3, size, size), 0.5)
+        images[:, :, y, x] = 1
+        with torch.inference_mode():
+            cells = [network.heatmaps(*network._features(each))[0, 0] for each in (images, torch.full_like(images, 0.5))]
+        place = cell_centres(size)[(cells[0] - cells[1]).abs().flatten().argmax()]
+        assert (place * size + size / 2 - 0.5).tolist() == pytest.approx([x, y], abs=4)
+
+
+def test_smaller_input_is_kept_in_the_checkpoint():
+    """Images are reduced to input_px whoever calls, and a network loaded from the state_dict does the same."""
+    torch.manual_seed(0)
+    network, images = Resnet_stage_1(14, input_px=65).eval(), torch.rand(2, 3, 227, 227)
+    again = Resnet_stage_1(14).eval()
+    again.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        assert network(images.repeat(1, 1, 1, 1)).shape == (2, 28)
+        assert torch.equal(network(images), again(images)) and network.size_px == again.size_px == 65
+        small = crops.crop(images, torch.tensor([[[0.0, 0, 227]]] * 2), 65)
+        assert torch.equal(network(images), again(small))
+
+
+@pytest.mark.parametrize("head", ["integral", "direct"])
+def test_stage_1_network_scales_its_input_itself(head):
+    network = Resnet_stage_1(14, head).eval()
     images, seen = torch.rand(1, 3, 227, 227), []
-    network.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network.backbone.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     network(images)
     expected = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) \
         / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -62,7 +110,7 @@ def test_cascade_network():
 
 def test_outputs_stay_float32_under_autocast():
     images = torch.rand(1, 3, 227, 227)
-    for network in (Resnet_stage_1(14).eval(), Alex_net_c1().eval()):
+    for network in (Resnet_stage_1(14).eval(), Resnet_stage_1(14, "direct").eval(), Alex_net_c1().eval()):
         with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
             assert network(images).dtype == torch.float32
 
@@ -98,14 +146,29 @@ def test_lrn_gradient_in_float64():
     assert torch.autograd.gradcheck(local_response_norm, values)
 
 
-def test_masked_mse_leaves_unlabelled_coordinates_out():
+def test_masked_loss_leaves_unlabelled_coordinates_out():
     predicted = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]], requires_grad=True)
     true = torch.tensor([[1.0, 0, torch.nan, torch.nan], [5, 9, 7, 8]])
-    loss = masked_mse(predicted, true)
+    loss = masked_loss(predicted, true)
     loss.backward()
     assert loss.item() == pytest.approx((4 + 9) / 6)
     assert torch.isfinite(predicted.grad).all() and predicted.grad[0, 2:].abs().sum() == 0
-    assert masked_mse(predicted, torch.full_like(true, torch.nan)).item() == 0
+    assert masked_loss(predicted, torch.full_like(true, torch.nan)).item() == 0
+    assert masked_loss(predicted, true, "l1").item() == pytest.approx((2 + 3) / 6)
+    assert masked_loss(predicted, true, "smooth_l1").item() == pytest.approx((2 + 3 - SMOOTH_L1_BETA) / 6)
+
+
+def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlabelled_joints_out():
+    true = torch.tensor([[[0.1, -0.2], [torch.nan, torch.nan]]])  # (1, 2, 2)
+    distance = (cell_centres(129) - true[0, 0]).square().sum(1)
+    gaussian = (-distance / (2 * (HEATMAP_SIGMA * 8 / 129) ** 2)).exp()
+    wanted = (gaussian / gaussian.sum()).expand(1, 2, -1)
+    least = heatmap_loss(wanted.log().clamp(min=-1e9), true, 129, torch.tensor(1))
+    assert least.item() == pytest.approx(-(wanted[0, 0] * wanted[0, 0].log().clamp(min=-1e9)).sum().item(), rel=1e-5)
+    flat = torch.full_like(wanted, -np.log(17 * 17)).requires_grad_()
+    loss = heatmap_loss(flat, true, 129, torch.tensor(1))
+    loss.backward()
+    assert loss > least and flat.grad[0, 1].abs().sum() == 0 and torch.isfinite(flat.grad).all()
 
 
 def test_gain_is_the_least_squares_one_within_0_and_1():
@@ -127,10 +190,14 @@ def test_gain_is_zero_unless_it_clearly_helps():
 def test_weights_from_a_file_in_torchvisions_format(tmp_path):
     torch.manual_seed(1)
     torch.save(resnet34().state_dict(), tmp_path / "resnet34.pth")
-    network = Resnet_stage_1(14)
-    assert "resnet34.pth" in load_initial(network, str(tmp_path / "resnet34.pth"))
     torch.manual_seed(1)
-    torch.testing.assert_close(network.backbone.state_dict(), resnet34().state_dict())
+    expected = resnet34().state_dict()
+    for head in ("direct", "integral"):
+        network = Resnet_stage_1(14, head)
+        assert "resnet34.pth" in load_initial(network, str(tmp_path / "resnet34.pth"))
+        if head == "integral":
+            expected = {name: value for name, value in expected.items() if not name.startswith("fc.")}
+        torch.testing.assert_close(dict(network.backbone.state_dict()), dict(expected))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -144,7 +211,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_auto_takes_cached_imagenet_weights_else_says_random(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("Resnet_stage_1._page_answers", lambda: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    network = Resnet_stage_1(14)
+    network = Resnet_stage_1(14, "direct")
     assert load_initial(network, "auto") == "random" and "RANDOM" in capsys.readouterr().out
     with pytest.raises(RunError, match="weights none"):
         load_initial(network, "imagenet")

@@ -19,7 +19,7 @@ FP32 = ["--device", "cpu", "--precision", "fp32"]
 def trained(own_workdir):
     """A working directory with a random stage 1 whose predictions differ from image to image, if by far too much."""
     torch.manual_seed(0)
-    network = Resnet_stage_1(14)
+    network = Resnet_stage_1(14, "direct")
     network.joints.weight.data *= 30
     torch.save(network.state_dict(), own_workdir / "model_1.pt")
     return own_workdir

@@ -45,7 +45,7 @@ def test_held_out_rows_are_never_trained_on(data, own_workdir, monkeypatch):
     """Neither stage passes a held-out row to its training epoch; with all rows wanted, they pass all others."""
     predicted, seen = write_predictions(own_workdir), {}
 
-    def stage_1_epoch(network, optimiser, data, targets, rows, *rest):
+    def stage_1_epoch(network, optimiser, examples, rows, *rest):
         seen[1] = set(rows)
         return 0.0
 
