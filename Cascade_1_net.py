@@ -9,6 +9,7 @@ from torch import nn
 
 from deeppose import checkpoint, crops, geometry, runtime
 from deeppose.lrn import local_response_norm
+from deeppose.predictions import model_name
 
 CROP_PX = 227                     # side of the crops the network takes
 DROPOUT = 0.6                     # DeepPose, section 3.2
@@ -16,6 +17,7 @@ MEAN = (123.7, 116.3, 103.5)      # of ImageNet, RGB in 0...255
 SIGMA = 2.0                       # box side / torso diameter of the stage-1 pose; DeepPose, section 4.1 (LSP)
 SMALLEST_SIDE_PX = 40             # of the 227 frame: a collapsed pose still gets a box with something in it
 STEP_5 = "Train_stage_2.py (step 5) makes it"
+STAGES = (2, 3)                   # of the cascade; DeepPose has three in all
 
 
 class Local_response_norm(nn.Module):
@@ -58,12 +60,12 @@ class Alex_net_c1(nn.Module):
             return self.displacement(hidden.float())  # coordinates stay in float32
 
 
-def box_sides(stage_1_px, skeleton):
-    """Sides (N,) px of the cascade's boxes from the stage-1 poses (N, J, 2), never from partly refined ones.
+def box_sides(poses_px, skeleton):
+    """Sides (N,) px of the cascade's boxes from the former stage's poses (N, J, 2), never from partly refined ones.
 
     original: the side changed as soon as a hip or shoulder had been refined.
     """
-    diameter = geometry.torso_diameter(stage_1_px, skeleton.torso_ends)
+    diameter = geometry.torso_diameter(poses_px, skeleton.torso_ends)
     return np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX)
 
 
@@ -84,11 +86,34 @@ def refine_joint(network, frames, rows, estimates_px, sides_px, run):
     return estimates_px + network.gain.item() * moved
 
 
-def load_cascade(workdir, joint, run):
+def load_cascade(workdir, joint, run, stage=2):
     """The trained network of one joint on the Runtime's device, in eval(); None where its checkpoint is missing."""
-    path = workdir / f"model_{joint}.pt"
+    path = workdir / f"{model_name(joint, stage)}.pt"
     if not path.exists():
         return None
     with torch.device("meta"):
         network = Alex_net_c1()
     return run.place(checkpoint.load_into(network, path, STEP_5)).eval()
+
+
+def stages_here(workdir, skeleton):
+    """The stages of the cascade of which a working directory has a checkpoint: (), (2,) or (2, 3)."""
+    return tuple(stage for stage in STAGES
+                 if any((workdir / f"{model_name(name, stage)}.pt").exists() for name in skeleton.joints))
+
+
+def refine(workdir, data, frames, rows, joints_px, run, stage=2):
+    """A stage's joints (len(rows), J, 2) px from the former one's, one network in memory at a time, and each gain.
+
+    A joint whose checkpoint is missing keeps its estimate; its gain is None.
+    """
+    refined, gains, sides = joints_px.copy(), {}, box_sides(joints_px, data.skeleton)
+    print(f"stage {stage}, joint by joint:")
+    for joint, name in enumerate(data.skeleton.joints):
+        network = load_cascade(workdir, name, run, stage)
+        gains[name] = None if network is None else network.gain.item()
+        if network is not None:
+            refined[:, joint] = refine_joint(network, frames, rows, joints_px[:, joint], sides, run)
+        print(f"  {name:<16}" + (f"gain {gains[name]:.2f}" if network is not None else
+                                 f"keeps its stage-{stage - 1} estimate: no {model_name(name, stage)}.pt"), flush=True)
+    return refined, gains

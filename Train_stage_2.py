@@ -3,7 +3,11 @@
 Reads   train_images.npy  train_labels.npy  dataset.json  train_output.npy  deltas.npy
 Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json and curves_<joint>.csv
 Run     python Train_stage_2.py
+
+A third stage, after Generate_train_output.py --stage 2: --stage 3 corrects stage 2's estimates in the same way. It
+reads train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
 """
+import argparse
 import difflib
 import sys
 import time
@@ -12,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
-from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
+from Cascade_1_net import CROP_PX, SIGMA, STAGES, Alex_net_c1, box_sides, displacements
+from deeppose import arrays, checkpoint, crops, deltas, geometry, predictions, runtime, shell
+from deeppose.deltas import DRAWN
 from deeppose.loader import Frames
 from deeppose.locks import lock
+from deeppose.predictions import curves_name, model_name
 from deeppose.shell import InputError
 
 LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
@@ -23,51 +29,15 @@ FIRST_SQUARES = 1e-3      # Adagrad's sum of squares to begin with; from 0, torc
                           # 58 M weights by the full rate, the loss jumps a thousandfold and most units die
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
-DRAWN = 40                # simulated errors a joint in deltas.npy; DeepPose, section 3.1
-SIMULATED = 20            # of them used for an image and epoch; original: always the first 20
+SIMULATED = 20            # of them used for an image and epoch, see --simulated; original: always the first 20
 CLEAR = 2.0               # standard errors by which a gain must help on the held-out rows, or it is 0
-STEP_4 = "Generate_train_output.py (step 4)"
-OWN_DELTAS = Path(__file__).resolve().parent / "deltas.npy"
-
-
-def draw_deltas(predicted_px, true_px, skeleton, seed):
-    """Simulated prediction errors float32 (J, 40, 2) px: normal, with the errors' mean and covariance a joint.
-
-    predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
-    """
-    draws = []
-    for joint, name in enumerate(skeleton.joints):
-        error = (predicted_px[:, joint] - true_px[:, joint]).astype(float)  # (N, 2)
-        error = error[~np.isnan(error).any(1)]
-        if len(error) < 2:
-            raise InputError(f"deltas.npy: {name} has a label in fewer than 2 held-out rows, too few to draw from; "
-                             "run LSP_data.py (step 1) with more images")
-        draw = runtime.rng(seed, "deltas", name).multivariate_normal(error.mean(0), np.cov(error.T), DRAWN)
-        draws.append(draw)
-    return np.array(draws, np.float32)
-
-
-def find_deltas(options, data, predicted_px, run):
-    """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own."""
-    path = options.workdir / "deltas.npy"
-    if options.make_deltas and run.rank == 0:
-        drawn = draw_deltas(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
-        with lock(options.workdir, "deltas", wait=True):  # other joints' runs draw the same ones
-            arrays.save(path, drawn)
-        print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
-    run.wait()
-    path = path if path.exists() else OWN_DELTAS
-    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
-    if not np.isfinite(deltas).all():
-        raise InputError(f"{path}: holds numbers that are not finite; run Train_stage_2.py --make-deltas")
-    return path, np.array(deltas, float)
 
 
 class Examples:
     """What one joint's network learns from: estimates around the truth, real and simulated, and their boxes."""
 
-    def __init__(self, data, frames, predicted_px, joint, deltas):
-        self.frames, self.deltas = frames, deltas  # deltas (40, 2) px
+    def __init__(self, data, frames, predicted_px, joint, deltas, simulated=SIMULATED):
+        self.frames, self.deltas, self.simulated = frames, deltas, simulated  # deltas (40, 2) px
         self.true = data.train_labels[:, joint].astype(float)  # (N, 2) px
         self.estimates = predicted_px[:, joint].astype(float)  # (N, 2) px
         self.sides = box_sides(predicted_px.astype(float), data.skeleton)  # (N,) px
@@ -76,8 +46,8 @@ class Examples:
         self.held_out = data.held_out[labelled[data.held_out]]
 
     def draw(self, rows, rng):
-        """Boxes (n, 21, 3) px and displacements (n, 21, 2) in box sides: the real estimate, then 20 simulated ones."""
-        picks = rng.permuted(np.tile(np.arange(len(self.deltas)), (len(rows), 1)), axis=1)[:, :SIMULATED]
+        """Boxes (n, 21, 3) px and displacements (n, 21, 2) in box sides: the real estimate, then the simulated ones."""
+        picks = rng.permuted(np.tile(np.arange(len(self.deltas)), (len(rows), 1)), axis=1)[:, :self.simulated]
         simulated = self.true[rows, None] + self.deltas[picks]  # original: prediction + delta, displaced twice
         estimates = np.concatenate([self.estimates[rows, None], simulated], 1)  # (n, 21, 2) px
         sides = np.broadcast_to(self.sides[rows, None], estimates.shape[:2])
@@ -152,7 +122,7 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
 
 def train_joint(examples, name, settings, options, run):
     """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss."""
-    path = options.workdir / f"model_{name}.pt"
+    path = options.workdir / f"{model_name(name, options.stage)}.pt"
     rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
     if not len(rows) or not len(examples.held_out):
         raise InputError(f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
@@ -162,12 +132,16 @@ def train_joint(examples, name, settings, options, run):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
     network = run.place(Alex_net_c1())
+    initial = "random"
+    if options.weights != "none":
+        checkpoint.load_into(network, options.weights, "--weights takes another joint's model_<joint>.pt")
+        initial = f"file {options.weights.name}"
     optimiser = optimiser_of(network, run)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
-        state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": "random", "seed": options.seed,
-                      "skeleton": settings["skeleton"]})
+        state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": initial, "seed": options.seed,
+                      "skeleton": settings["skeleton"], "stage": options.stage})
     print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
 
 
@@ -175,7 +149,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the epoch with the least loss."""
     while state.epoch <= options.epochs:
         epoch, began, crop_count = state.epoch, time.perf_counter(), len(rows) - state.step * options.batch_size
-        crop_count = max(crop_count, 0) * (SIMULATED + 1)
+        crop_count = max(crop_count, 0) * (options.simulated + 1)
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         seconds = time.perf_counter() - began
         with state.evaluating():
@@ -184,7 +158,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
-        arrays.save_csv(options.workdir / f"curves_{name}.csv", state.history)
+        arrays.save_csv(options.workdir / curves_name(name, options.stage), state.history)
         if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(network)
@@ -205,13 +179,29 @@ def joint_names(text, skeleton):
     return [name for name in skeleton.joints if name in wanted]
 
 
+def _simulated(text):
+    if not 0 <= int(text) <= DRAWN:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to {DRAWN}")
+    return int(text)
+
+
+def _weights(text):
+    return text if text == "none" else Path(text)
+
+
 def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
-                        help=f"images a step, each with 1 real and {SIMULATED} simulated estimates "
+                        help="images a step, each with 1 real and --simulated simulated estimates "
                              f"(default: {IMAGES_A_STEP})")
+    parser.add_argument("--simulated", type=_simulated, default=SIMULATED, metavar="N",
+                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
+    parser.add_argument("--stage", type=int, choices=STAGES, default=2, help="of the whole cascade (default: 2)")
+    parser.add_argument("--weights", type=_weights, default="none", metavar="none|FILE",
+                        help="initial weights: random ones, or a model_<joint>.pt, such as another joint's that was "
+                             "trained for longer (default: none)")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
@@ -222,29 +212,25 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
-    skeleton, count = data.skeleton, len(data.train_images)
-    names = joint_names(options.joints, skeleton)
-    path = options.workdir / "train_output.npy"
-    predicted = np.array(arrays.load(path, np.float32, (count, 2 * skeleton.joint_count), STEP_4))
-    arrays.check_origin(path, arrays.origin(options.workdir, data), STEP_4)
-    if not np.isfinite(predicted).all():
-        raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
-    predicted = predicted.reshape(count, skeleton.joint_count, 2)
+    skeleton, names = data.skeleton, joint_names(options.joints, data.skeleton)
+    predicted = predictions.load(options.workdir, data, options.stage - 1)
     run = runtime.choose(options, parallel=True)
     print(run)
-    deltas_path, deltas = find_deltas(options, data, predicted, run)
-    print(f"{len(names)} joints, {SIMULATED} of the {DRAWN} errors in {deltas_path} an image, "
+    deltas_path, simulated = deltas.find(options, data, predicted, run)
+    print(f"stage {options.stage}: {len(names)} joints, {options.simulated} of the {DRAWN} errors in {deltas_path} "
+          f"an image, "
           f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
     settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
                 "seed": options.seed, "precision": run.precision, "learning_rate": LEARNING_RATE,
-                "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": SIMULATED,
-                "sigma": SIGMA, "deltas": arrays.digest(deltas_path), "train_output": arrays.digest(path),
+                "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": options.simulated,
+                "sigma": SIGMA, "weights": str(options.weights), "deltas": arrays.digest(deltas_path),
+                "train_output": arrays.digest(predictions.path_of(options.workdir, options.stage - 1)),
                 "dataset": data.digests}
     frames = Frames(data.train_images, run.device)
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
         joint = skeleton.index(name)
-        examples = Examples(data, frames, predicted, joint, deltas[joint])
-        with lock(options.workdir, f"model_{name}"):
+        examples = Examples(data, frames, predicted, joint, simulated[joint], options.simulated)
+        with lock(options.workdir, model_name(name, options.stage)):
             train_joint(examples, name, settings, options, run.alone())
     run.wait()
     print("next: test_stage_2.py")

@@ -15,7 +15,7 @@ import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides
-from deeppose import arrays, checkpoint, geometry
+from deeppose import arrays, checkpoint, deltas, geometry
 from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, predict_joints
@@ -151,8 +151,8 @@ class Bench:
         """Crops a second of training a refiner; the limit is the bare network, crops already cut."""
         run, options = self.run, Train_stage_2.parse(["--save-minutes", "600"])
         joint = self.data.skeleton.index(JOINTS[0])
-        deltas = np.load(Train_stage_2.OWN_DELTAS)[joint].astype(float)
-        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, deltas)
+        drawn = np.load(deltas.OWN)[joint].astype(float)
+        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, drawn)
         rows = np.random.default_rng(0).permutation(examples.rows)[:STEPS * options.batch_size]
         network, bare, slow = run.place(Alex_net_c1()), run.place(Alex_net_c1()), plain.alexnet().to(run.device)
         adagrad, bare_adagrad = Train_stage_2.optimiser_of(network, run), Train_stage_2.optimiser_of(bare, run)

@@ -163,34 +163,6 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def origin(workdir, data):
-    """What predictions of stage 1 depend on, as digests: the Dataset and model_1.pt (None where there is none)."""
-    model = workdir / "model_1.pt"
-    return {"dataset": data.digests, "model_1.pt": digest(model) if model.is_file() else None}
-
-
-def save_with_origin(path, array, made_from):
-    """Write an array to `path` (.npy), and beside it (.json) its digest and what it was made from, see origin()."""
-    save(path, array)
-    save_json(path.with_suffix(".json"), {"digest": digest(path), "made_from": made_from})
-
-
-def check_origin(path, made_from, made_by):
-    """InputError where the .json beside `path` says that it was made from something else than what is there now.
-
-    An array without one was not made by this project's step, and passes.
-    """
-    if not path.with_suffix(".json").exists():
-        return
-    known = load_json(path.with_suffix(".json"), made_by)
-    if known.get("digest") != digest(path):
-        raise InputError(f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again")
-    then = known.get("made_from")
-    for name, value in made_from.items():
-        if value is not None and (not isinstance(then, dict) or then.get(name) != value):
-            raise InputError(f"{path}: was made from another {name} than the one here; run {made_by} again")
-
-
 def fingerprint(path):
     """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it: all of a file up to 16 MB.
 

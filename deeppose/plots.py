@@ -1,4 +1,4 @@
-"""Curves and clouds: PDJ over its threshold, errors before and after stage 2, training by epoch."""
+"""Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by epoch."""
 import math
 
 import numpy as np
@@ -14,6 +14,7 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "mean pose": {"color": "#777777", "linestyle": ":"},
     "stage 1": {"color": "#D55E00", "linestyle": "--"},
     "stage 2": {"color": "#0072B2", "linestyle": "-"},
+    "stage 3": {"color": "#009E73", "linestyle": "-."},
 }
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # torso diameters shown around the truth
@@ -59,16 +60,18 @@ def pdj_curves(path, predictions, true, skeleton):
     save(figure, path)
 
 
-def error_clouds(path, first, second, true, skeleton):
-    """Write each joint's displacements from the truth before and after stage 2: (N, J, 2) px each, in torsos.
+def error_clouds(path, stages, true, skeleton):
+    """Write each joint's displacements from the truth, of the first and the last of the stages, in torso diameters.
 
+    stages  name -> joints (N, J, 2) px
     A cross marks a stage's mean, an ellipse holds half of its errors if they are normal; above it, the medians.
     """
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
+    ends = list(stages)[0], list(stages)[-1]
     for joint, axes in enumerate(panels):
         medians = []
-        for name, predicted, above in (("stage 1", first, 2), ("stage 2", second, 0)):  # unrefined, the two are one
-            errors = torso_errors(predicted, true, skeleton)[:, joint]
+        for name, above in zip(ends, (2, 0)):  # unrefined, the two are one
+            errors = torso_errors(stages[name], true, skeleton)[:, joint]
             errors = errors[np.isfinite(errors).all(1)]
             _cloud(axes, errors, LOOKS[name], 3 + above)
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
@@ -77,11 +80,11 @@ def error_clouds(path, first, second, true, skeleton):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel("error to the right, torso diameters (above each joint: median error, stage 1 "
-                     "\N{RIGHTWARDS ARROW} stage 2)", fontsize=10)
+    figure.supxlabel(f"error to the right, torso diameters (above each joint: median error, {ends[0]} "
+                     f"\N{RIGHTWARDS ARROW} {ends[1]})", fontsize=10)
     figure.supylabel("error downward, torso diameters", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=f"{name}: half of the errors, and their mean (+)", **LOOKS[name])
-               for name in ("stage 1", "stage 2")]
+               for name in ends]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     save(figure, path)
 

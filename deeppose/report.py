@@ -24,7 +24,7 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
 
     score_tables  Tables;  pictures  caption -> path of a PNG
     images        uint8 (N, frame, frame, 3);  names  what each is called
-    poses         "stage_1", "stage_2" (in this order, or stage_1 alone) and "true" -> joints (N, J, 2) px of the frame
+    poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of the frame
     """
     stages = [name for name in poses if name != "true"]
     jpegs = _thumbnails(images)

@@ -29,7 +29,7 @@ def evaluate(workdir, data, stages, threshold=None):
     """Scores and intervals of the stages' predictions, name -> joints (N, J, 2) px, beside the mean pose's.
 
     Returns two dictionaries by column name: metrics.score's for the mean pose and every stage, metrics.intervals'
-    for every stage and for what stage 2 gained over stage 1.
+    for every stage, for what the last gained over stage 1 ("gained"), and stage 3 over stage 2 ("gained by stage 3").
     """
     true, skeleton = data.test_labels.astype(float), data.skeleton
     thresholds = () if threshold is None else (threshold,)
@@ -39,8 +39,11 @@ def evaluate(workdir, data, stages, threshold=None):
     except ValueError as error:
         raise InputError(f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again") from None
     intervals = {name: metrics.intervals(joints, true, skeleton, thresholds) for name, joints in stages.items()}
-    if "stage 2" in stages:
-        intervals["gained"] = metrics.intervals(stages["stage 2"], true, skeleton, thresholds, stages["stage 1"])
+    if len(stages) > 1:
+        first, *_, before, last = ["stage 1", *stages]
+        intervals["gained"] = metrics.intervals(stages[last], true, skeleton, thresholds, stages[first])
+        if before != first:
+            intervals[f"gained by {last}"] = metrics.intervals(stages[last], true, skeleton, thresholds, stages[before])
     return scores, intervals
 
 

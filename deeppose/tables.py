@@ -43,18 +43,29 @@ def _at(scores, keys):
 
 
 def _cells(scores, keys, intervals=None):
-    """The score at `keys` of every column, and what stage 2 gained over stage 1."""
+    """The score at `keys` of every column, and what the last stage gained over stage 1."""
     def around(name):
         return _at(intervals[name], keys) if name in (intervals or {}) else None
     cells = [_cell(_at(score, keys), around(name)) for name, score in scores.items()]
-    if "stage 2" in scores:
-        gained = _at(scores["stage 2"], keys) - _at(scores["stage 1"], keys)
+    if _refined(scores):
+        gained = _at(scores[list(scores)[-1]], keys) - _at(scores["stage 1"], keys)
         cells.append(_cell(gained, around("gained"), "+"))
     return cells
 
 
+def _refined(scores):
+    return "stage 2" in scores or "stage 3" in scores
+
+
 def _heads(scores):
-    return (*scores, "gained") if "stage 2" in scores else tuple(scores)
+    return (*scores, "gained") if _refined(scores) else tuple(scores)
+
+
+def _few(scores, count):
+    """The last `count` columns, but always the first stage's among them."""
+    names = list(scores)[-count:]
+    names[0] = "stage 1" if _refined(scores) and "stage 1" not in names else names[0]
+    return {name: scores[name] for name in names}
 
 
 def summary_table(scores, intervals):
@@ -63,7 +74,7 @@ def summary_table(scores, intervals):
     scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S, "stage 2": S}
     intervals  column name, or "gained" -> metrics.intervals'
     """
-    rows = {f"PCP@0.5 {kind}, {meaning}": (f"pcp_{kind}", mean)
+    rows = {f"{kind} PCP, {meaning}": (f"pcp_{kind}", mean)
             for kind in ("strict", "relaxed") for mean, meaning in MEANS.items()}
     rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in JOINT_THRESHOLDS}
     rows |= {"AUC of PDJ, 0...0.5": ("auc",), "PCKh@0.5 (head: neck to top)": ("pckh_0.5",)}
@@ -73,7 +84,8 @@ def summary_table(scores, intervals):
 
 
 def part_table(scores, skeleton):
-    """Strict and relaxed PCP of every part."""
+    """Strict and relaxed PCP of every part; the mean pose is left out where there are three stages."""
+    scores = _few(scores, 3)
     kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
     rows = {part: part.replace("_", " ") for part in skeleton.limbs} | MEANS
     return Table("PCP@0.5 by part", tuple((kind, _heads(scores)) for kind in kinds),
@@ -83,9 +95,8 @@ def part_table(scores, skeleton):
 
 
 def joint_table(scores, skeleton, thresholds=JOINT_THRESHOLDS):
-    """PDJ of every joint at up to three thresholds; the mean pose is left out where there are two stages."""
-    scores = {name: score for name, score in scores.items() if "stage 2" not in scores or name != "mean pose"}
-    rows = []
+    """PDJ of every joint at up to three thresholds: of two columns, with two stages or more the first's and last's."""
+    scores, rows = _few(scores, 2), []
     for joint in skeleton.joints:
         keys = [(f"pdj_per_joint_{t:g}", joint) for t in thresholds]
         rows.append((joint.replace("_", " "), [cell for key in keys for cell in _cells(scores, key)]))

@@ -26,7 +26,7 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, drawing
+from deeppose import arrays, checkpoint, drawing, predictions
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1
@@ -325,8 +325,8 @@ def test_step_5_knows_predictions_of_another_model_and_of_other_data(ready, caps
     output, good = ready / "train_output.npy", np.load(ready / "train_output.npy")
     data = arrays.open_dataset(ready)
     (ready / "model_1.pt").write_bytes(b"weights")
-    arrays.save_with_origin(output, good, arrays.origin(ready, data))
-    arrays.check_origin(output, arrays.origin(ready, data), "step 4")
+    predictions.save(output, good, predictions.origin(ready, data))
+    predictions.check_origin(output, predictions.origin(ready, data), "step 4")
     np.save(output, good + 1)
     fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "train_output.json", "step 4")
     np.save(output, good)

@@ -13,6 +13,7 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
 from deeppose import arrays, crops, geometry, runtime
+from deeppose import deltas as deltas_of
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
@@ -160,7 +161,7 @@ def test_deltas_have_the_errors_mean_and_spread():
     spread = np.array([[60, 25], [25, 40.0]])
     errors = rng.multivariate_normal([4, -3], spread, (4000, 14))
     true[:50, 3] = np.nan
-    deltas = np.concatenate([Train_stage_2.draw_deltas(true + errors, true, LSP, seed) for seed in range(60)], 1)
+    deltas = np.concatenate([deltas_of.draw(true + errors, true, LSP, seed) for seed in range(60)], 1)
     assert deltas.shape == (14, 60 * 40, 2)
     np.testing.assert_allclose(deltas.mean(1), np.tile([4, -3], (14, 1)), atol=0.7)
     for joint in deltas:
@@ -169,10 +170,10 @@ def test_deltas_have_the_errors_mean_and_spread():
 
 def test_deltas_of_the_working_directory_come_before_the_projects(data, own_workdir):
     options = Train_stage_2.parse(["--workdir", str(own_workdir)])
-    path, deltas = Train_stage_2.find_deltas(options, data, None, RUN)
-    assert path == Train_stage_2.OWN_DELTAS and deltas.shape == (14, 40, 2) and np.abs(deltas).max() > 1
+    path, deltas = deltas_of.find(options, data, None, RUN)
+    assert path == deltas_of.OWN and deltas.shape == (14, 40, 2) and np.abs(deltas).max() > 1
     np.save(own_workdir / "deltas.npy", np.ones((14, 40, 2)))
-    path, deltas = Train_stage_2.find_deltas(options, data, None, RUN)
+    path, deltas = deltas_of.find(options, data, None, RUN)
     assert path == own_workdir / "deltas.npy" and (deltas == 1).all()
 
 

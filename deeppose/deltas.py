@@ -1,0 +1,47 @@
+"""deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real ones."""
+from pathlib import Path
+
+import numpy as np
+
+from deeppose import arrays, runtime
+from deeppose.locks import lock
+from deeppose.shell import InputError
+
+DRAWN = 40  # simulated errors a joint; DeepPose, section 3.1
+OWN = Path(__file__).resolve().parent.parent / "deltas.npy"
+
+
+def draw(predicted_px, true_px, skeleton, seed):
+    """Simulated prediction errors float32 (J, 40, 2) px: normal, with the errors' mean and covariance a joint.
+
+    predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
+    """
+    draws = []
+    for joint, name in enumerate(skeleton.joints):
+        error = (predicted_px[:, joint] - true_px[:, joint]).astype(float)  # (N, 2)
+        error = error[~np.isnan(error).any(1)]
+        if len(error) < 2:
+            raise InputError(f"deltas.npy: {name} has a label in fewer than 2 held-out rows, too few to draw from; "
+                             "run LSP_data.py (step 1) with more images")
+        draws.append(runtime.rng(seed, "deltas", name).multivariate_normal(error.mean(0), np.cov(error.T), DRAWN))
+    return np.array(draws, np.float32)
+
+
+def find(options, data, predicted_px, run):
+    """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own.
+
+    deltas_3.npy of stage 3, of which the project has none, is drawn where it is missing.
+    """
+    name = "deltas" if options.stage == 2 else f"deltas_{options.stage}"
+    path = options.workdir / f"{name}.npy"
+    if run.rank == 0 and (options.make_deltas or options.stage > 2 and not path.exists()):
+        drawn = draw(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
+        with lock(options.workdir, name, wait=True):  # other joints' runs draw the same ones
+            arrays.save(path, drawn)
+        print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
+    run.wait()
+    path = path if path.exists() or options.stage > 2 else OWN
+    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
+    if not np.isfinite(deltas).all():
+        raise InputError(f"{path}: holds numbers that are not finite; run Train_stage_2.py --make-deltas")
+    return path, np.array(deltas, float)
