@@ -29,7 +29,7 @@ def _number(value, sign=""):
     return "-" if value is None or math.isnan(value) else f"{value:{sign}.3f}"
 
 
-def _cell(value, interval, sign=""):
+def score_cell(value, interval, sign=""):
     """A score and half the width of its interval."""
     if interval is None or math.isnan(interval[0]):
         return _number(value, sign)
@@ -46,10 +46,10 @@ def _cells(scores, keys, intervals=None):
     """The score at `keys` of every column, and what the last stage gained over stage 1."""
     def around(name):
         return _at(intervals[name], keys) if name in (intervals or {}) else None
-    cells = [_cell(_at(score, keys), around(name)) for name, score in scores.items()]
+    cells = [score_cell(_at(score, keys), around(name)) for name, score in scores.items()]
     if _refined(scores):
         gained = _at(scores[list(scores)[-1]], keys) - _at(scores["stage 1"], keys)
-        cells.append(_cell(gained, around("gained"), "+"))
+        cells.append(score_cell(gained, around("gained"), "+"))
     return cells
 
 

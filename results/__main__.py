@@ -1,0 +1,57 @@
+"""Run the rows of the README's table of results, record them, and make the table.
+
+Reads   the photographs in --source, as LSP_data.py does
+Writes  results/<size>_<row>.json, and the tables in README.md
+Run     python -m results            make results
+
+Rows that are there already are left alone (--again runs them anew); a run that was stopped goes on where it was.
+"""
+import sys
+from pathlib import Path
+
+from deeppose import runtime, shell
+from deeppose.shell import InputError
+from results import run, table
+from results.rows import ROWS, SIZES
+
+PART = "part of ImageNet's"
+
+
+def parse(argv):
+    """The command line: see --help."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--size", choices=SIZES, default="full", help="how long each runs (default: full)")
+    parser.add_argument("--source", type=Path, default=Path("."), help="folder of the photographs (default: .)")
+    parser.add_argument("--part", type=Path, metavar="FILE",
+                        help=f"ResNet-34 weights in torchvision's format for the rows from {PART} weights; "
+                             "those rows are left out without it")
+    parser.add_argument("--again", action="store_true", help="run rows anew that are recorded already")
+    parser.add_argument("--table", action="store_true", help="only make the tables from what is recorded")
+    parser.set_defaults(workdir=Path("results_work"))
+    return parser.parse_args(argv)
+
+
+@shell.command
+def main(argv=None):
+    options = parse(argv)
+    if unknown := set(options.rows) - set(ROWS):
+        raise InputError(f"there is no row {min(unknown)}; there are {', '.join(ROWS)}")
+    more = [f"--{name}={value}" for name in ("device", "precision") if (value := getattr(options, name)) != "auto"]
+    more += ["--compile"] * options.compile
+    runtime_here = runtime.choose(options)
+    for name in [] if options.table else options.rows or ROWS:
+        if run.path_of(name, options.size).exists() and not options.again:
+            print(f"{run.path_of(name, options.size)}: is there")
+        elif ROWS[name].weights == "part" and not options.part:
+            print(f"{name}: left out, --part names no weights")
+        else:
+            print(f"== {name}: {ROWS[name].title}", flush=True)
+            workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part, more)
+            print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
+    table.write()
+    print(f"{table.README}: tables of {len(table.found())} rows")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

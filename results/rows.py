@@ -1,0 +1,71 @@
+"""The runs that the README's tables are made of: which flags each step gets."""
+from dataclasses import dataclass
+
+CASCADE = ("2", "3")  # stages
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of the pipeline.
+
+    title    what the table calls it
+    stage_1  flags of Train_stage_1.py
+    weights  "none", "part" (the file that --weights names) or "auto"
+    stages   how many: 1, 2 or 3
+    copies   whether step 1 makes the original's copies
+    against  the row that it differs from in one thing: it is then judged by the held-out images alone
+    """
+    title: str
+    stage_1: tuple = ()
+    weights: str = "none"
+    stages: int = 1
+    copies: bool = False
+    against: str | None = None
+
+
+def without(entry, *changes):
+    """The best recipe with one thing taken away, from part of ImageNet's weights."""
+    flags = tuple(flag for change in changes for flag in ("--vary", change))
+    return Row(f"without {entry}", flags, "part", against="variants")
+
+
+ROWS = {
+    "original": Row("the original's recipe", ("--recipe", "original"), stages=2, copies=True),
+    "best_random": Row("best recipe", stages=3),
+    "best_part": Row("best recipe", weights="part", stages=3),
+    "best_imagenet": Row("best recipe", weights="auto", stages=3),
+    "variants": Row("best recipe", weights="part"),
+    "variants_again": Row("best recipe", ("--seed", "1"), "part"),
+    "no_heatmap_head": Row("without heatmaps: the original's two linear layers",
+                           ("--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="variants"),
+    "no_heatmap_loss": without("the heatmaps' own loss", "heatmaps=0"),
+    "no_turn": without("rotation", "turn_deg=0"),
+    "no_scale": without("scale and shift", "scale=0", "shift=0"),
+    "no_mirror": without("mirroring", "mirror=0"),
+    "no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0"),
+    "no_average": without("the weights' moving average", "average=0"),
+    "no_schedule": without("the cosine schedule", "schedule=constant"),
+    "no_decay": without("weight decay (Adam)", "optimiser=adam", "weight_decay=0"),
+    "mse": without("L1: mean squared error instead", "loss=mse"),
+}
+
+SIZES = {  # what a size adds to the flags of step 2, and of step 5 for stage 2 and stage 3
+    "full": {"stage_1": (), "variants": ("--epochs", "60"), "stage_2": (), "stage_3": ()},
+    "cpu": {  # what 2 cores can do in some hours
+        "best_part": ("--input-px", "129", "--epochs", "8"),
+        "stage_1": ("--input-px", "129", "--epochs", "11"),
+        "original": ("--rows", "5400", "--epochs", "3"),
+        "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
+        "stage_2": ("--rows", "400", "--epochs", "2"), "stage_3": ("--rows", "400", "--epochs", "2")},
+    "tiny": {  # for the tests
+        "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
+        "stage_2": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head"),
+        "stage_3": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head")},
+}
+
+
+def stage_1_flags(name, size):
+    """Flags of step 2 for a row at a size, --weights apart."""
+    row, sizes = ROWS[name], SIZES[size]
+    kind = name if name in sizes else "variants" if row.against or name.startswith("variants") else "stage_1"
+    return (*row.stage_1, *sizes.get(kind, sizes["stage_1"]))

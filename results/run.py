@@ -1,0 +1,142 @@
+"""Run a row's six steps, then write everything that is known of it to results/<size>_<name>.json."""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import hardware
+from Cascade_1_net import refine, stages_here
+from deeppose import arrays, metrics
+from deeppose.loader import Frames
+from deeppose.predictions import model_name
+from Resnet_stage_1 import load_stage_1, predict_joints
+from results.rows import ROWS, SIZES, stage_1_flags
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPARED = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}
+
+
+def step(script, *flags):
+    """Run one script; returns what it was, without the paths of this machine, and its seconds."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], check=True)
+    shown = [Path(str(flag)).name if isinstance(flag, Path) else str(flag) for flag in flags]
+    return {"command": " ".join(["python", script, *shown]), "seconds": round(time.monotonic() - began, 1)}
+
+
+def prepare(folder, source, copies):
+    """The arrays of step 1, made once for all rows that want the same; returns their folder and the step."""
+    workdir = folder / ("data" if copies else "data_no_copies")
+    flags = () if copies else ("--no-copies",)
+    if not (workdir / "dataset.json").exists():
+        step("LSP_data.py", *flags, "--source", source, "--workdir", workdir)
+    return workdir, " ".join(["python LSP_data.py", *flags])
+
+
+def run_row(name, size, folder, source, part, more):
+    """All steps of a row in folder/<size>_<name>, going on where it was stopped; returns the commands."""
+    row, sizes, workdir = ROWS[name], SIZES[size], folder / f"{size}_{name}"
+    data, first = prepare(folder, source, row.copies)
+    workdir.mkdir(parents=True, exist_ok=True)
+    for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
+        if path.name != "train_output.npy" and not (workdir / path.name).exists():
+            os.link(path, workdir / path.name)
+    weights = {"none": "none", "auto": "auto", "part": part}[row.weights]
+    own = ("--workdir", workdir, *more)
+    steps = [{"command": first},
+             step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
+    if row.against or name.startswith("variants"):
+        return workdir, steps  # the test set is for finished runs
+    steps.append(step("test_stage_1.py", *own))
+    for stage in range(2, row.stages + 1):
+        steps.append(step("Generate_train_output.py", *(("--stage", str(stage - 1)) if stage > 2 else ()), *own))
+        steps.append(step("Train_stage_2.py", *(("--stage", str(stage)) if stage > 2 else ()), "--make-deltas",
+                          *sizes[f"stage_{stage}"], "--resume", *own))
+    if row.stages > 1:
+        steps.append(step("test_stage_2.py", *own))
+    return workdir, steps
+
+
+def held_out_poses(workdir, data, run):
+    """Each stage's joints (H, J, 2) px of the held-out rows."""
+    frames, rows = Frames(data.train_images, run.device), data.held_out
+    joints = predict_joints(load_stage_1(workdir, data, run), frames, rows, data, run)
+    poses = {"stage_1": joints}
+    for stage in stages_here(workdir, data.skeleton):
+        joints, _ = refine(workdir, data, frames, rows, joints, run, stage)
+        poses[f"stage_{stage}"] = joints
+    return poses
+
+
+def record(name, size, workdir, steps, run):
+    """Write results/<size>_<name>.json."""
+    row, data = ROWS[name], arrays.open_dataset(workdir)
+    true = data.train_labels[data.held_out].astype(float)
+    model = arrays.load_json(workdir / "model_1.json", "step 2")
+    poses = held_out_poses(workdir, data, run)
+    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit(),
+             "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
+             "rows": model["settings"]["rows"], "epochs": model["settings"]["epochs"],
+             "input_px": model["settings"]["input_px"] or data.frame_px, "recipe": model["settings"]["recipe"],
+             "initial_weights": model["initial_weights"], "best_epoch": model["epoch"], "history": model["history"],
+             "cascade": cascade_facts(workdir, data),
+             "held_out": {stage: {"scores": metrics.score(joints, true, data.skeleton),
+                                  "intervals": metrics.intervals(joints, true, data.skeleton),
+                                  "errors": error_statistics(joints, true, data.skeleton),
+                                  "joints_px": joints.round(1).reshape(len(joints), -1).tolist()}
+                          for stage, joints in poses.items()}}
+    for metrics_file in ("metrics_stage_1.json", "metrics_stage_2.json"):
+        if (workdir / metrics_file).exists():
+            found["test"] = arrays.load_json(workdir / metrics_file, "step 3")
+    if row.against:
+        found["against"] = compare(poses["stage_1"], true, data.skeleton, path_of(row.against, size))
+    arrays.save_json(path_of(name, size), found)
+    return path_of(name, size)
+
+
+def path_of(name, size):
+    """Where a row's results are."""
+    return ROOT / "results" / f"{size}_{name}.json"
+
+
+def compare(joints, true, skeleton, base_path):
+    """What the base row has over these joints on the held-out images, with paired intervals."""
+    base = np.array(json.loads(base_path.read_text())["held_out"]["stage_1"]["joints_px"]).reshape(true.shape)
+    ends, here, there = (metrics.intervals(base, true, skeleton, before=joints), metrics.score(joints, true, skeleton),
+                         metrics.score(base, true, skeleton))
+    return {"row": base_path.stem} | {
+        name: {"gain": there[kind][key] - here[kind][key], "interval": ends[kind][key]}
+        for name, (kind, key) in COMPARED.items()}
+
+
+def error_statistics(joints, true, skeleton):
+    """Mean and covariance of each joint's errors, px: what deltas.npy is drawn from."""
+    found = {}
+    for joint, name in enumerate(skeleton.joints):
+        error = (joints[:, joint] - true[:, joint]).astype(float)
+        error = error[~np.isnan(error).any(1)]
+        found[name] = {"mean": error.mean(0).tolist(), "covariance": np.cov(error.T).tolist()}
+    return found
+
+
+def cascade_facts(workdir, data):
+    """Of each stage's refiners: rows, epochs, gain and held-out losses."""
+    found = {}
+    for stage in stages_here(workdir, data.skeleton):
+        facts = {name: json.loads(path.read_text()) for name in data.skeleton.joints
+                 if (path := workdir / f"{model_name(name, stage)}.json").exists()}
+        found[f"stage_{stage}"] = {name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
+                                   | {key: fact["settings"][key] for key in ("rows", "epochs", "simulated")}
+                                   for name, fact in facts.items()}
+    return found
+
+
+def commit():
+    """The project's commit; with "+" where files differ from it."""
+    said = subprocess.run(["git", "describe", "--always", "--abbrev=12", "--dirty=+"], cwd=ROOT, capture_output=True,
+                          text=True)
+    return said.stdout.strip() or "unknown"

@@ -1,0 +1,127 @@
+"""The README's tables of results, made from results/*.json: no figure is typed by hand."""
+import json
+import re
+from pathlib import Path
+
+from deeppose import tables
+from deeppose.metrics import LEVEL
+from results.rows import ROWS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+MARKS = "<!-- results: python -m results --table writes what is between these lines -->", "<!-- end of results -->"
+PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "upper legs", "lower_legs": "lower legs",
+         "mean_4": "mean of 4", "mean_6": "of 6", "mean_10": "of 10"}
+
+
+def found():
+    """The contents of all results/<size>_<row>.json, full runs first, in the order of ROWS."""
+    order = list(ROWS)
+    contents = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*_*.json"))]
+    return sorted(contents, key=lambda result: (result["size"] != "full", order.index(result["row"])))
+
+
+def cell(value, interval=None, sign=""):
+    """.453 ± .015, as fractions without their zero."""
+    text = tables.score_cell(value, interval, sign)
+    return re.sub(r"(?<![\d])0\.", ".", text.replace(" ±", " ± "))
+
+
+def row_name(result):
+    """What a run is called: title, weights, and what it was trained on."""
+    weights = {"random": "random", "none": "random"}.get(result["initial_weights"], result["initial_weights"])
+    weights = "part of ImageNet's" if weights.startswith("file ") else weights
+    return f"{result['title']}, {weights} weights"
+
+
+def length(result):
+    """Epochs, rows and input of stage 1, and of the refiners."""
+    text = f"{result['epochs']} × {result['rows']:,} rows at {result['input_px']} px"
+    for stage, joints in result["cascade"].items():
+        some = next(iter(joints.values()))
+        crops = f"{some['epochs']} × {some['rows']:,} × {some['simulated'] + 1} crops a joint"
+        text += f"; {stage.replace('_', ' ')} {crops}"
+    return text
+
+
+def score_table(results, kind):
+    """Markdown: PCP of one kind by limb and as means, and PDJ@0.2, of every stage of every scored run."""
+    lines = [f"| {kind} PCP@0.5 | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |", "|---" * (len(PARTS) + 2) + "|"]
+    floor = next((result["test"]["mean_pose"] for result in results if result.get("test")), None)
+    rows = [("mean pose", floor, None)] if floor else []
+    for result in results:
+        test = result.get("test", {})
+        rows += [(f"{row_name(result)}: **{stage.replace('_', ' ')}**", test[stage], test["intervals"][stage])
+                 for stage in ("stage_1", "stage_2", "stage_3") if stage in test]
+    for name, scores, intervals in rows:
+        keys = [(f"pcp_{kind}", part) for part in PARTS] + [("pdj", "0.20")]
+        cells = [cell(scores[a][b], intervals[a][b] if intervals and b in ("mean_4", "mean_6", "mean_10", "0.20")
+                      else None) for a, b in keys]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def gain_table(results):
+    """Markdown: what the cascade gained over stage 1 on the test images, part by part, with paired intervals."""
+    lines = ["| gained over stage 1, strict PCP | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |",
+             "|---" * (len(PARTS) + 2) + "|"]
+    for result in results:
+        test = result.get("test", {})
+        if "gained" not in test.get("intervals", {}):
+            continue
+        last = "stage_3" if "stage_3" in test else "stage_2"
+        keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
+        cells = [cell(test[last][a][b] - test["stage_1"][a][b], test["intervals"]["gained"][a][b], "+")
+                 for a, b in keys]
+        lines.append(f"| {row_name(result)}: {last.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def variant_table(results):
+    """Markdown: what each entry of the recipe gains on the held-out images."""
+    lines = ["| the recipe | PDJ@0.2 | strict PCP, mean of 4 | the whole recipe's gain: PDJ@0.2 | strict PCP |",
+             "|---" * 5 + "|"]
+    for result in results:
+        if result["row"].startswith("variants") or "against" in result:
+            scores, against = result["held_out"]["stage_1"]["scores"], result.get("against", {})
+            gains = [cell(against[name]["gain"], against[name]["interval"], "+") if against else ""
+                     for name in ("pdj_0.2", "pcp_strict_mean_4")]
+            title = result["title"] + (f", seed {result['seed']}" if result["seed"] else "")
+            lines.append(f"| {title} | {cell(scores['pdj']['0.20'])} | {cell(scores['pcp_strict']['mean_4'])} | "
+                         + " | ".join(gains) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def run_table(results):
+    """Markdown: what each run was, and what gave it."""
+    lines = ["| run | trained for | commands | seed | hours | hardware |", "|---" * 6 + "|"]
+    for result in results:
+        hours = sum(step.get("seconds", 0) for step in result["steps"]) / 3600
+        commands = "<br>".join(f"`{step['command']}`" for step in result["steps"])
+        name = f"[{row_name(result)}](results/{result['size']}_{result['row']}.json)"
+        lines.append(f"| {name} | {length(result)} | {commands} | {result['seed']} | {hours:.1f} | "
+                     f"{result['hardware']}, {result['run']['threads']} threads |")
+    return "\n".join(lines)
+
+
+def markdown():
+    """All tables."""
+    results = found()
+    scored, variants = [r for r in results if "test" in r], [r for r in results if "test" not in r]
+    parts = [score_table(scored, "strict"), score_table(scored, "relaxed"), gain_table(scored)]
+    if variants:
+        first, images = variants[0], len(variants[0]["held_out"]["stage_1"]["joints_px"])
+        parts.append(f"What each entry of the recipe is worth, judged on the {images} held-out images alone "
+                     f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
+                     + variant_table(variants))
+    parts.append(f"`±` is half of the {LEVEL} % interval, by bootstrap over images. What gave these rows:\n\n"
+                 + run_table(scored))
+    return "\n\n".join(part for part in parts if part)
+
+
+def write():
+    """Put the tables between the README's marks."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    README.write_text(f"{before}{MARKS[0]}\n\n{markdown()}\n\n{MARKS[1]}{after}", encoding="utf-8")
