@@ -74,7 +74,7 @@ def summary_table(scores, intervals):
     scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S, "stage 2": S}
     intervals  column name, or "gained" -> metrics.intervals'
     """
-    rows = {f"{kind} PCP, {meaning}": (f"pcp_{kind}", mean)
+    rows = {f"PCP {kind}, {meaning}": (f"pcp_{kind}", mean)
             for kind in ("strict", "relaxed") for mean, meaning in MEANS.items()}
     rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in JOINT_THRESHOLDS}
     rows |= {"AUC of PDJ, 0...0.5": ("auc",), "PCKh@0.5 (head: neck to top)": ("pckh_0.5",)}

@@ -17,6 +17,7 @@ from Resnet_stage_1 import load_stage_1, predict_joints
 from results.rows import ROWS, SIZES, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "results"
 COMPARED = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}
 
 
@@ -100,7 +101,7 @@ def record(name, size, workdir, steps, run):
 
 def path_of(name, size):
     """Where a row's results are."""
-    return ROOT / "results" / f"{size}_{name}.json"
+    return RECORDS / f"{size}_{name}.json"
 
 
 def compare(joints, true, skeleton, base_path):

@@ -1,14 +1,13 @@
 """The README's tables of results, made from results/*.json: no figure is typed by hand."""
 import json
 import re
-from pathlib import Path
 
 from deeppose import tables
 from deeppose.metrics import LEVEL
+from results import run
 from results.rows import ROWS
 
-ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+README = run.ROOT / "README.md"
 MARKS = "<!-- results: python -m results --table writes what is between these lines -->", "<!-- end of results -->"
 PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "upper legs", "lower_legs": "lower legs",
          "mean_4": "mean of 4", "mean_6": "of 6", "mean_10": "of 10"}
@@ -17,7 +16,7 @@ PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "
 def found():
     """The contents of all results/<size>_<row>.json, full runs first, in the order of ROWS."""
     order = list(ROWS)
-    contents = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*_*.json"))]
+    contents = [json.loads(path.read_text()) for path in sorted(run.RECORDS.glob("*_*.json"))]
     return sorted(contents, key=lambda result: (result["size"] != "full", order.index(result["row"])))
 
 

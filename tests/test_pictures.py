@@ -52,7 +52,7 @@ def test_pictures_are_made_of_any_number_of_images(data, stages, tmp_path):
     for count in (1, 10):
         few = {name: joints[:count] for name, joints in poses.items()}
         plots.pdj_curves(tmp_path / "pdj.png", few, true[:count], LSP)
-        plots.error_clouds(tmp_path / "clouds.png", *few.values(), true[:count], LSP)
+        plots.error_clouds(tmp_path / "clouds.png", few, true[:count], LSP)
         drawing.contact_sheet(tmp_path / "sheet.png", data.test_images[:count], few, true[:count], LSP)
         for name in ("pdj", "clouds", "sheet"):
             picture = opened(tmp_path / f"{name}.png")
@@ -105,18 +105,20 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
 
 def test_tables_fit_the_shell_and_say_which_variant(stages):
     true, poses = stages
-    for columns in (dict(list(poses.items())[:1]), poses):
+    third = {"mean pose": poses["stage 1"] + 3} | poses | {"stage 3": poses["stage 2"] + 1}
+    for columns in (dict(list(poses.items())[:1]), poses, third):
         scores = {name: metrics.score(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
         intervals = {name: metrics.intervals(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
         if "stage 2" in columns:
-            intervals["gained"] = metrics.intervals(poses["stage 2"], true, LSP, (0.125,), poses["stage 1"])
+            last = columns[list(columns)[-1]]
+            intervals["gained"] = metrics.intervals(last, true, LSP, (0.125,), poses["stage 1"])
         text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125)))
         assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
         strict = scores["stage 1"]["pcp_strict"]["mean_4"]
         for said in ("strict, mean of 4", "relaxed, mean of 10", "PDJ@0.125", "AUC", "PCKh@0.5", "Pishchulin",
                      "as recalled", f"{strict:.3f} ±", "cannot be compared"):
             assert said in text
-        assert ("gained" in text) == ("stage 2" in columns)
+        assert ("gained" in text) == ("stage 2" in columns) and ("this run, stage 3" in text) == ("stage 3" in columns)
 
 
 def test_a_joint_that_is_never_labelled_is_said(stages):

@@ -1,0 +1,79 @@
+"""`python -m results`: a row's steps are run, recorded, and set as the README's tables; the README's are up to date."""
+import json
+
+import numpy as np
+import pytest
+
+from deeppose import deltas, metrics
+from deeppose.skeleton import LSP
+from results import __main__ as results
+from results import rows, run, table
+
+
+def test_the_readmes_tables_are_those_of_the_recorded_runs():
+    text = table.README.read_text(encoding="utf-8")
+    assert text.count(table.MARKS[0]) == text.count(table.MARKS[1]) == 1
+    assert table.markdown() in text
+
+
+def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
+    names = list(rows.ROWS)
+    for name, row in rows.ROWS.items():
+        assert all(isinstance(flag, str) for size in rows.SIZES for flag in rows.stage_1_flags(name, size))
+        assert row.against is None or names.index(row.against) < names.index(name)
+
+
+def test_deltas_npy_is_drawn_from_the_recorded_errors():
+    """The project's deltas.npy has the spread of the held-out errors that the run it came from recorded."""
+    path = run.RECORDS / "deltas_from.json"
+    if not path.exists():
+        pytest.skip("the project's deltas.npy comes from a run that was not recorded")
+    record = json.loads((run.RECORDS / json.loads(path.read_text())["record"]).read_text())
+    drawn = np.load(deltas.OWN)
+    for joint, name in enumerate(LSP.joints):
+        known = record["held_out"]["stage_1"]["errors"][name]
+        spread = np.sqrt(np.diag(known["covariance"]))
+        assert (np.abs(drawn[joint].mean(0) - known["mean"]) < 4 * spread / np.sqrt(40)).all()
+        assert (np.abs(np.log(drawn[joint].std(0, ddof=1) / spread)) < 0.5).all()
+
+
+def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(table, "README", tmp_path / "README.md")
+    (tmp_path / "records").mkdir()
+    (tmp_path / "README.md").write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
+    flags = ["--size", "tiny", "--source", str(photos), "--workdir", str(tmp_path / "work"), "--device", "cpu"]
+    results.main([*flags, "best_random"])
+    found = json.loads((tmp_path / "records" / "tiny_best_random.json").read_text())
+    assert [step["command"].split()[1] for step in found["steps"]] == [
+        "LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
+        "Generate_train_output.py", "Train_stage_2.py", "test_stage_2.py"]
+    assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
+    assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    strict = found["test"]["stage_1"]["pcp_strict"]["lower_legs"]
+    assert f"{strict:.3f}".lstrip("0") in text and "**stage 3**" in text and "gained over stage 1" in text
+    capsys.readouterr()
+    results.main([*flags, "best_random", "variants"])  # the one is there, the other lacks its weights
+    said = capsys.readouterr().out
+    assert "is there" in said and "variants: left out" in said
+
+
+def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.uniform(40, 180, (60, 14, 2))
+    base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
+    path = tmp_path / "base.json"
+    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": base.reshape(60, -1).tolist()}}}))
+    found = run.compare(worse, true, LSP, path)
+    gained = metrics.score(base, true, LSP)["pdj"]["0.20"] - metrics.score(worse, true, LSP)["pdj"]["0.20"]
+    low, high = found["pdj_0.2"]["interval"]
+    assert found["pdj_0.2"]["gain"] == pytest.approx(gained) and 0 < low < gained < high
+    assert found["pcp_strict_mean_4"]["gain"] > 0
+
+
+def test_a_row_that_is_not_there_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        results.main(["best_guess"])
+    assert stop.value.code == 2 and "best_guess" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""A third stage: trained on what stage 2 makes of the training rows, scored beside the others."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import SMALL, weights, write_predictions
+
+import Generate_train_output
+import test_stage_2
+import Train_stage_2
+from Cascade_1_net import Alex_net_c1, box_sides
+from deeppose import checkpoint, deltas
+from deeppose.skeleton import LSP
+from Resnet_stage_1 import Resnet_stage_1
+
+CPU = ["--device", "cpu", "--precision", "fp32"]
+FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL]
+
+
+def save_constant(path, x, y, gain=1.0):
+    """A refiner that says (x, y) box sides of everything."""
+    torch.manual_seed(0)
+    network = Alex_net_c1()
+    with torch.no_grad():
+        network.displacement.weight.zero_()
+        network.displacement.bias.copy_(torch.tensor([x, y]))
+        network.gain.fill_(gain)
+    checkpoint.save(path, checkpoint.weights_of(network), {})
+
+
+@pytest.fixture
+def cascaded(own_workdir):
+    """A working directory with stage 1, its predictions, and a constant refiner for the head in stage 2."""
+    torch.manual_seed(0)
+    torch.save(Resnet_stage_1(14).state_dict(), own_workdir / "model_1.pt")
+    write_predictions(own_workdir)
+    save_constant(own_workdir / "model_head.pt", 0.1, -0.2, gain=0.5)
+    return own_workdir
+
+
+def test_stage_2s_predictions_of_the_training_rows(cascaded, data):
+    Generate_train_output.main(["--workdir", str(cascaded), "--stage", "2", *CPU])
+    first, second = (np.load(cascaded / f"train_output{name}.npy").reshape(-1, 14, 2) for name in ("", "_2"))
+    sides = box_sides(first.astype(float), LSP)
+    head = LSP.index("head")
+    np.testing.assert_allclose(second[:, head] - first[:, head], sides[:, None] * [0.05, -0.1], atol=1e-3)
+    np.testing.assert_array_equal(np.delete(second, head, 1), np.delete(first, head, 1))
+
+
+def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded, data, capsys):
+    own = ["--workdir", str(cascaded)]
+    Generate_train_output.main([*own, "--stage", "2", *CPU])
+    before = (cascaded / "model_head.pt").read_bytes()
+    Train_stage_2.main([*own, "--stage", "3", "--joints", "head", *FEW])
+    assert (cascaded / "model_head.pt").read_bytes() == before and (cascaded / "curves_3_head.csv").exists()
+    second = np.load(cascaded / "train_output_2.npy").reshape(-1, 14, 2)
+    drawn = deltas.draw(second[data.held_out], data.train_labels[data.held_out], LSP, 0)
+    np.testing.assert_array_equal(np.load(cascaded / "deltas_3.npy"), drawn)
+    save_constant(cascaded / "model_3_head.pt", -0.1, 0.0)
+    capsys.readouterr()
+    test_stage_2.main([*own, *CPU])
+    assert "stage 3, joint by joint" in capsys.readouterr().out
+    outputs = [np.load(cascaded / f"test_output_{stage}.npy").reshape(-1, 14, 2) for stage in (2, 3)]
+    moved = outputs[1] - outputs[0]
+    head, sides = LSP.index("head"), box_sides(outputs[0].astype(float), LSP)  # stage 3's boxes are of stage 2's poses
+    np.testing.assert_allclose(moved[:, head], sides[:, None] * [-0.1, 0], atol=1e-3)
+    assert not np.delete(moved, head, 1).any()
+    scores = json.loads((cascaded / "metrics_stage_2.json").read_text())
+    assert {"stage_1", "stage_2", "stage_3", "gains_stage_3"} <= set(scores)
+    assert {"gained", "gained_by_stage_3"} <= set(scores["intervals"])
+    assert scores["gains_stage_3"]["head"] == 1 and scores["gains"]["head"] == 0.5 and scores["gains"]["neck"] is None
+
+
+def test_stage_3_wants_predictions_of_the_stage_2_that_is_there(cascaded, capsys):
+    own = ["--workdir", str(cascaded)]
+
+    def refused(said):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            Train_stage_2.main([*own, "--stage", "3", "--joints", "head", *FEW])
+        line = capsys.readouterr().err
+        assert stop.value.code == 2 and all(words in line for words in said) and line.count("\n") == 1, line
+    refused(("train_output_2.npy", "not found", "Generate_train_output.py --stage 2"))
+    Generate_train_output.main([*own, "--stage", "2", *CPU])
+    save_constant(cascaded / "model_head.pt", 0.1, 0.2)
+    refused(("train_output_2.npy", "another model_head.pt"))
+
+
+def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
+    own = ["--workdir", str(cascaded), "--make-deltas", *FEW]
+    Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_head.pt")])
+    facts = json.loads((cascaded / "model_neck.json").read_text())
+    assert facts["initial_weights"] == "file model_head.pt" and facts["settings"]["simulated"] == 2
+    there, here = weights(cascaded, "model_head"), weights(cascaded, "model_neck")
+    torch.testing.assert_close(here["features.0.weight"], there["features.0.weight"], atol=0.02, rtol=0)
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_1.pt")])
+    assert stop.value.code == 2 and "model_1.pt" in capsys.readouterr().err
+    for wrong in ("-1", "41"):
+        with pytest.raises(SystemExit) as stop:
+            Train_stage_2.main([*own, "--simulated", wrong])
+        assert stop.value.code == 2
