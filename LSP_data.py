@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, downloads, framing, geometry, shell
+from deeppose import arrays, downloads, files, framing, geometry, shell
 from deeppose.framing import FRAME_PX
 from deeppose.locks import lock
 from deeppose.shell import InputError, command
@@ -200,7 +200,7 @@ def write(workdir, jobs, counts, facts):
         "digests": digests,
         "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
     }
-    arrays.save_json(workdir / "dataset.json", facts)
+    files.save_json(workdir / "dataset.json", facts)
     return facts
 
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import torch
 
-from deeppose import arrays, checkpoint, crops, geometry, metrics, runtime, shell
+from deeppose import arrays, checkpoint, crops, files, geometry, metrics, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from Resnet_stage_1 import Resnet_stage_1, load_initial, predict_joints
@@ -120,7 +120,7 @@ def judge(network, loss, scores, train_loss, image_rate, options, state):
     state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
                           "pdj_0.2": scores["pdj"][CHOSEN_BY],
                           "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
-    arrays.save_csv(options.workdir / "curves_stage_1.csv", state.history)
+    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
         state.best_weights = checkpoint.weights_of(network)
         state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from Cascade_1_net import CROP_PX, SIGMA, Alex_net_c1, box_sides, displacements
-from deeppose import arrays, checkpoint, crops, geometry, runtime, shell
+from deeppose import arrays, checkpoint, crops, files, geometry, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -184,7 +184,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
-        arrays.save_csv(options.workdir / f"curves_{name}.csv", state.history)
+        files.save_csv(options.workdir / f"curves_{name}.csv", state.history)
         if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(network)

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from Cascade_1_net import box_sides, load_cascade, refine_joint
-from deeppose import arrays, boxes, drawing, geometry, photos, runtime, shell
+from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
 from deeppose.framing import FRAME_PX, cut
 from deeppose.loader import Frames
 from deeppose.shell import InputError
@@ -47,7 +47,7 @@ class Model:
 def load(workdir=".", device="auto", precision="auto", compiled=False):
     """The Model of a working directory: stage 1, and the refiners that are there, 0.23 GB of memory each."""
     workdir = Path(workdir)
-    facts = arrays.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
+    facts = files.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
     if facts.get("skeleton") not in SKELETONS:
         raise InputError(f"{workdir / 'model_1.json'}: names no skeleton that is known; {STEP_2}")
     options = argparse.Namespace(device=device, precision=precision, compile=compiled)
@@ -57,7 +57,7 @@ def load(workdir=".", device="auto", precision="auto", compiled=False):
     for name in model.skeleton.joints:
         if (network := load_cascade(workdir, name, model.run)) is not None:
             refiners[name], path = network, workdir / f"model_{name}.json"
-            provenance[f"model_{name}.pt"] = _told(arrays.load_json(path, "the training")) if path.exists() else {}
+            provenance[f"model_{name}.pt"] = _told(files.load_json(path, "the training")) if path.exists() else {}
     return replace(model, stage_1=stage_1, refiners=refiners,
                    provenance=provenance | {"workdir": str(workdir.resolve()), "run": model.run.facts()})
 
@@ -129,7 +129,7 @@ def write(path, source, photo, found, model):
     for stage in ("stage_1", "stage_2"):
         for person, joints in zip(people, [None] * len(people) if found[stage] is None else found[stage]):
             person[stage] = None if joints is None else dict(zip(model.skeleton.joints, joints.round(3).tolist()))
-    arrays.save_json(path.with_suffix(".json"), {
+    files.save_json(path.with_suffix(".json"), {
         "photograph": str(source), "width": photo.size[0], "height": photo.size[1],
         "skeleton": model.skeleton.name, "people": people, "model": model.provenance})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deeppose import arrays
+from deeppose import files
 from deeppose.shell import InputError, RunError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,8 +38,8 @@ def size(network):
 
 def save(path, weights, provenance):
     """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are complete."""
-    arrays.save_json(path.with_suffix(".json"), provenance)
-    with arrays.replacing(path) as temporary:
+    files.save_json(path.with_suffix(".json"), provenance)
+    with files.replacing(path) as temporary:
         _save(weights, temporary, path)
 
 
@@ -108,8 +108,8 @@ class TrainingState:
         """
         self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
         self.run_facts = run.facts() | {"code": code_digest()}
-        arrays.need_space(path.parent, 9 * size(network),  # a state of 4 (Adam) beside its predecessor, and the model
-                          (path, self.path, path.with_suffix(".json")))
+        files.need_space(path.parent, 9 * size(network),  # a state of 4 (Adam) beside its predecessor, and the model
+                         (path, self.path, path.with_suffix(".json")))
         self.network, self.optimiser, self.interval = network, optimiser, 60 * options.save_minutes
         self.epoch, self.step, self.total, self.seconds = 1, 0, 0.0, 0.0
         self.best, self.best_weights, self.history, self.about = {}, {}, [], {}
@@ -147,7 +147,7 @@ class TrainingState:
         self.saved_at = time.monotonic()
         if self.run.rank > 0:
             return
-        with arrays.replacing(self.path) as temporary:
+        with files.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
             _save(state | {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
                            "optimiser": self.optimiser.state_dict()}, temporary, self.path)
@@ -268,7 +268,7 @@ def finished(path, settings, resume):
     """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other settings."""
     if not resume or not path.exists() or state_path(path).exists():
         return False
-    compare_settings(path, arrays.load_json(path.with_suffix(".json"), "the training").get("settings", {}), settings)
+    compare_settings(path, files.load_json(path.with_suffix(".json"), "the training").get("settings", {}), settings)
     print(f"{path}: is finished")
     return True
 

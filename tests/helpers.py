@@ -4,7 +4,7 @@ import json
 import numpy as np
 import torch
 
-from deeppose import arrays
+from deeppose import arrays, files
 
 SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
 
@@ -30,4 +30,4 @@ def reseal(folder):
     """After arrays of step 1 were changed on purpose: make dataset.json agree with them again."""
     facts = json.loads((folder / "dataset.json").read_text())
     facts["fingerprints"] = {name: arrays.fingerprint(folder / name) for name in facts["fingerprints"]}
-    arrays.save_json(folder / "dataset.json", facts)
+    files.save_json(folder / "dataset.json", facts)

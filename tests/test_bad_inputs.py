@@ -26,7 +26,7 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, drawing
+from deeppose import arrays, checkpoint, drawing, files
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1
@@ -432,7 +432,7 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
     """Whatever is written: an error that names the file and the disk, the former file whole, no temporary."""
     writers = {
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
-        "a.json": lambda path, size: arrays.save_json(path, ["x" * size]),
+        "a.json": lambda path, size: files.save_json(path, ["x" * size]),
         "a.pt": lambda path, size: checkpoint.save(path, {"a": torch.zeros(size // 4)}, {}),
         "a.png": lambda path, size: drawing.save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
     }
@@ -611,7 +611,7 @@ def test_a_folder_in_place_of_a_file(tmp_path):
 
 
 def test_json_holds_no_nan(tmp_path):
-    arrays.save_json(tmp_path / "a.json", {"score": float("nan"), "list": [1.0, float("inf")]})
+    files.save_json(tmp_path / "a.json", {"score": float("nan"), "list": [1.0, float("inf")]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"score": None, "list": [1.0, None]}
 
 

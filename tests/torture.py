@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from deeppose import arrays, sample
+from deeppose import arrays, files, sample
 from deeppose.shell import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,7 +113,7 @@ def check_final_names(workdir):
             case ".pt":
                 assert torch.load(path, map_location="cpu", weights_only=True), path
             case ".json":
-                arrays.load_json(path, "the step")
+                files.load_json(path, "the step")
             case ".png":
                 assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
             case ".html":
