@@ -31,7 +31,7 @@ DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 # What the scripts import, and so what they are made anew for
 FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shell.py deeppose/skeleton.py \
             deeppose/geometry.py
-TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py
+TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
