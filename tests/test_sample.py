@@ -6,7 +6,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from deeppose import figure, sample
+from deeppose import figure, posing, sample
 from deeppose.skeleton import LSP
 
 
@@ -39,7 +39,7 @@ def test_lsp_joints_lie_inside_and_lspe_has_unlabelled_and_outside_ones():
 def test_left_and_right_are_the_persons_own():
     """Seen from behind (the head's nose is farther off than its nape) the left side is at the image's left."""
     for seed in range(200):
-        points = figure.pose_body(np.random.default_rng(seed))
+        points = posing.pose_body(np.random.default_rng(seed))
         across = points["left_hip"] - points["right_hip"]
         up, front = points["neck"] - (points["left_hip"] + points["right_hip"]) / 2, points["jaw"] - points["nape"]
         assert np.dot(np.cross(across, up), front) > 0 or abs(np.dot(np.cross(across, up), front)) < 2e-3
