@@ -243,10 +243,7 @@ def main(argv=None):
     name_broken(list(left_out.values()), options.skip_broken)
     if left_out:
         jobs, counts = plan(lsp, lspe, options, left_out)
-    try:
-        options.workdir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{options.workdir}: is not a folder; --workdir names one") from None
+    files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
     facts = None
     while not facts:  # once, or with --skip-broken again without what could not be used

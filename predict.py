@@ -185,10 +185,7 @@ def main(argv=None):
     refined = f"stage 2 for {len(model.refiners)} of {model.skeleton.joint_count} joints"
     print(f"{model.run}; stage 1, {refined if model.refiners else 'no stage 2'}")
     if options.output:
-        try:
-            options.output.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise InputError(f"{options.output}: is not a folder; --output names one") from None
+        files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)
     failed = run_all(model, paths, people, pictures)
     if failed:

@@ -58,6 +58,14 @@ def need_space(folder, needed_bytes, replaced=()):
         raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
 
 
+def make_folder(path, advice):
+    """Make a folder, and those above it, if it is missing; InputError, which ends in the advice, where it is a file."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path}: is not a folder; {advice}") from None
+
+
 def present(path, made_by):
     """The path; InputError where there is no file that may be read, naming the step that makes it."""
     if not path.exists():
