@@ -2,38 +2,16 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from deeppose import arrays, files, geometry
+from deeppose.photo_sets import BrokenImages
 from deeppose.shell import InputError
 
 FRAME_PX = 227  # side of the frames: both networks' input
-
-
-class BrokenImages(Exception):
-    """Images that cannot be used: found, a dict (set number, image number) -> what is wrong."""
-
-    def __init__(self, found):
-        super().__init__()
-        self.found = found
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and the rows to be cut from it: (row number, box or None for the letterbox, mirrored).
-
-    photo_set  has a number, and read(image number) -> the image, its joints (J, 2) px
-    """
-    part: str
-    photo_set: Any
-    number: int
-    rows: tuple
-    held_out: bool
 
 
 def cut(image, box_px, mirrored):
