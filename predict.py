@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from Cascade_1_net import box_sides, load_cascade, refine_joint
 from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
-from deeppose.framing import FRAME_PX, cut
+from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import SKELETONS, Skeleton
@@ -66,23 +66,6 @@ def _told(facts):
     return {key: facts[key] for key in TOLD if key in facts}
 
 
-def read(source, people=None):
-    """A photograph as predict needs it: its Photo, reduced to be drawn on, squares (P, 3) px and frames of its people.
-
-    people  their boxes (P, 4), or None: the whole photograph is one person's
-    """
-    name, smallest = photos.name_of(source), None
-    if people is not None:
-        people = boxes.as_array(people, name)
-        smallest = (people[:, 2:] - people[:, :2]).max(1).min()
-    photo = photos.read(source, smallest)
-    if people is not None:
-        boxes.check_against(people, photo.size, name)
-    squares = boxes.squares(people, photo.size)
-    frames = np.stack([photos.frame(photo, square, cut) for square in squares])  # (P, 227, 227, 3)
-    return photos.reduced(photo, drawing.PICTURE_PX[1]), squares, frames
-
-
 def estimate(model, squares, frames):
     """Poses of N people from their frames uint8 (N, 227, 227, 3): {"stage_1": (N, J, 2) px of the photographs, ...}.
 
@@ -108,7 +91,7 @@ def predict(model, photographs, people=None):
     Raises InputError, which names it, for a photograph that cannot be read.
     """
     people = [None] * len(photographs) if people is None else people
-    return _by_photograph(model, [read(*pair)[1:] for pair in zip(photographs, people, strict=True)])
+    return _by_photograph(model, [photos.read_people(*pair)[1:] for pair in zip(photographs, people, strict=True)])
 
 
 def _by_photograph(model, pieces):
@@ -142,7 +125,7 @@ def run_all(model, paths, people, pictures):
             ready = []
             for job in list(zip(paths, people, pictures))[start:start + AT_ONCE]:
                 try:
-                    ready.append((job, *read(*job[:2])))
+                    ready.append((job, *photos.read_people(*job[:2])))
                 except InputError as error:
                     if len(paths) == 1:
                         raise

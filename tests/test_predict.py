@@ -110,7 +110,7 @@ def test_the_frame_shows_what_the_box_holds(ending, factor, tmp_path):
     ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
     image.save(tmp_path / f"photo.{ending}")
     box = np.array([-50, 0, 100, 150]) * factor
-    photo, squares, frames = script.read(tmp_path / f"photo.{ending}", [box])
+    photo, squares, frames = photos.read_people(tmp_path / f"photo.{ending}", [box])
     np.testing.assert_allclose(squares, [[-50 * factor, 0, 150 * factor]])
     rows, columns = np.nonzero(frames[0, ..., 0] > 170)
     scale = 227 / 150
