@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deeppose import arrays, files, sample
@@ -108,7 +109,7 @@ def check_final_names(workdir):
     for path in workdir.iterdir():
         match path.suffix:
             case ".npy":
-                array = arrays.np.load(path)
+                array = np.load(path)
                 assert array.size and path.stat().st_size == array.nbytes + 128, path
             case ".pt":
                 assert torch.load(path, map_location="cpu", weights_only=True), path
