@@ -8,15 +8,15 @@ Run     python LSP_data.py
 """
 import re
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, downloads, framing, geometry, shell
+from deeppose import arrays, downloads, files, framing, geometry, shell
 from deeppose.framing import FRAME_PX
 from deeppose.locks import lock
+from deeppose.photo_sets import BrokenImages, Job, PhotoSet, check_images, name_broken
 from deeppose.shell import InputError, command
 from deeppose.skeleton import LSP
 
@@ -35,29 +35,9 @@ PLACES = {  # where a set may lie: folder of images and labels, or a zip file wi
 }
 PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html",
          LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
-FARTHEST_OUTSIDE = 1.0        # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
 LARGEST_COORDINATE_PX = 1e5
 IMAGE_NAME = re.compile(r"im(\d{1,9})\.jpe?g", re.IGNORECASE | re.ASCII)
 LIKE_AN_IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp|gif|tiff?|webp)", re.IGNORECASE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """One set: joints (N, J, 2) px, NaN where there is no label; image number -> its name and what opens it."""
-    number: int
-    joints: np.ndarray
-    openers: dict
-    misnamed: list
-    place: str
-
-    def read(self, number):
-        """Image `number` as RGB and its joints (J, 2) px; InputError where one of the two makes no sense."""
-        name, opener = self.openers[number]
-        image, joints_px = downloads.read_image(name, opener), self.joints[number - 1]
-        outside = np.maximum(-joints_px, joints_px - image.size)  # False below for NaN, which is no label
-        if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
-            raise InputError(f"{name}: has a joint far outside, labels and images do not fit; fetch the set again")
-        return image, joints_px
 
 
 def open_set(source, number):
@@ -82,16 +62,21 @@ def open_set(source, number):
         name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
         raise InputError(f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
                          f"people instead: python -m deeppose.sample {source}")
-    openers, misnamed = {}, []
+    return PhotoSet(number, joints, *number_images(images, place), str(place))
+
+
+def number_images(images, place):
+    """A PhotoSet's openers and misnamed, from its files (name -> what opens it): im0001.jpg is image 1."""
+    openers, misnamed = {}, {}
     for name, opener in images.items():
-        short = name.split("/")[-1]
+        short, name = name.split("/")[-1], f"{place}/{name}"
         if match := IMAGE_NAME.fullmatch(short):
             if int(match[1]) in openers:
-                raise InputError(f"{place}/{name}: is image number {int(match[1])} again; remove one of the two")
-            openers[int(match[1])] = f"{place}/{name}", opener
+                raise InputError(f"{name}: is image number {int(match[1])} again; remove one of the two")
+            openers[int(match[1])] = name, opener
         elif LIKE_AN_IMAGE.fullmatch(short):
-            misnamed.append(f"{place}/{name}")
-    return PhotoSet(number, joints, openers, misnamed, str(place))
+            misnamed[name] = f"{name}: is not named like im0001.jpg, so its labels are unknown"
+    return openers, misnamed
 
 
 def read_joints(name, opener, number):
@@ -144,7 +129,7 @@ def plan(lsp, lspe, options, left_out):
                 views = draw_views(joints, copies, rng)
             rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
             counts[part] += len(views)
-            jobs.append(framing.Job(part, photo_set, number, rows, held_out))
+            jobs.append(Job(part, photo_set, number, rows, held_out))
     if not counts["test"] or not any(job.held_out for job in jobs) or all(job.held_out for job in jobs):
         raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
                          f"download the set again from {PAGES[LSP_NUMBER]}")
@@ -161,32 +146,6 @@ def draw_views(joints_px, copies, rng):
     return views
 
 
-def check_images(sets, jobs):
-    """What is wrong before any image is opened: (set number, image number or name) -> a line that names the file."""
-    found = {}
-    for photo_set in sets:
-        for name in photo_set.misnamed:
-            found[photo_set.number, name] = f"{name}: is not named like im0001.jpg, so its labels are unknown"
-        for number in sorted(n for n in photo_set.openers if not 1 <= n <= len(photo_set.joints)):
-            found[photo_set.number, number] = (f"{photo_set.openers[number][0]}: has no labels, joints are those of "
-                                               f"images 1 to {len(photo_set.joints)}")
-    for job in jobs:
-        if job.number not in job.photo_set.openers:
-            found[job.photo_set.number, job.number] = (f"{job.photo_set.place}: image number {job.number} is missing; "
-                                                       "fetch the set again")
-    return found
-
-
-def name_broken(complaints, skip):
-    """Name every image that cannot be used; InputError unless --skip-broken wants to go on without them."""
-    if skip or len(complaints) > 1:
-        for line in complaints:
-            print(f"{line} (skipped)" if skip else line)
-    if complaints and not skip:
-        others = f" ({len(complaints)} such images, all named above)" if len(complaints) > 1 else ""
-        raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")
-
-
 def write(workdir, jobs, counts, facts):
     """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
     letterboxed, digests = framing.write(workdir, jobs, counts, LSP)
@@ -200,7 +159,7 @@ def write(workdir, jobs, counts, facts):
         "digests": digests,
         "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
     }
-    arrays.save_json(workdir / "dataset.json", facts)
+    files.save_json(workdir / "dataset.json", facts)
     return facts
 
 
@@ -243,10 +202,7 @@ def main(argv=None):
     name_broken(list(left_out.values()), options.skip_broken)
     if left_out:
         jobs, counts = plan(lsp, lspe, options, left_out)
-    try:
-        options.workdir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{options.workdir}: is not a folder; --workdir names one") from None
+    files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
     facts = None
     while not facts:  # once, or with --skip-broken again without what could not be used
@@ -257,7 +213,7 @@ def main(argv=None):
                  "skipped_images": sorted(key for key in left_out if isinstance(key[1], int))}
         try:
             facts = write(options.workdir, jobs, counts, known)
-        except framing.BrokenImages as error:
+        except BrokenImages as error:
             name_broken(list(error.found.values()), options.skip_broken)
             left_out = left_out | error.found
             jobs, counts = plan(lsp, lspe, options, left_out)

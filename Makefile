@@ -2,14 +2,17 @@
 #
 #   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
 #   make          the six steps on the photographs in SOURCE (default: this folder)
+#   make third    a third stage after that: 14 more refiners, and all scores again
 #   make test     the tests
 #   make bench    measures each step's speed and memory, BENCH="--seconds 20"; a quarter of an hour
 #   make torture  kills each step at random moments, KILLS=10 times; an hour or less
 #   make fuzz     reads 20,000 mutated files
+#   make results  runs, records and tabulates the rows of the README's table of results; with a GPU, some hours
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
 # Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1 (go on with unfinished
 # training), and STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
+# RESULTS="--size cpu --part FILE" sets flags of make results, see python -m results --help.
 # PYTHON=python3 uses an interpreter that has the packages and installs nothing.
 
 WORKDIR ?= .
@@ -29,37 +32,43 @@ CASCADE := $(JOINTS:%=$(W)/model_%.pt)
 DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 
 # What the scripts import, and so what they are made anew for
-FILES_PY := deeppose/arrays.py deeppose/locks.py deeppose/shell.py deeppose/skeleton.py deeppose/geometry.py
-TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/checkpoint.py
+FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shell.py deeppose/skeleton.py \
+            deeppose/geometry.py
+TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
-CASCADE_PY := $(TORCH_PY) deeppose/lrn.py Cascade_1_net.py
+CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
              deeppose/plots.py deeppose/drawing.py
 REPORT := deeppose/report.py deeppose/report_page.html
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # every step uses all cores by itself
-.PHONY: all demo test bench torture fuzz clean
+.PHONY: all third demo test bench torture fuzz results clean
 
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
-$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
+$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
-$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(STAGE_1_PY) | $(PACKAGES)
+$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/augment.py deeppose/recipes.py deeppose/metrics.py \
+                $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(STEP_2)
 
 $(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
 
-$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py $(STAGE_1_PY) | $(PACKAGES)
+$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
-$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py $(CASCADE_PY) | $(PACKAGES)
+$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) $(REPORT) | $(PACKAGES)
+	$(RUN) test_stage_2.py --workdir $(W)
+
+third: $(CASCADE)
+	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(RESUME),--resume) $(STEP_5)
 	$(RUN) test_stage_2.py --workdir $(W)
 
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
@@ -84,6 +93,9 @@ torture: | $(PACKAGES) $(TEST_PACKAGES)
 fuzz: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m tests.fuzz --count 20000
 
+results: | $(PACKAGES)
+	$(RUN) -m results --source $(SOURCE) $(RESULTS)
+
 .venv/packages: requirements.txt
 	@echo "Setting up .venv: PyTorch with its CUDA libraries, about 6 GB of disk."
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
@@ -100,8 +112,10 @@ clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
 	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
 	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
-	    $(W)/test_output_1.npy $(W)/test_output_2.npy $(W)/dataset.json $(W)/train_output.json $(W)/*.lock \
-	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) $(W)/model_*.resume.pt \
+	    $(W)/train_output_2.npy $(W)/train_output_2.json $(W)/deltas_3.npy $(W)/test_output_1.npy $(W)/test_output_2.npy \
+	    $(W)/test_output_3.npy $(W)/dataset.json $(W)/train_output.json $(W)/*.lock \
+	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
+	    $(JOINTS:%=$(W)/model_3_%.pt) $(JOINTS:%=$(W)/model_3_%.json) $(JOINTS:%=$(W)/curves_3_%.csv) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
 	    $(W)/errors_stage_*.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
 	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp $(W)/*.csv.tmp $(W)/*.html.tmp

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from deeppose import arrays, augment, checkpoint, crops, geometry, metrics, recipes, runtime, shell
+from deeppose import arrays, augment, checkpoint, crops, files, geometry, metrics, recipes, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.recipes import Recipe
@@ -159,7 +159,7 @@ def judge(network, loss, scores, train_loss, image_rate, options, state):
     state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
                           "pdj_0.2": scores["pdj"][CHOSEN_BY],
                           "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
-    arrays.save_csv(options.workdir / "curves_stage_1.csv", state.history)
+    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
         state.best_weights = checkpoint.weights_of(network)
         state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}

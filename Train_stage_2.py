@@ -4,8 +4,8 @@ Reads   train_images.npy  train_labels.npy  dataset.json  train_output.npy  delt
 Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json and curves_<joint>.csv
 Run     python Train_stage_2.py
 
-A third stage, after Generate_train_output.py --stage 2: --stage 3 corrects stage 2's estimates in the same way. It
-reads train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
+A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2 makes of the
+training rows, train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
 """
 import argparse
 import difflib
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import CROP_PX, SIGMA, STAGES, Alex_net_c1, box_sides, displacements
-from deeppose import arrays, checkpoint, crops, deltas, geometry, predictions, runtime, shell
+from Cascade_1_net import CROP_PX, SIGMA, STAGES, STEP_5, Alex_net_c1, box_sides, displacements, refine, stages_here
+from deeppose import arrays, checkpoint, crops, deltas, files, geometry, predictions, runtime, shell
 from deeppose.deltas import DRAWN
 from deeppose.loader import Frames
 from deeppose.locks import lock
@@ -158,12 +158,26 @@ def train(network, optimiser, examples, rows, name, options, state, run):
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
-        arrays.save_csv(options.workdir / curves_name(name, options.stage), state.history)
+        files.save_csv(options.workdir / curves_name(name, options.stage), state.history)
         if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
             network.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(network)
             state.best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
         state.next_epoch()
+
+
+def predict_stage_2(workdir, data, frames, run):
+    """Write train_output_2.npy, what stage 2 makes of train_output.npy, unless it is there and still right."""
+    path = predictions.path_of(workdir, 2)
+    if 2 not in stages_here(workdir, data.skeleton):
+        missing = workdir / f"{model_name(data.skeleton.joints[0])}.pt"
+        raise InputError(f"{missing}: not found, nor any other joint's; {STEP_5}")
+    with lock(workdir, path.stem, wait=True):  # other joints' runs want the same
+        made_from = predictions.origin(workdir, data, 2)
+        if not predictions.made_from(path, made_from):
+            first = predictions.load(workdir, data)
+            second, _ = refine(workdir, data, frames, np.arange(len(first)), first, run)
+            predictions.save(path, second, made_from)
 
 
 def joint_names(text, skeleton):
@@ -213,9 +227,12 @@ def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
     skeleton, names = data.skeleton, joint_names(options.joints, data.skeleton)
-    predicted = predictions.load(options.workdir, data, options.stage - 1)
     run = runtime.choose(options, parallel=True)
     print(run)
+    frames = Frames(data.train_images, run.device)
+    if options.stage > 2:
+        predict_stage_2(options.workdir, data, frames, run)
+    predicted = predictions.load(options.workdir, data, options.stage - 1)
     deltas_path, simulated = deltas.find(options, data, predicted, run)
     print(f"stage {options.stage}: {len(names)} joints, {options.simulated} of the {DRAWN} errors in {deltas_path} "
           f"an image, "
@@ -226,7 +243,6 @@ def main(argv=None):
                 "sigma": SIGMA, "weights": str(options.weights), "deltas": arrays.digest(deltas_path),
                 "train_output": arrays.digest(predictions.path_of(options.workdir, options.stage - 1)),
                 "dataset": data.digests}
-    frames = Frames(data.train_images, run.device)
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
         joint = skeleton.index(name)
         examples = Examples(data, frames, predicted, joint, simulated[joint], options.simulated)

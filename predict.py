@@ -21,8 +21,8 @@ import torch
 from tqdm import tqdm
 
 from Cascade_1_net import box_sides, load_cascade, refine_joint
-from deeppose import arrays, boxes, drawing, geometry, photos, runtime, shell
-from deeppose.framing import FRAME_PX, cut
+from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
+from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import SKELETONS, Skeleton
@@ -47,7 +47,7 @@ class Model:
 def load(workdir=".", device="auto", precision="auto", compiled=False):
     """The Model of a working directory: stage 1, and the refiners that are there, 0.23 GB of memory each."""
     workdir = Path(workdir)
-    facts = arrays.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
+    facts = files.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
     if facts.get("skeleton") not in SKELETONS:
         raise InputError(f"{workdir / 'model_1.json'}: names no skeleton that is known; {STEP_2}")
     options = argparse.Namespace(device=device, precision=precision, compile=compiled)
@@ -57,30 +57,13 @@ def load(workdir=".", device="auto", precision="auto", compiled=False):
     for name in model.skeleton.joints:
         if (network := load_cascade(workdir, name, model.run)) is not None:
             refiners[name], path = network, workdir / f"model_{name}.json"
-            provenance[f"model_{name}.pt"] = _told(arrays.load_json(path, "the training")) if path.exists() else {}
+            provenance[f"model_{name}.pt"] = _told(files.load_json(path, "the training")) if path.exists() else {}
     return replace(model, stage_1=stage_1, refiners=refiners,
                    provenance=provenance | {"workdir": str(workdir.resolve()), "run": model.run.facts()})
 
 
 def _told(facts):
     return {key: facts[key] for key in TOLD if key in facts}
-
-
-def read(source, people=None):
-    """A photograph as predict needs it: its Photo, reduced to be drawn on, squares (P, 3) px and frames of its people.
-
-    people  their boxes (P, 4), or None: the whole photograph is one person's
-    """
-    name, smallest = photos.name_of(source), None
-    if people is not None:
-        people = boxes.as_array(people, name)
-        smallest = (people[:, 2:] - people[:, :2]).max(1).min()
-    photo = photos.read(source, smallest)
-    if people is not None:
-        boxes.check_against(people, photo.size, name)
-    squares = boxes.squares(people, photo.size)
-    frames = np.stack([photos.frame(photo, square, cut) for square in squares])  # (P, 227, 227, 3)
-    return photos.reduced(photo, drawing.PICTURE_PX[1]), squares, frames
 
 
 def estimate(model, squares, frames):
@@ -108,7 +91,7 @@ def predict(model, photographs, people=None):
     Raises InputError, which names it, for a photograph that cannot be read.
     """
     people = [None] * len(photographs) if people is None else people
-    return _by_photograph(model, [read(*pair)[1:] for pair in zip(photographs, people, strict=True)])
+    return _by_photograph(model, [photos.read_people(*pair)[1:] for pair in zip(photographs, people, strict=True)])
 
 
 def _by_photograph(model, pieces):
@@ -129,7 +112,7 @@ def write(path, source, photo, found, model):
     for stage in ("stage_1", "stage_2"):
         for person, joints in zip(people, [None] * len(people) if found[stage] is None else found[stage]):
             person[stage] = None if joints is None else dict(zip(model.skeleton.joints, joints.round(3).tolist()))
-    arrays.save_json(path.with_suffix(".json"), {
+    files.save_json(path.with_suffix(".json"), {
         "photograph": str(source), "width": photo.size[0], "height": photo.size[1],
         "skeleton": model.skeleton.name, "people": people, "model": model.provenance})
 
@@ -142,7 +125,7 @@ def run_all(model, paths, people, pictures):
             ready = []
             for job in list(zip(paths, people, pictures))[start:start + AT_ONCE]:
                 try:
-                    ready.append((job, *read(*job[:2])))
+                    ready.append((job, *photos.read_people(*job[:2])))
                 except InputError as error:
                     if len(paths) == 1:
                         raise
@@ -185,10 +168,7 @@ def main(argv=None):
     refined = f"stage 2 for {len(model.refiners)} of {model.skeleton.joint_count} joints"
     print(f"{model.run}; stage 1, {refined if model.refiners else 'no stage 2'}")
     if options.output:
-        try:
-            options.output.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise InputError(f"{options.output}: is not a folder; --output names one") from None
+        files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)
     failed = run_all(model, paths, people, pictures)
     if failed:

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, plots, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, files, plots, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from Resnet_stage_1 import load_stage_1, predict_flipped, predict_joints
@@ -23,7 +23,7 @@ def draw(workdir, data, joints):
     drawing.contact_sheet(paths["poses"], data.test_images, {"stage 1": joints}, true, skeleton)
     if not (workdir / "curves_stage_1.csv").exists():
         return [paths["pdj"], paths["poses"]]
-    plots.stage_1_training(paths["curves"], arrays.load_csv(workdir / "curves_stage_1.csv"))
+    plots.stage_1_training(paths["curves"], files.load_csv(workdir / "curves_stage_1.csv"))
     return list(paths.values())
 
 

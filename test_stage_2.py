@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from Cascade_1_net import STAGES, STEP_5, refine, stages_here
-from deeppose import arrays, drawing, plots, report, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, files, plots, report, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.predictions import curves_name
@@ -31,10 +31,10 @@ def draw(workdir, data, stages):
     drawing.contact_sheet(poses, data.test_images, stages, true, skeleton)
     if (workdir / "curves_stage_1.csv").exists():
         pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
-        plots.stage_1_training(workdir / "curves_stage_1.png", arrays.load_csv(workdir / "curves_stage_1.csv"))
+        plots.stage_1_training(workdir / "curves_stage_1.png", files.load_csv(workdir / "curves_stage_1.csv"))
     for stage in STAGES:
         curves = {name: workdir / curves_name(name, stage) for name in skeleton.joints}
-        curves = {name: arrays.load_csv(path) for name, path in curves.items() if path.exists()}
+        curves = {name: files.load_csv(path) for name, path in curves.items() if path.exists()}
         if curves:
             pictures[f"Training of stage {stage}, joint by joint"] = picture = workdir / f"curves_stage_{stage}.png"
             plots.stage_2_training(picture, curves)

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measure, steps
-from deeppose import arrays, runtime, shell
+from deeppose import files, runtime, shell
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"1": ("LSP_data.py", "rows"), "2": ("Train_stage_1.py", "images"), "4": ("steps 3 and 4, stage 1", "images"),
@@ -42,7 +42,7 @@ def measure_torchrun(bench, rows):
     for start in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]):
         measure.peak_memory([sys.executable, *start, "Train_stage_2.py", *flags], ROOT,
                             {**os.environ, "OMP_NUM_THREADS": "1"})
-        seconds.append([arrays.load_json(bench.workdir / f"model_{name}.json", "")["seconds"]
+        seconds.append([files.load_json(bench.workdir / f"model_{name}.json", "")["seconds"]
                         for name in steps.JOINTS[:2]])
     return {"seconds_one_process": seconds[0], "seconds_two_processes": seconds[1],
             "speed_up": sum(seconds[0]) / max(seconds[1])}
@@ -122,7 +122,7 @@ def main(argv=None):
                 result["torchrun"] = measure_torchrun(bench, rows=40)
                 print(f"torchrun, stage 2: two processes of one thread are {result['torchrun']['speed_up']:.2f} "
                       "times as fast as one")
-        arrays.save_json(options.output, result)
+        files.save_json(options.output, result)
         print(f"\n{options.output}")
 
 

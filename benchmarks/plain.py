@@ -31,16 +31,21 @@ def to_batch(images, rows, device):
                         for row in rows]).to(device)
 
 
+def step(optimiser, predicted, true):
+    """One step of either training, and its loss fetched."""
+    loss = F.mse_loss(predicted, true)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    loss.item()
+
+
 def train_stage_1(network, optimiser, images, targets, rows, batch_size, device):
     """Step 2: one pass over the rows."""
     network.train()
     for start in range(0, len(rows), batch_size):
         batch = rows[start:start + batch_size]
-        loss = F.mse_loss(network(to_batch(images, batch, device))[0], torch.nan_to_num(targets[batch]).to(device))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        loss.item()
+        step(optimiser, network(to_batch(images, batch, device))[0], torch.nan_to_num(targets[batch]).to(device))
     return len(rows)
 
 
@@ -82,11 +87,7 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
         batch = rows[start:start + batch_size]
         boxes, moves = examples.draw(batch, rng)
         cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
-        loss = F.mse_loss(network(cut.to(device)), torch.from_numpy(moves).flatten(0, 1).to(device))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        loss.item()
+        step(optimiser, network(cut.to(device)), torch.from_numpy(moves).flatten(0, 1).to(device))
     return len(rows)
 
 

@@ -29,7 +29,7 @@ class Bench:
     """A prepared working directory, and the ways to do each step in it: {name: function that does rows}."""
 
     def __init__(self, photos, workdir, limit, run):
-        self.photos, self.workdir, self.limit, self.run = photos, workdir, limit, run
+        self.photos, self.workdir, self.run = photos, workdir, run
         self.source = ["--source", str(photos), "--limit", str(limit)]
         LSP_data.main([*self.source, "--workdir", str(workdir)])
         self.data = data = arrays.open_dataset(workdir)

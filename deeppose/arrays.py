@@ -1,20 +1,18 @@
-"""The files that one step hands to the next: written under a temporary name, renamed when complete, checked.
+"""The arrays that one step hands to the next: written, opened, checked against dataset.json.
 
 dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size, counts.
 No torch here, so that step 1 runs without it.
 """
-import csv
 import hashlib
-import json
 import os
-import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from deeppose.shell import InputError, RunError
+from deeppose import files
+from deeppose.shell import InputError
 from deeppose.skeleton import SKELETONS, Skeleton
 
 STEP_1 = "LSP_data.py (step 1)"
@@ -23,45 +21,9 @@ FARTHEST = 10                 # frame sides: no label lies farther from the fram
 
 
 @contextmanager
-def replacing(path):
-    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it at the end.
-
-    On an error the temporary is removed and `path` stays as it was. One that a killed run left is replaced.
-    """
-    temporary = temporary_of(path)
-    try:
-        temporary.unlink(missing_ok=True)  # never written through: it might be a link to somewhere else
-        yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_names(path.parent)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write names no file
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def temporary_of(path):
-    """What `path` is called while it is being written."""
-    return path.with_name(path.name + ".tmp")
-
-
-def _flush_names(folder):
-    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no folder)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
 def create(path, dtype, shape):
     """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
-    with replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         try:
             if hasattr(os, "posix_fallocate"):  # else a disk that fills up kills the process in the middle of a row
@@ -79,49 +41,6 @@ def save(path, array):
         out[...] = array
 
 
-def save_json(path, content):
-    """Write `content` as readable JSON; numbers that are not finite become null."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def save_csv(path, rows):
-    """Write a table: rows are dictionaries with the same keys, which become the head line."""
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-
-
-def load_csv(path):
-    """What save_csv wrote, each column an array (rows,) of numbers; InputError where it is none."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
-    except (ValueError, TypeError, IndexError):
-        raise InputError(f"{path}: is no table of numbers; delete it, the training makes it anew") from None
-
-
-def _finite(content):
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content
-
-
-def load_json(path, made_by):
-    """The object in a JSON file; InputError where it is missing or none."""
-    try:
-        content = json.loads(_present(path, made_by).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; run {made_by} again") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object; run {made_by} again")
-    return content
-
-
 def load(path, dtype, shape, made_by):
     """The .npy file `path`, memory-mapped and read-only.
 
@@ -132,7 +51,7 @@ def load(path, dtype, shape, made_by):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd in a broken header
-            array = np.lib.format.open_memmap(_present(path, made_by), "r")  # unlike np.load never a pickle or a zip
+            array = np.lib.format.open_memmap(files.present(path, made_by), "r")  # np.load also reads pickles, zips
     except InputError:
         raise
     except Exception:  # NumPy parses the header as Python and raises whatever that leads it to
@@ -143,18 +62,6 @@ def load(path, dtype, shape, made_by):
         raise InputError(f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} {wanted}; "
                          f"run {made_by} again")
     return array
-
-
-def _present(path, made_by):
-    if not path.exists():
-        raise InputError(f"{path}: not found; {made_by} makes it")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a file; {made_by} makes it")
-    try:
-        open(path, "rb").close()
-    except PermissionError:
-        raise InputError(f"{path}: may not be read by you; change its permissions") from None
-    return path
 
 
 def digest(path):
@@ -181,18 +88,6 @@ def begin_digest(array):
     """A hash of a memory-mapped .npy file's header, which is to be updated with the rows as they are written."""
     with open(array.filename, "rb") as file:
         return hashlib.sha256(file.read(array.offset))
-
-
-def need_space(folder, needed_bytes, replaced=()):
-    """RunError where the disk that holds `folder` has less than needed_bytes free.
-
-    replaced  paths that will be written: what a killed run left of them is removed first
-    """
-    for path in replaced:
-        temporary_of(path).unlink(missing_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
 
 
 @dataclass(frozen=True)
@@ -226,7 +121,7 @@ class Dataset:
 def open_dataset(workdir):
     """The Dataset of a working directory; InputError where a file is missing or does not fit dataset.json."""
     path = workdir / "dataset.json"
-    facts = load_json(path, STEP_1)
+    facts = files.load_json(path, STEP_1)
     try:
         skeleton, frame_px = SKELETONS[facts["skeleton"]], int(facts["frame_px"])
         counts = {part: int(facts["rows"][part]) for part in ("train", "test")}

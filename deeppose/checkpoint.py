@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deeppose import arrays
+from deeppose import files
 from deeppose.shell import InputError, RunError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,8 +38,8 @@ def size(network):
 
 def save(path, weights, provenance):
     """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are complete."""
-    arrays.save_json(path.with_suffix(".json"), provenance)
-    with arrays.replacing(path) as temporary:
+    files.save_json(path.with_suffix(".json"), provenance)
+    with files.replacing(path) as temporary:
         _save(weights, temporary, path)
 
 
@@ -114,7 +114,7 @@ class TrainingState:
         """
         self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
         self.run_facts = run.facts() | {"code": code_digest()}
-        arrays.need_space(path.parent, 11 * size(network),  # a state of 5 (Adam) beside its predecessor, and the model
+        files.need_space(path.parent, 11 * size(network),  # a state of 5 (Adam) beside its predecessor, and the model
                           (path, self.path, path.with_suffix(".json")))
         self.network, self.optimiser, self.average = network, optimiser, average
         self.model, self.interval = network if average is None else average.module, 60 * options.save_minutes
@@ -156,7 +156,7 @@ class TrainingState:
         self.saved_at = time.monotonic()
         if self.run.rank > 0:
             return
-        with arrays.replacing(self.path) as temporary:
+        with files.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
             state |= {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
                       "optimiser": self.optimiser.state_dict()}
@@ -261,8 +261,8 @@ class TrainingState:
 
 def code_digest():
     """sha256 of the project's own files that are imported: a resumed run warns where they have changed."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = {Path(file).resolve() for file in files if file and file.endswith(".py")}
+    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
     own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
@@ -280,7 +280,7 @@ def finished(path, settings, resume):
     """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other settings."""
     if not resume or not path.exists() or state_path(path).exists():
         return False
-    compare_settings(path, arrays.load_json(path.with_suffix(".json"), "the training").get("settings", {}), settings)
+    compare_settings(path, files.load_json(path.with_suffix(".json"), "the training").get("settings", {}), settings)
     print(f"{path}: is finished")
     return True
 

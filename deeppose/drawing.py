@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deeppose import arrays, metrics
+from deeppose import files, metrics
 from deeppose.geometry import torso_diameter
 
 LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"   # the person's own sides: light and dark in grey too
@@ -17,7 +17,7 @@ PICTURE_PX = (480, 2000)                                # least and largest long
 def save(figure, path):
     """Write a figure as PNG."""
     FigureCanvasAgg(figure)
-    with arrays.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
 
 

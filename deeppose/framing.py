@@ -2,38 +2,16 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, geometry
+from deeppose import arrays, files, geometry
+from deeppose.photo_sets import BrokenImages
 from deeppose.shell import InputError
 
 FRAME_PX = 227  # side of the frames: both networks' input
-
-
-class BrokenImages(Exception):
-    """Images that cannot be used: found, a dict (set number, image number) -> what is wrong."""
-
-    def __init__(self, found):
-        super().__init__()
-        self.found = found
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and the rows to be cut from it: (row number, box or None for the letterbox, mirrored).
-
-    photo_set  has a number, and read(image number) -> the image, its joints (J, 2) px
-    """
-    part: str
-    photo_set: Any
-    number: int
-    rows: tuple
-    held_out: bool
 
 
 def cut(image, box_px, mirrored):
@@ -79,10 +57,10 @@ def write(workdir, jobs, counts, skeleton):
               "rows": (np.float64, (6,))}
     names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
              for part in counts for kind, (dtype, shape) in layout.items()}
-    arrays.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
-                      [workdir / f"{name}.npy" for name in names])
-    with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: files.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
+    files.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
+                     [workdir / f"{name}.npy" for name in names])
+    with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
+        out = {name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
                for name, (dtype, shape) in names.items()}
         digests, letterboxed, broken = {name: arrays.begin_digest(array) for name, array in out.items()}, [], {}
         work = pool.map(lambda job: fill_or_say(job, out, skeleton.flip), jobs)

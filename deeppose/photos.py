@@ -1,4 +1,4 @@
-"""Any photograph as upright RGB, and the names of what predict.py reads and writes.
+"""Any photograph as upright RGB, the frames of its people, and the names of what predict.py reads and writes.
 
 EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is transparent becomes
 black, as what lies outside a frame does. A large JPEG is reduced while it is decoded.
@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from deeppose import boxes
+from deeppose.drawing import PICTURE_PX
+from deeppose.framing import cut
 from deeppose.shell import InputError
 
 ENOUGH_PX = 900        # of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
@@ -100,11 +103,24 @@ def reduced(photo, longest_px):
     return Photo(photo.image.reduce(factor), photo.factor * factor, photo.size) if factor > 1 else photo
 
 
-def frame(photo, square_px, cut):
-    """The frame that shows a square (3,), x0, y0, side in pixels of the photograph.
+def read_people(source, people=None):
+    """A photograph's Photo, reduced to be drawn on, and squares (P, 3) px and frames (P, 227, 227, 3) of its people.
 
-    cut  (image, square in its pixels, mirrored) -> frame: LSP_data.cut, which makes the training frames
+    people  their boxes (P, 4), or None: the whole photograph is one person's
     """
+    name, smallest = name_of(source), None
+    if people is not None:
+        people = boxes.as_array(people, name)
+        smallest = (people[:, 2:] - people[:, :2]).max(1).min()
+    photo = read(source, smallest)
+    if people is not None:
+        boxes.check_against(people, photo.size, name)
+    squares = boxes.squares(people, photo.size)
+    return reduced(photo, PICTURE_PX[1]), squares, np.stack([frame(photo, square) for square in squares])
+
+
+def frame(photo, square_px):
+    """The frame that shows a square (3,), x0, y0, side in pixels of the photograph, cut as the training frames are."""
     square = np.asarray(square_px, float) / photo.factor
     factor = spare(square[2])
     image = photo.image if factor == 1 else photo.image.reduce(factor)

@@ -1,10 +1,10 @@
 """Each stage's predictions of the training rows, tied to the data and the models they were made from. No torch here."""
 import numpy as np
 
-from deeppose import arrays
+from deeppose import arrays, files
 from deeppose.shell import InputError
 
-STEP_4 = {1: "Generate_train_output.py (step 4)", 2: "Generate_train_output.py --stage 2 (step 4)"}
+STEP_4 = "Generate_train_output.py (step 4)"
 
 
 def model_name(joint, stage=2):
@@ -17,7 +17,7 @@ def curves_name(joint, stage=2):
     return model_name(joint, stage).replace("model", "curves", 1) + ".csv"
 
 
-def path_of(workdir, stage):
+def path_of(workdir, stage=1):
     """train_output.npy of stage 1, train_output_2.npy of stage 2."""
     return workdir / ("train_output.npy" if stage == 1 else f"train_output_{stage}.npy")
 
@@ -33,7 +33,7 @@ def origin(workdir, data, stage=1):
 def save(path, joints_px, made_from):
     """Write joints (N, J, 2) as the rows of `path` (.npy), and beside it (.json) its digest and its origin()."""
     arrays.save(path, joints_px.reshape(len(joints_px), -1))
-    arrays.save_json(path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from})
+    files.save_json(path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from})
 
 
 def load(workdir, data, stage=1):
@@ -42,11 +42,20 @@ def load(workdir, data, stage=1):
     InputError where they are missing, not finite, or made from something else than what is there now.
     """
     path, shape = path_of(workdir, stage), data.train_labels.shape
-    joints = np.array(arrays.load(path, np.float32, (shape[0], shape[1] * shape[2]), STEP_4[stage])).reshape(shape)
-    check_origin(path, origin(workdir, data, stage), STEP_4[stage])
+    joints = np.array(arrays.load(path, np.float32, (shape[0], shape[1] * shape[2]), STEP_4)).reshape(shape)
+    check_origin(path, origin(workdir, data, stage), STEP_4)
     if not np.isfinite(joints).all():
-        raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4[stage]} again")
+        raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
     return joints
+
+
+def made_from(path, origin_now):
+    """Whether the array at `path` is there, with the .json that says it was made from just this origin()."""
+    said = path.with_suffix(".json")
+    if not path.exists() or not said.exists():
+        return False
+    known = files.load_json(said, STEP_4)
+    return known.get("made_from") == origin_now and known.get("digest") == arrays.digest(path)
 
 
 def check_origin(path, made_from, made_by):
@@ -56,7 +65,7 @@ def check_origin(path, made_from, made_by):
     """
     if not path.with_suffix(".json").exists():
         return
-    known = arrays.load_json(path.with_suffix(".json"), made_by)
+    known = files.load_json(path.with_suffix(".json"), made_by)
     if known.get("digest") != arrays.digest(path):
         raise InputError(f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again")
     then = known.get("made_from")

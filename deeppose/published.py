@@ -2,8 +2,6 @@
 
 PCP as its authors or later comparisons print it: strict PCP@0.5 of 4 limbs or 10 sticks; PCK@0.2 is PDJ@0.2.
 """
-KEYS = ("strict_mean_4", "strict_mean_10", "relaxed_mean_4", "pck_0.2")
-
 PUBLISHED = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
     ("deeppose_tf, random weights, true boxes", .302, .373, None, None, "LSP + LSPe"),
     ("deeppose_tf, ImageNet weights, true boxes", .446, .512, None, None, "LSP + LSPe"),

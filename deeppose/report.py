@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeppose import arrays
+from deeppose import files
 
 PAGE = Path(__file__).with_name("report_page.html")
 JPEG_BYTES = 8_500  # an image on average, at most: with a third more as base64, 1,000 take 11.3 of the 15 MB allowed
@@ -37,7 +37,7 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
              "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
              "data": script_json(data)}
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
-    with arrays.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from deeppose import shell
 from deeppose.figure import MIN_LABELLED, inside, render_person
+from deeppose.files import make_folder
 from deeppose.locks import lock
 from deeppose.shell import InputError
 
@@ -90,10 +91,7 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
     left aside is removed.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{folder}: is not a folder; name another") from None
+    make_folder(folder, "name another")
     with lock(folder, "sample"):
         found = [name for name in OUTPUTS if (folder / name).exists()]
         if found and not rendered_here(folder):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from deeppose import arrays, metrics, runtime, tables
+from deeppose import arrays, files, metrics, runtime, tables
 from deeppose.shell import InputError
 
 
@@ -51,7 +51,7 @@ def write(path, scores, intervals, facts):
     """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of the run."""
     def keyed(columns):
         return {name.replace(" ", "_"): column for name, column in columns.items()}
-    arrays.save_json(path, keyed(scores) | facts | {
+    files.save_json(path, keyed(scores) | facts | {
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
 
 

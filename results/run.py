@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.measure import hardware
 from Cascade_1_net import refine, stages_here
-from deeppose import arrays, metrics
+from deeppose import arrays, files, metrics
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
 from Resnet_stage_1 import load_stage_1, predict_joints
@@ -54,7 +54,8 @@ def run_row(name, size, folder, source, part, more):
         return workdir, steps  # the test set is for finished runs
     steps.append(step("test_stage_1.py", *own))
     for stage in range(2, row.stages + 1):
-        steps.append(step("Generate_train_output.py", *(("--stage", str(stage - 1)) if stage > 2 else ()), *own))
+        if stage == 2:
+            steps.append(step("Generate_train_output.py", *own))
         steps.append(step("Train_stage_2.py", *(("--stage", str(stage)) if stage > 2 else ()), "--make-deltas",
                           *sizes[f"stage_{stage}"], "--resume", *own))
     if row.stages > 1:
@@ -77,7 +78,7 @@ def record(name, size, workdir, steps, run):
     """Write results/<size>_<name>.json."""
     row, data = ROWS[name], arrays.open_dataset(workdir)
     true = data.train_labels[data.held_out].astype(float)
-    model = arrays.load_json(workdir / "model_1.json", "step 2")
+    model = files.load_json(workdir / "model_1.json", "step 2")
     poses = held_out_poses(workdir, data, run)
     found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit(),
              "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
@@ -92,10 +93,10 @@ def record(name, size, workdir, steps, run):
                           for stage, joints in poses.items()}}
     for metrics_file in ("metrics_stage_1.json", "metrics_stage_2.json"):
         if (workdir / metrics_file).exists():
-            found["test"] = arrays.load_json(workdir / metrics_file, "step 3")
+            found["test"] = files.load_json(workdir / metrics_file, "step 3")
     if row.against:
         found["against"] = compare(poses["stage_1"], true, data.skeleton, path_of(row.against, size))
-    arrays.save_json(path_of(name, size), found)
+    files.save_json(path_of(name, size), found)
     return path_of(name, size)
 
 

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, checkpoint, downloads, runtime
+from deeppose import arrays, checkpoint, downloads, files, runtime
 from deeppose.shell import InputError, RunError
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -122,7 +122,7 @@ def make_dataset(folder):
     facts = {"skeleton": "lsp", "frame_px": 8, "rows": {"train": 2, "test": 2}, "held_out_rows": [0],
              "mean_pose_px": [4.0] * 28, "digests": {name: arrays.digest(folder / name) for name in made},
              "fingerprints": {name: arrays.fingerprint(folder / name) for name in made}}
-    arrays.save_json(folder / "dataset.json", facts)
+    files.save_json(folder / "dataset.json", facts)
     return (folder / "dataset.json").read_bytes()
 
 

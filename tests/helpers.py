@@ -1,12 +1,27 @@
-"""What several tests of the training scripts use."""
+"""What several tests use."""
 import json
 
 import numpy as np
+import pytest
 import torch
 
-from deeppose import arrays
+from deeppose import arrays, files
 
-SMALL = ["--device", "cpu", "--precision", "fp32", "--batch-size", "2"]
+FP32 = ["--device", "cpu", "--precision", "fp32"]
+SMALL = [*FP32, "--batch-size", "2"]
+
+
+def fails(main, flags, capsys, *said, code=2):
+    """main(flags) ends with the exit code and one line on stderr in which every one of `said` stands."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(flag) for flag in flags])
+    line = capsys.readouterr().err.strip()
+    assert stop.value.code == code, line
+    assert len(line.splitlines()) == 1 and "Traceback" not in line
+    for words in said:
+        assert str(words) in line, line
+    return line
 
 
 def write_predictions(folder, error_px=8.0):
@@ -30,4 +45,4 @@ def reseal(folder):
     """After arrays of step 1 were changed on purpose: make dataset.json agree with them again."""
     facts = json.loads((folder / "dataset.json").read_text())
     facts["fingerprints"] = {name: arrays.fingerprint(folder / name) for name in facts["fingerprints"]}
-    arrays.save_json(folder / "dataset.json", facts)
+    files.save_json(folder / "dataset.json", facts)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from helpers import reseal
+from helpers import fails, reseal
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -26,24 +26,12 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, drawing, predictions
+from deeppose import arrays, checkpoint, drawing, files, predictions
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1
 
 ROOT = Path(LSP_data.__file__).parent
-
-
-def fails(main, flags, capsys, *said, code=2):
-    """main(flags) ends with the exit code and one line on stderr in which every one of `said` stands."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(flag) for flag in flags])
-    line = capsys.readouterr().err.strip()
-    assert stop.value.code == code, line
-    assert len(line.splitlines()) == 1 and "Traceback" not in line
-    for words in said:
-        assert str(words) in line, line
 
 
 @pytest.fixture
@@ -62,6 +50,10 @@ def ready(workdir, tmp_path):
     count = len(np.load(folder / "train_labels.npy"))
     np.save(folder / "train_output.npy", np.full((count, 28), 100, np.float32))
     return folder
+
+
+def digests(folder):
+    return {path.name: arrays.digest(path) for path in folder.iterdir()}
 
 
 def rewrite_mat(path, change):
@@ -135,9 +127,9 @@ BROKEN_SOURCES = {
 def test_step_1_names_what_is_wrong_with_the_photographs(name, source, ready, capsys):
     damage, said = BROKEN_SOURCES[name]
     damage(source)
-    before = {path.name: arrays.digest(path) for path in ready.iterdir()}
+    before = digests(ready)
     fails(LSP_data.main, ["--source", source, "--workdir", ready], capsys, *said)
-    assert {path.name: arrays.digest(path) for path in ready.iterdir()} == before
+    assert digests(ready) == before
 
 
 def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
@@ -195,24 +187,24 @@ def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
     assert arrays.open_dataset(tmp_path / "out").held_out.size == 2
 
 
-def forget(key):
+def edit(change):
     def damage(folder):
         facts = json.loads((folder / "dataset.json").read_text())
-        del facts[key]
+        change(facts)
         (folder / "dataset.json").write_text(json.dumps(facts))
     return damage
+
+
+def forget(key):
+    return edit(lambda facts: facts.pop(key))
+
+
+def put(key, value):
+    return edit(lambda facts: facts.update({key: value}))
 
 
 def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1000])
-
-
-def put(key, value):
-    def damage(folder):
-        facts = json.loads((folder / "dataset.json").read_text())
-        facts[key] = value
-        (folder / "dataset.json").write_text(json.dumps(facts))
-    return damage
 
 
 def change_labels(value, reseal_too=True):
@@ -432,7 +424,7 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
     """Whatever is written: an error that names the file and the disk, the former file whole, no temporary."""
     writers = {
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
-        "a.json": lambda path, size: arrays.save_json(path, ["x" * size]),
+        "a.json": lambda path, size: files.save_json(path, ["x" * size]),
         "a.pt": lambda path, size: checkpoint.save(path, {"a": torch.zeros(size // 4)}, {}),
         "a.png": lambda path, size: drawing.save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
     }
@@ -537,10 +529,10 @@ def test_a_read_only_folder(name, public, forbidden, stranger, capsys):
 def test_the_second_of_two_runs_is_told_who_holds_the_folder(main, output, ready, photos, capsys):
     torch.save({}, ready / "model_head.pt")
     flags = ["--workdir", ready] + {"dataset": ["--source", photos], "model_neck": ["--joints", "neck"]}.get(output, [])
-    before = {path.name: arrays.digest(path) for path in ready.iterdir()}
+    before = digests(ready)
     with lock(ready, output):
         fails(main, flags, capsys, f"{output}.lock", f"process {os.getpid()} on", "since", code=1)
-    assert {path.name: arrays.digest(path) for path in ready.iterdir()} == before
+    assert digests(ready) == before
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
@@ -564,9 +556,7 @@ def test_two_runs_of_step_1_at_once(photos, workdir, tmp_path):
     said = [run.communicate()[1] for run in runs]
     assert 0 in [run.returncode for run in runs] and {run.returncode for run in runs} <= {0, 1}
     assert all("dataset.lock" in line for run, line in zip(runs, said) if run.returncode)
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in workdir.iterdir()}
-    for path in workdir.iterdir():
-        assert arrays.digest(path) == arrays.digest(tmp_path / path.name)
+    assert digests(tmp_path) == digests(workdir)
 
 
 def test_what_a_killed_run_left_is_replaced_and_never_written_through(photos, workdir, tmp_path):
@@ -611,7 +601,7 @@ def test_a_folder_in_place_of_a_file(tmp_path):
 
 
 def test_json_holds_no_nan(tmp_path):
-    arrays.save_json(tmp_path / "a.json", {"score": float("nan"), "list": [1.0, float("inf")]})
+    files.save_json(tmp_path / "a.json", {"score": float("nan"), "list": [1.0, float("inf")]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"score": None, "list": [1.0, None]}
 
 

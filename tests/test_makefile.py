@@ -1,4 +1,5 @@
 """The Makefile as a dependency graph: what an edit makes stale, and nothing else."""
+import ast
 import os
 import shutil
 import subprocess
@@ -41,6 +42,29 @@ def finish(project):
     for moment, name in enumerate(order):
         (project / name).write_text("")
         os.utime(project / name, (2000 + moment, 2000 + moment))
+
+
+def imported(script):
+    """A script and the project's modules that it imports, directly or not."""
+    found, waiting = set(), [script]
+    while waiting:
+        found.add(path := waiting.pop())
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{name}" for name in names)]
+            paths = {name.replace(".", "/") + ".py" for name in names}
+            waiting += [path for path in paths - found if (ROOT / path).is_file()]
+    return found
+
+
+@pytest.mark.parametrize("script, made", list(zip(STEPS, (
+    "dataset.json", "model_1.pt", "metrics_stage_1.json", "train_output.npy", "model_head.pt",
+    "metrics_stage_2.json"))))
+def test_a_step_depends_on_just_the_modules_that_it_imports(script, made, project):
+    rules = subprocess.run(["make", "-np", "PYTHON=python3"], cwd=project, capture_output=True, text=True).stdout
+    rule, = (line for line in rules.splitlines() if line.startswith(f"{made}:"))
+    assert {word for word in rule.split("|")[0].split() if word.endswith(".py")} == imported(script)
 
 
 def test_a_fresh_folder_runs_all_six_steps_in_order(project):

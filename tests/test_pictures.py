@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deeppose import arrays, drawing, metrics, plots, tables
+from deeppose import drawing, files, metrics, plots, tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
 
@@ -93,14 +93,14 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
     history = [{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n, "pdj_0.2": 0.1 * n, "pcp_strict_mean_4": 0.2}
                for n in (1, 2)]
     for count in (1, 2):
-        arrays.save_csv(tmp_path / "curves.csv", history[:count])
-        curves = arrays.load_csv(tmp_path / "curves.csv")
+        files.save_csv(tmp_path / "curves.csv", history[:count])
+        curves = files.load_csv(tmp_path / "curves.csv")
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
         plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10
     (tmp_path / "curves.csv").write_text("epoch,loss\n1,much\n")
     with pytest.raises(InputError, match="curves.csv"):
-        arrays.load_csv(tmp_path / "curves.csv")
+        files.load_csv(tmp_path / "curves.csv")
 
 
 def test_tables_fit_the_shell_and_say_which_variant(stages):
@@ -108,7 +108,8 @@ def test_tables_fit_the_shell_and_say_which_variant(stages):
     third = {"mean pose": poses["stage 1"] + 3} | poses | {"stage 3": poses["stage 2"] + 1}
     for columns in (dict(list(poses.items())[:1]), poses, third):
         scores = {name: metrics.score(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
-        intervals = {name: metrics.intervals(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
+        intervals = {name: metrics.intervals(joints, true, LSP, (0.125,)) for name, joints in columns.items()
+                     if name != "mean pose"}
         if "stage 2" in columns:
             last = columns[list(columns)[-1]]
             intervals["gained"] = metrics.intervals(last, true, LSP, (0.125,), poses["stage 1"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import FP32, fails
 from PIL import Image, ImageDraw
 
 import predict as script
@@ -16,8 +17,6 @@ from deeppose import boxes, photos
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
-
-FP32 = ["--device", "cpu", "--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_the_frame_shows_what_the_box_holds(ending, factor, tmp_path):
     ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
     image.save(tmp_path / f"photo.{ending}")
     box = np.array([-50, 0, 100, 150]) * factor
-    photo, squares, frames = script.read(tmp_path / f"photo.{ending}", [box])
+    photo, squares, frames = photos.read_people(tmp_path / f"photo.{ending}", [box])
     np.testing.assert_allclose(squares, [[-50 * factor, 0, 150 * factor]])
     rows, columns = np.nonzero(frames[0, ..., 0] > 170)
     scale = 227 / 150
@@ -227,10 +226,7 @@ def test_several_people(trained, scene, tmp_path, model):
     ("nan,0,1,1", "x0, y0, x1, y1")])
 def test_boxes_that_make_no_sense(box, said, trained, scene, tmp_path, capsys):
     scene.save(tmp_path / "a.jpg")
-    with pytest.raises(SystemExit) as stop:
-        command(tmp_path / "a.jpg", "--workdir", trained, "--box", box)
-    line = capsys.readouterr().err.strip()
-    assert stop.value.code == 2 and said in line and len(line.splitlines()) == 1
+    fails(script.main, [tmp_path / "a.jpg", "--workdir", trained, "--box", box, *FP32], capsys, said)
     assert not (tmp_path / "a_pose.png").exists()
 
 

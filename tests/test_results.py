@@ -47,7 +47,7 @@ def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "records" / "tiny_best_random.json").read_text())
     assert [step["command"].split()[1] for step in found["steps"]] == [
         "LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
-        "Generate_train_output.py", "Train_stage_2.py", "test_stage_2.py"]
+        "Train_stage_2.py", "test_stage_2.py"]
     assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
     assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
     text = (tmp_path / "README.md").read_text()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from helpers import SMALL, same, weights, write_predictions
+from helpers import SMALL, fails, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
@@ -23,20 +23,21 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def kill_after(monkeypatch):
-    """kill_after(n): training is killed in its n-th tick from now, before that tick does anything."""
+def kill(monkeypatch):
+    """kill(main, flags, n): a run that is killed in its n-th tick, before that tick does anything."""
     tick = TrainingState.tick
 
-    def arrange(count):
+    def run_and_kill(main, flags, count):
         ticks = iter(range(count - 1))
 
         def dying_tick(state):
             if next(ticks, None) is None:
                 raise Killed
             tick(state)
-        monkeypatch.setattr(TrainingState, "tick", dying_tick)
-    yield arrange
-    monkeypatch.setattr(TrainingState, "tick", tick)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(TrainingState, "tick", dying_tick)
+            main(flags)
+    return run_and_kill
 
 
 def undisturbed(main, flags, folder, names):
@@ -48,14 +49,11 @@ def undisturbed(main, flags, folder, names):
 
 
 @pytest.mark.parametrize("killed_in_tick", [2, 3, 5])  # in the first epoch, after it, in the last step
-def test_stage_1(killed_in_tick, own_workdir, kill_after, capsys):
+def test_stage_1(killed_in_tick, own_workdir, kill, capsys):
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
-    kill_after(killed_in_tick)
-    with pytest.raises(Killed):
-        Train_stage_1.main(flags)
+    kill(Train_stage_1.main, flags, killed_in_tick)
     assert not (own_workdir / "model_1.pt").exists() and not list(own_workdir.glob("*.tmp"))
-    kill_after(100)
     Train_stage_1.main([*flags, "--resume"])
     assert "going on in epoch" in capsys.readouterr().out
     assert same(expected, weights(own_workdir, "model_1"))
@@ -64,17 +62,11 @@ def test_stage_1(killed_in_tick, own_workdir, kill_after, capsys):
     assert not (own_workdir / "model_1.resume.pt").exists()
 
 
-def test_stage_2_goes_on_with_the_joint_it_was_at(own_workdir, kill_after, capsys):
+def test_stage_2_goes_on_with_the_joint_it_was_at(own_workdir, kill, capsys):
     write_predictions(own_workdir)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", *STAGE_2])
-    expected = [weights(own_workdir, name) for name in ("model_neck", "model_head")]
-    for name in ("model_neck", "model_head"):
-        (own_workdir / f"{name}.pt").unlink()
+    expected = undisturbed(Train_stage_2.main, ["--make-deltas", *STAGE_2], own_workdir, ["model_neck", "model_head"])
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_2]
-    kill_after(5)  # the second joint's second step
-    with pytest.raises(Killed):
-        Train_stage_2.main(flags)
-    kill_after(100)
+    kill(Train_stage_2.main, flags, 5)  # the second joint's second step
     capsys.readouterr()
     Train_stage_2.main([*flags, "--resume"])
     said = capsys.readouterr().out
@@ -98,34 +90,23 @@ def test_a_signal_saves_the_state_and_ends_the_run(number, code, own_workdir):
     assert same(expected, weights(own_workdir, "model_1"))
 
 
-def refused(flags, capsys, *said):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        Train_stage_1.main(flags)
-    line = capsys.readouterr().err.strip()
-    assert stop.value.code == 2 and len(line.splitlines()) == 1 and all(words in line for words in said), line
-
-
-def test_what_resume_refuses_and_replaces(own_workdir, kill_after, capsys):
+def test_what_resume_refuses_and_replaces(own_workdir, kill, capsys):
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
-    kill_after(2)
-    with pytest.raises(Killed):
-        Train_stage_1.main(flags)
-    kill_after(100)
+    kill(Train_stage_1.main, flags, 2)
     state = own_workdir / "model_1.resume.pt"
-    refused([*flags, "--resume", "--epochs", "9"], capsys, "model_1.resume.pt", "epochs was 2, is 9")
+    fails(Train_stage_1.main, [*flags, "--resume", "--epochs", "9"], capsys, "model_1.resume.pt", "epochs was 2, is 9")
     good = state.read_bytes()
     state.write_bytes(good[:5000])
-    refused([*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
+    fails(Train_stage_1.main, [*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
     torch.save({"epoch": 3}, state)
-    refused([*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
+    fails(Train_stage_1.main, [*flags, "--resume"], capsys, "model_1.resume.pt", "without --resume")
     state.write_bytes(good)
     Train_stage_1.main(flags)
     assert "an unfinished run is being replaced" in capsys.readouterr().out and not state.exists()
     before = (own_workdir / "model_1.pt").read_bytes()
     Train_stage_1.main([*flags, "--resume"])
     assert "model_1.pt: is finished" in capsys.readouterr().out and (own_workdir / "model_1.pt").read_bytes() == before
-    refused([*flags, "--resume", "--seed", "5"], capsys, "model_1.pt", "seed was 0, is 5")
+    fails(Train_stage_1.main, [*flags, "--resume", "--seed", "5"], capsys, "model_1.pt", "seed was 0, is 5")
 
 
 def test_resume_with_nothing_to_resume_starts_afresh(own_workdir):
@@ -176,10 +157,10 @@ def test_a_second_signal_while_saving_ends_the_run_at_once(signalled):
     assert same(expected, weights(folder, "model_1"))
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir, kill_after, monkeypatch, capsys):
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir, monkeypatch, capsys):
     """The saved state stays as it was, and from there a run without the fault gives the undisturbed weights."""
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
-    former, calls = Train_stage_1.masked_mse, []
+    former, calls = Train_stage_1.masked_loss, []
 
     def faulty(*batch):
         calls.append(1)
@@ -187,25 +168,19 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
         if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss
-    monkeypatch.setattr(Train_stage_1, "masked_mse", faulty)
+    monkeypatch.setattr(Train_stage_1, "masked_loss", faulty)
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
-    with pytest.raises(SystemExit) as stop:
-        Train_stage_1.main(flags)
-    line = capsys.readouterr().err.strip()
-    assert stop.value.code == 1 and len(line.splitlines()) == 1
-    assert all(words in line for words in ("epoch 2, step 0", "gradient's norm is nan", "epochs before: 0.", "rows of"))
+    line = fails(Train_stage_1.main, flags, capsys, "epoch 2, step 0", "gradient's norm is nan", "epochs before: 0.",
+                 "rows of", code=1)
     assert len(line.partition("in the batch: ")[2].partition(".")[0].split()) == 2
-    monkeypatch.setattr(Train_stage_1, "masked_mse", former)
+    monkeypatch.setattr(Train_stage_1, "masked_loss", former)
     Train_stage_1.main([*flags, "--resume"])
     assert same(expected, weights(own_workdir, "model_1"))
 
 
-def test_changed_code_is_one_warning(own_workdir, kill_after, capsys, monkeypatch):
+def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
-    kill_after(2)
-    with pytest.raises(Killed):
-        Train_stage_1.main(flags)
-    kill_after(100)
+    kill(Train_stage_1.main, flags, 2)
     monkeypatch.setattr(checkpoint, "code_digest", lambda: "edited")
     capsys.readouterr()
     Train_stage_1.main([*flags, "--resume"])

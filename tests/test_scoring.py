@@ -4,15 +4,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import reseal
+from helpers import FP32, reseal
 
 import test_stage_1
 from deeppose import geometry, runtime, scoring
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1, load_stage_1, predict_flipped, predict_joints
-
-FP32 = ["--device", "cpu", "--precision", "fp32"]
 
 
 @pytest.fixture

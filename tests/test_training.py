@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, reseal, same, weights, write_predictions
+from helpers import SMALL, fails, reseal, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
@@ -121,11 +121,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     broken = resnet34().state_dict()
     broken["fc.bias"] += 1e30  # finite, but its square is not
     torch.save(broken, own_workdir / "broken.pth")
-    with pytest.raises(SystemExit) as stop:
-        Train_stage_1.main(["--workdir", str(own_workdir), "--weights", str(own_workdir / "broken.pth"), *SMALL])
-    line = capsys.readouterr().err.strip()
-    assert stop.value.code == 1 and len(line.splitlines()) == 1 and "loss is inf" in line
-    assert "epoch 1, step 0" in line and "rows of train_images.npy" in line
+    fails(Train_stage_1.main, ["--workdir", own_workdir, "--weights", own_workdir / "broken.pth", *SMALL], capsys,
+          "loss is inf", "epoch 1, step 0", "rows of train_images.npy", code=1)
     assert not list(own_workdir.glob("model_1*"))
 
 

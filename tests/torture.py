@@ -17,9 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from deeppose import arrays, sample
+from deeppose import arrays, files, sample
 from deeppose.shell import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,12 +109,12 @@ def check_final_names(workdir):
     for path in workdir.iterdir():
         match path.suffix:
             case ".npy":
-                array = arrays.np.load(path)
+                array = np.load(path)
                 assert array.size and path.stat().st_size == array.nbytes + 128, path
             case ".pt":
                 assert torch.load(path, map_location="cpu", weights_only=True), path
             case ".json":
-                arrays.load_json(path, "the step")
+                files.load_json(path, "the step")
             case ".png":
                 assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
             case ".html":

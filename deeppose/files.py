@@ -1,0 +1,122 @@
+"""Files written under a temporary name, flushed, and renamed when complete; JSON and tables. No torch here."""
+import csv
+import json
+import os
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+
+from deeppose.shell import InputError, RunError
+
+
+@contextmanager
+def replacing(path):
+    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it at the end.
+
+    On an error the temporary is removed and `path` stays as it was. One that a killed run left is replaced.
+    """
+    temporary = temporary_of(path)
+    try:
+        temporary.unlink(missing_ok=True)  # never written through: it might be a link to somewhere else
+        yield temporary
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _flush_names(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write names no file
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_of(path):
+    """What `path` is called while it is being written."""
+    return path.with_name(path.name + ".tmp")
+
+
+def _flush_names(folder):
+    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no folder)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def need_space(folder, needed_bytes, replaced=()):
+    """RunError where the disk that holds `folder` has less than needed_bytes free.
+
+    replaced  paths that will be written: what a killed run left of them is removed first
+    """
+    for path in replaced:
+        temporary_of(path).unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
+
+
+def make_folder(path, advice):
+    """Make a folder, and those above it, if it is missing; InputError, which ends in the advice, where it is a file."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path}: is not a folder; {advice}") from None
+
+
+def present(path, made_by):
+    """The path; InputError where there is no file that may be read, naming the step that makes it."""
+    if not path.exists():
+        raise InputError(f"{path}: not found; {made_by} makes it")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; {made_by} makes it")
+    try:
+        open(path, "rb").close()
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
+    return path
+
+
+def save_json(path, content):
+    """Write `content` as readable JSON; numbers that are not finite become null."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(content):
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content
+
+
+def load_json(path, made_by):
+    """The object in a JSON file; InputError where it is missing or none."""
+    try:
+        content = json.loads(present(path, made_by).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not JSON; run {made_by} again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; run {made_by} again")
+    return content
+
+
+def save_csv(path, rows):
+    """Write a table: rows are dictionaries with the same keys, which become the head line."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def load_csv(path):
+    """What save_csv wrote, each column an array (rows,) of numbers; InputError where it is none."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
+    except (ValueError, TypeError, IndexError):
+        raise InputError(f"{path}: is no table of numbers; delete it, the training makes it anew") from None
