@@ -1,6 +1,6 @@
 """The pose of the people in any photograph, drawn over it and as numbers.
 
-Reads   model_1.pt  model_1.json  model_<joint>.pt (those that are there) from --workdir
+Reads   model_1.pt  model_1.json  model_<joint>.pt  model_3_<joint>.pt (those that are there) from --workdir
 Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in pixels of the
         photograph, upright as viewers show it) for each photo.jpg, beside it or in --output
 Run     python predict.py photo.jpg [more.png ... | folder]
@@ -12,6 +12,7 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
         people["stage_2"]
 """
 import argparse
+import itertools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from Cascade_1_net import box_sides, load_cascade, refine_joint
+from Cascade_1_net import box_sides, load_cascade, refine_joint, stages_here
 from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
 from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
+from deeppose.predictions import model_name
 from deeppose.shell import InputError
 from deeppose.skeleton import SKELETONS, Skeleton
 from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
@@ -38,7 +40,7 @@ class Model:
     skeleton: Skeleton
     run: runtime.Runtime
     stage_1: torch.nn.Module | None = None
-    refiners: dict | None = None    # joint name -> its network, of those joints that have one
+    refiners: dict | None = None    # stage -> joint name -> its network, of those joints that have one
     provenance: dict | None = None
     frame_px: int = FRAME_PX
     frame_box = np.array([0.0, 0.0, FRAME_PX])  # the whole frame (3,) px
@@ -53,11 +55,11 @@ def load(workdir=".", device="auto", precision="auto", compiled=False):
     options = argparse.Namespace(device=device, precision=precision, compile=compiled)
     model = Model(SKELETONS[facts["skeleton"]], runtime.choose(options))
     stage_1, provenance = load_stage_1(workdir, model, model.run), {"model_1.pt": _told(facts)}
-    refiners = {}
-    for name in model.skeleton.joints:
-        if (network := load_cascade(workdir, name, model.run)) is not None:
-            refiners[name], path = network, workdir / f"model_{name}.json"
-            provenance[f"model_{name}.pt"] = _told(files.load_json(path, "the training")) if path.exists() else {}
+    refiners = {stage: {} for stage in stages_here(workdir, model.skeleton)}
+    for stage, name in itertools.product(refiners, model.skeleton.joints):
+        if (network := load_cascade(workdir, name, model.run, stage)) is not None:
+            refiners[stage][name], path = network, workdir / f"{model_name(name, stage)}.json"
+            provenance[f"{path.stem}.pt"] = _told(files.load_json(path, "the training")) if path.exists() else {}
     return replace(model, stage_1=stage_1, refiners=refiners,
                    provenance=provenance | {"workdir": str(workdir.resolve()), "run": model.run.facts()})
 
@@ -69,21 +71,26 @@ def _told(facts):
 def estimate(model, squares, frames):
     """Poses of N people from their frames uint8 (N, 227, 227, 3): {"stage_1": (N, J, 2) px of the photographs, ...}.
 
-    "stage_2" is None where the model has no refiner; a joint that has none keeps its estimate.
+    "stage_2" is None where the model has no refiner, "stage_3" is there where it has some; a joint without one keeps
+    its estimate.
     """
     rows, frames = np.arange(len(frames)), Frames(frames, model.run.device)
-    first = predict_joints(model.stage_1, frames, rows, model, model.run)
-    second, sides = first.copy(), box_sides(first, model.skeleton)
-    for name, network in model.refiners.items():
-        joint = model.skeleton.index(name)
-        second[:, joint] = refine_joint(network, frames, rows, first[:, joint], sides, model.run)
-    first, second = (geometry.frame_to_image(joints.astype(float), squares, model.frame_px)
-                     for joints in (first, second))
-    return {"stage_1": first, "stage_2": second if model.refiners else None}
+    joints = predict_joints(model.stage_1, frames, rows, model, model.run)
+    poses = {"stage_1": joints, "stage_2": None}
+    for stage, networks in model.refiners.items():
+        before, sides, joints = joints, box_sides(joints, model.skeleton), joints.copy()
+        for name, network in networks.items():
+            joint = model.skeleton.index(name)
+            joints[:, joint] = refine_joint(network, frames, rows, before[:, joint], sides, model.run)
+        poses[f"stage_{stage}"] = joints
+    return {name: None if joints is None else geometry.frame_to_image(joints.astype(float), squares, model.frame_px)
+            for name, joints in poses.items()}
 
 
 def predict(model, photographs, people=None):
     """Poses in photographs: a list, for each {"stage_1": (P, J, 2) px, "stage_2": the same or None, "squares": (P, 3)}.
+
+    "stage_3" is there where the model has one.
 
     model        what load returns
     photographs  paths, Pillow images or arrays (H, W, 3) uint8
@@ -106,10 +113,11 @@ def _by_photograph(model, pieces):
 
 def write(path, source, photo, found, model):
     """Write the picture, photo_pose.png, and the numbers beside it."""
-    last = found["stage_1"] if found["stage_2"] is None else found["stage_2"]
+    stages = [name for name in found if name != "squares"]
+    last = [found[stage] for stage in stages if found[stage] is not None][-1]
     drawing.photograph(path, photo.image, last / photo.factor, model.skeleton)
     people = [{"square": square.tolist()} for square in found["squares"]]
-    for stage in ("stage_1", "stage_2"):
+    for stage in stages:
         for person, joints in zip(people, [None] * len(people) if found[stage] is None else found[stage]):
             person[stage] = None if joints is None else dict(zip(model.skeleton.joints, joints.round(3).tolist()))
     files.save_json(path.with_suffix(".json"), {
@@ -165,8 +173,9 @@ def main(argv=None):
     if options.boxes:
         people = boxes.read(options.boxes, paths)
     model = load(options.workdir, options.device, options.precision, options.compile)
-    refined = f"stage 2 for {len(model.refiners)} of {model.skeleton.joint_count} joints"
-    print(f"{model.run}; stage 1, {refined if model.refiners else 'no stage 2'}")
+    refined = [f"stage {stage} for {len(networks)} of {model.skeleton.joint_count} joints"
+               for stage, networks in model.refiners.items()]
+    print(f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}")
     if options.output:
         files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)

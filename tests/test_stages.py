@@ -9,9 +9,10 @@ from helpers import SMALL, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1, box_sides
-from deeppose import checkpoint, deltas, runtime
+from deeppose import checkpoint, deltas, files, runtime
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
+from predict import load, predict
 from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -99,3 +100,14 @@ def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
         with pytest.raises(SystemExit) as stop:
             Train_stage_2.main([*own, "--simulated", wrong])
         assert stop.value.code == 2
+
+
+def test_photographs_go_through_all_stages(cascaded, data):
+    files.save_json(cascaded / "model_1.json", {"skeleton": LSP.name})
+    save_constant(cascaded / "model_3_head.pt", -0.1, 0.0)
+    found, = predict(load(cascaded, "cpu", "fp32"), [np.asarray(data.test_images[0])])
+    head, others = LSP.index("head"), np.delete(np.arange(14), LSP.index("head"))
+    sides = [box_sides(found[stage], LSP) for stage in ("stage_1", "stage_2")]
+    np.testing.assert_allclose(found["stage_2"][0, head] - found["stage_1"][0, head], sides[0] * [0.05, -0.1], atol=0.01)
+    np.testing.assert_allclose(found["stage_3"][0, head] - found["stage_2"][0, head], sides[1] * [-0.1, 0], atol=0.01)
+    np.testing.assert_allclose(found["stage_3"][:, others], found["stage_1"][:, others], atol=1e-3)
