@@ -120,6 +120,13 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     return state.total / len(order)
 
 
+def initial_weights(name, options):
+    """The file that a joint's network starts from; None for random weights."""
+    if options.weights == "former":
+        return options.workdir / f"{model_name(name, options.stage - 1)}.pt"
+    return None if options.weights == "none" else options.weights
+
+
 def train_joint(examples, name, settings, options, run):
     """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss."""
     path = options.workdir / f"{model_name(name, options.stage)}.pt"
@@ -132,16 +139,15 @@ def train_joint(examples, name, settings, options, run):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
     network = run.place(Alex_net_c1())
-    initial = "random"
-    if options.weights != "none":
-        checkpoint.load_into(network, options.weights, "--weights takes another joint's model_<joint>.pt")
-        initial = f"file {options.weights.name}"
+    if start := initial_weights(name, options):
+        checkpoint.load_into(network, start, "--weights takes a joint's model_<joint>.pt")
     optimiser = optimiser_of(network, run)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
-        state.finish({"network": "Alex_net_c1", "joint": name, "initial_weights": initial, "seed": options.seed,
-                      "skeleton": settings["skeleton"], "stage": options.stage})
+        state.finish({"network": "Alex_net_c1", "joint": name, "seed": options.seed, "stage": options.stage,
+                      "initial_weights": f"file {start.name}" if start else "random",
+                      "skeleton": settings["skeleton"]})
     print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
 
 
@@ -200,7 +206,7 @@ def _simulated(text):
 
 
 def _weights(text):
-    return text if text == "none" else Path(text)
+    return text if text in ("none", "former") else Path(text)
 
 
 def parse(argv):
@@ -213,9 +219,9 @@ def parse(argv):
     parser.add_argument("--simulated", type=_simulated, default=SIMULATED, metavar="N",
                         help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
     parser.add_argument("--stage", type=int, choices=STAGES, default=2, help="of the whole cascade (default: 2)")
-    parser.add_argument("--weights", type=_weights, default="none", metavar="none|FILE",
-                        help="initial weights: random ones, or a model_<joint>.pt, such as another joint's that was "
-                             "trained for longer (default: none)")
+    parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|FILE",
+                        help="initial weights: random ones, those of the same joint in the former stage, or a "
+                             "model_<joint>.pt, such as another joint's that was trained for longer (default: none)")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
@@ -225,8 +231,14 @@ def parse(argv):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    if options.weights == "former" and options.stage == 2:
+        raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
     skeleton, names = data.skeleton, joint_names(options.joints, data.skeleton)
+    for name in names:
+        start = initial_weights(name, options)
+        if start and not start.is_file():
+            raise InputError(f"{start}: not found; {STEP_5}")
     run = runtime.choose(options, parallel=True)
     print(run)
     frames = Frames(data.train_images, run.device)

@@ -13,8 +13,9 @@ from Cascade_1_net import refine, stages_here
 from deeppose import arrays, files, metrics
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
+from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
-from results.rows import ROWS, SIZES, stage_1_flags
+from results.rows import FIRST, ROWS, SIZES, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "results"
@@ -56,8 +57,12 @@ def run_row(name, size, folder, source, part, more):
     for stage in range(2, row.stages + 1):
         if stage == 2:
             steps.append(step("Generate_train_output.py", *own))
-        steps.append(step("Train_stage_2.py", *(("--stage", str(stage)) if stage > 2 else ()), "--make-deltas",
-                          *sizes[f"stage_{stage}"], "--resume", *own))
+        flags = ("--make-deltas", "--resume") if stage == 2 else ("--stage", str(stage), "--resume")
+        if stage == 2 and "first" in sizes:
+            steps.append(step("Train_stage_2.py", *sizes["first"], *flags, *own))
+            others = ",".join(joint for joint in LSP.joints if joint != FIRST)
+            flags += ("--joints", others, "--weights", workdir / f"{model_name(FIRST)}.pt")
+        steps.append(step("Train_stage_2.py", *sizes[f"stage_{stage}"], *flags, *own))
     if row.stages > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps

@@ -93,9 +93,12 @@ def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
     assert facts["initial_weights"] == "file model_head.pt" and facts["settings"]["simulated"] == 2
     there, here = weights(cascaded, "model_head"), weights(cascaded, "model_neck")
     torch.testing.assert_close(here["features.0.weight"], there["features.0.weight"], atol=0.02, rtol=0)
-    with pytest.raises(SystemExit) as stop:
-        Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_1.pt")])
-    assert stop.value.code == 2 and "model_1.pt" in capsys.readouterr().err
+    Train_stage_2.main([*own, "--stage", "3", "--joints", "head", "--weights", "former"])
+    assert json.loads((cascaded / "model_3_head.json").read_text())["initial_weights"] == "file model_head.pt"
+    fails(Train_stage_2.main, [*own, "--joints", "neck", "--weights", cascaded / "model_1.pt"], capsys, "model_1.pt")
+    fails(Train_stage_2.main, [*own, "--stage", "3", "--joints", "head,right_ankle", "--weights", "former"], capsys,
+          "model_right_ankle.pt", "not found")  # before the head is trained
+    fails(Train_stage_2.main, [*own, "--weights", "former"], capsys, "former", "--stage 3")
     for wrong in ("-1", "41"):
         with pytest.raises(SystemExit) as stop:
             Train_stage_2.main([*own, "--simulated", wrong])
@@ -108,6 +111,7 @@ def test_photographs_go_through_all_stages(cascaded, data):
     found, = predict(load(cascaded, "cpu", "fp32"), [np.asarray(data.test_images[0])])
     head, others = LSP.index("head"), np.delete(np.arange(14), LSP.index("head"))
     sides = [box_sides(found[stage], LSP) for stage in ("stage_1", "stage_2")]
-    np.testing.assert_allclose(found["stage_2"][0, head] - found["stage_1"][0, head], sides[0] * [0.05, -0.1], atol=0.01)
-    np.testing.assert_allclose(found["stage_3"][0, head] - found["stage_2"][0, head], sides[1] * [-0.1, 0], atol=0.01)
+    first, second, third = (found[f"stage_{stage}"][0, head] for stage in (1, 2, 3))
+    np.testing.assert_allclose(second - first, sides[0] * [0.05, -0.1], atol=0.01)
+    np.testing.assert_allclose(third - second, sides[1] * [-0.1, 0], atol=0.01)
     np.testing.assert_allclose(found["stage_3"][:, others], found["stage_1"][:, others], atol=1e-3)

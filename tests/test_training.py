@@ -121,8 +121,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     broken = resnet34().state_dict()
     broken["fc.bias"] += 1e30  # finite, but its square is not
     torch.save(broken, own_workdir / "broken.pth")
-    fails(Train_stage_1.main, ["--workdir", own_workdir, "--weights", own_workdir / "broken.pth", *SMALL], capsys,
-          "loss is inf", "epoch 1, step 0", "rows of train_images.npy", code=1)
+    fails(Train_stage_1.main, ["--workdir", own_workdir, "--weights", own_workdir / "broken.pth", "--epochs", "1",
+                               "--recipe", "original", *SMALL], capsys, "loss is inf", "epoch 1, step 0",
+          "rows of train_images.npy", code=1)
     assert not list(own_workdir.glob("model_1*"))
 
 
