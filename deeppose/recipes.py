@@ -11,6 +11,7 @@ from deeppose import augment
 
 CHOICES = {"head": ("integral", "direct"), "loss": ("mse", "smooth_l1", "l1"), "optimiser": ("adam", "adamw"),
            "schedule": ("constant", "cosine")}
+SHORT = 5  # of a run's steps the warm-up takes at most one in so many
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Recipe:
     optimiser: str = "adam"
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
-    warm_up: int = 0                # steps over which the rate rises from 0
+    warm_up: int = 0                # steps over which the rate rises from 0; a fifth of a short run
     schedule: str = "constant"      # or "cosine", to 0 over the whole run
     average: float = 0.0            # decay a step of the weights' moving average, which then is the model; 0: none
     turn_deg: float = 0.0           # from here on: deeppose.augment.Ranges, drawn anew each epoch
@@ -45,7 +46,7 @@ class Recipe:
 
     def rate(self, step, steps):
         """The learning rate in one of all steps, counted from 0."""
-        rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warm_up))
+        rate = self.learning_rate * min(1.0, (step + 1) / max(1, min(self.warm_up, steps // SHORT)))
         return rate * (1 + math.cos(math.pi * step / steps)) / 2 if self.schedule == "cosine" else rate
 
     def average_of(self, network):
