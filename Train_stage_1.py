@@ -17,6 +17,7 @@ from deeppose import arrays, augment, checkpoint, crops, files, geometry, metric
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.recipes import Recipe
+from deeppose.shell import InputError
 from Resnet_stage_1 import STRIDE, Resnet_stage_1, cell_centres, load_initial, predict_joints
 
 BATCH_SIZE = 64           # original
@@ -184,6 +185,8 @@ def parse(argv):
                              "(default: the whole 227 x 227)")
     options = parser.parse_args(argv)
     options.recipe = recipes.varied(RECIPES[options.recipe], options.vary)
+    if options.recipe.head == "direct" and options.recipe.heatmaps:
+        parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")
     return options
 
 
@@ -191,6 +194,8 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     data, recipe = arrays.open_dataset(options.workdir), options.recipe
+    if options.input_px > data.frame_px:
+        raise InputError(f"--input-px {options.input_px}: the frames have no more than {data.frame_px} x {data.frame_px}")
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)

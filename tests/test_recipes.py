@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers import SMALL, weights
+from helpers import SMALL, fails, weights
 from torch import nn
 
 import test_stage_1
@@ -34,7 +34,7 @@ def test_vary_changes_one_entry_of_a_recipe_and_the_rest_stays(capsys):
     varied = Train_stage_1.parse(["--vary", "turn_deg=20", "--vary", "loss=mse"]).recipe
     assert vars(varied) == vars(best) | {"turn_deg": 20.0, "loss": "mse"}
     for wrong, said in (("turn=3", "turn_deg"), ("loss=l7", "smooth_l1"), ("scale=much", "number"),
-                        ("scale=-1", "0 or")):
+                        ("scale=-1", "0 or"), ("head=direct", "heatmaps=0")):
         with pytest.raises(SystemExit) as stop:
             Train_stage_1.parse(["--vary", wrong])
         line = capsys.readouterr().err
@@ -61,6 +61,10 @@ def test_the_average_follows_weights_and_batch_statistics():
     expected = 199 - 0.9 / (1 - 0.9)  # of a ramp: it lags by decay / (1 - decay) steps
     assert average.module.weight.item() == pytest.approx(expected, abs=0.01)
     assert average.module.running_mean.item() == pytest.approx(-expected, abs=0.01)
+
+
+def test_images_are_not_enlarged(own_workdir, capsys):
+    fails(Train_stage_1.main, ["--workdir", own_workdir, "--input-px", "300"], capsys, "--input-px 300", "227")
 
 
 @pytest.mark.parametrize("flags", [("--recipe", "original"), ("--input-px", "65")])
