@@ -195,7 +195,7 @@ def main(argv=None):
     options = parse(argv)
     data, recipe = arrays.open_dataset(options.workdir), options.recipe
     if options.input_px > data.frame_px:
-        raise InputError(f"--input-px {options.input_px}: the frames have no more than {data.frame_px} x {data.frame_px}")
+        raise InputError(f"--input-px {options.input_px}: the frames have only {data.frame_px} pixels a side")
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
