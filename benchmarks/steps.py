@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 import LSP_data
-import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
-from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides
+from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides, refine
 from deeppose import arrays, checkpoint, deltas, geometry
 from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
@@ -183,7 +182,7 @@ class Bench:
 
         def ours():
             first = predict_joints(network, self.test_frames, rows, data, run)
-            test_stage_2.refine(self.workdir, data, self.test_frames, first, run)
+            refine(self.workdir, data, self.test_frames, rows, first, run)
             return len(rows)
 
         def limit():

@@ -8,10 +8,9 @@ from helpers import SMALL, fails, reseal, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
-import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade
+from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade, refine
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.loader import Frames
@@ -108,7 +107,8 @@ def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_
         torch.save(network.state_dict(), tmp_path / f"model_{name}.pt")
     joints = np.random.default_rng(0).uniform(60, 160, data.test_labels.shape)
     joints[0, 9] = joints[0, 2] + 3  # a collapsed torso: the smallest box
-    refined, gains = test_stage_2.refine(tmp_path, data, Frames(data.test_images, RUN.device), joints, RUN)
+    rows, frames = np.arange(len(joints)), Frames(data.test_images, RUN.device)
+    refined, gains = refine(tmp_path, data, frames, rows, joints, RUN)
     sides = np.maximum(2 * np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1), 40)
     expected = joints.copy()
     for name, move in said.items():
@@ -190,13 +190,14 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
     assert found["loss"] == pytest.approx(found["loss_without"])
 
 
-def test_stage_1_learns(own_workdir, capsys):
+@pytest.mark.parametrize("recipe, falls_to", [("original", 0.5), ("best", 0.8)])  # best's has a floor: entropy
+def test_stage_1_learns(recipe, falls_to, own_workdir, capsys):
     """Some epochs on a few images bring the training loss well down."""
     Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "8", "--epochs", "8",
-                        "--batch-size", "4", "--device", "cpu"])
+                        "--batch-size", "4", "--device", "cpu", "--recipe", recipe, "--input-px", "129"])
     history = json.loads((own_workdir / "model_1.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == list(range(1, 9))
-    assert min(entry["train_loss"] for entry in history[4:]) < 0.5 * history[0]["train_loss"]
+    assert min(entry["train_loss"] for entry in history[4:]) < falls_to * history[0]["train_loss"]
 
 
 def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monkeypatch):
