@@ -64,7 +64,8 @@ $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predict
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
-$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) $(SCORES_PY) $(REPORT) | $(PACKAGES)
+$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \
+                $(SCORES_PY) $(REPORT) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
 
 third: $(CASCADE)
@@ -76,7 +77,8 @@ demo: | $(PACKAGES)
 	@echo "The demo takes about 5 GB of disk in demo/, beside the packages; 'make clean' frees them."
 	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos --lsp 300 --lspet 300
 	@$(MAKE) all WORKDIR=demo SOURCE=demo/photos PYTHON="$(RUN)" \
-	    STEP_2="--weights none --epochs 5 --rows 600 --batch-size 16" STEP_5="--rows 12 --epochs 1 --batch-size 2"
+	    STEP_2="--weights none --epochs 8 --rows 600 --batch-size 16 --input-px 129" \
+	    STEP_5="--rows 100 --simulated 4 --epochs 2 --batch-size 5"
 	@echo "Scores: demo/metrics_stage_1.json demo/metrics_stage_2.json"
 	@echo "Pictures: demo/pdj_stage_1.png demo/poses_stage_1.png demo/pdj_stage_2.png demo/poses_stage_2.png"
 	@echo "All of it, to look through in a browser: demo/report.html"
@@ -117,5 +119,5 @@ clean:
 	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
 	    $(JOINTS:%=$(W)/model_3_%.pt) $(JOINTS:%=$(W)/model_3_%.json) $(JOINTS:%=$(W)/curves_3_%.csv) $(W)/model_*.resume.pt \
 	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
-	    $(W)/errors_stage_*.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
+	    $(W)/errors_stage_*.png $(W)/learning_stage_2.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
 	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp $(W)/*.csv.tmp $(W)/*.html.tmp

@@ -1,22 +1,24 @@
 """Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by side.
 
 Reads   model_1.pt  model_<joint>.pt  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
-        model_3_<joint>.pt  curves_stage_1.csv  curves_<joint>.csv (if they are there)
+        and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
 Writes  test_output_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png  errors_stage_2.png
-        curves_stage_2.png  report.html  test_output_3.npy (where there is a stage 3)
+        learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
 Run     python test_stage_2.py
 """
 import sys
 
 import numpy as np
 
-from Cascade_1_net import STAGES, STEP_5, refine, stages_here
-from deeppose import arrays, drawing, files, plots, report, runtime, scoring, shell, tables
+from Cascade_1_net import SIGMA, STAGES, STEP_5, box_sides, refine, stages_here
+from deeppose import arrays, deltas, drawing, files, plots, predictions, report, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.predictions import curves_name
 from deeppose.shell import InputError
 from Resnet_stage_1 import load_stage_1, predict_flipped, predict_joints
+
+SHOWN = 1000  # training rows whose errors are drawn
 
 
 def draw(workdir, data, stages):
@@ -29,6 +31,9 @@ def draw(workdir, data, stages):
     plots.pdj_curves(pdj, {"mean pose": np.broadcast_to(data.mean_pose, true.shape)} | stages, true, skeleton)
     plots.error_clouds(errors, stages, true, skeleton)
     drawing.contact_sheet(poses, data.test_images, stages, true, skeleton)
+    if (clouds := learnt_and_met(workdir, data, stages["stage 1"])) is not None:
+        pictures["What stage 2 learnt from, and what it meets"] = workdir / "learning_stage_2.png"
+        plots.learning_clouds(workdir / "learning_stage_2.png", clouds, skeleton)
     if (workdir / "curves_stage_1.csv").exists():
         pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
         plots.stage_1_training(workdir / "curves_stage_1.png", files.load_csv(workdir / "curves_stage_1.csv"))
@@ -39,6 +44,22 @@ def draw(workdir, data, stages):
             pictures[f"Training of stage {stage}, joint by joint"] = picture = workdir / f"curves_stage_{stage}.png"
             plots.stage_2_training(picture, curves)
     return pictures
+
+
+def learnt_and_met(workdir, data, first):
+    """Errors (J, n, 2) in torso diameters: simulated, real on training rows, real on test rows; None without step 4's.
+
+    first  stage 1's joints (N, J, 2) px of the test rows
+    """
+    if not predictions.made_from(predictions.path_of(workdir), predictions.origin(workdir, data)):
+        return None
+    rows = data.trained_on[::max(1, len(data.trained_on) // SHOWN)]
+    predicted, true = predictions.load(workdir, data)[rows].astype(float), data.train_labels[rows].astype(float)
+    simulated = deltas.load(workdir, data.skeleton)[1][:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
+    diameters = {"trained": box_sides(predicted, data.skeleton) / SIGMA, "met": box_sides(first, data.skeleton) / SIGMA}
+    return {"simulated": simulated / diameters["trained"][:, None],
+            "real, trained on": (predicted - true).swapaxes(0, 1) / diameters["trained"][:, None],
+            "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / diameters["met"][:, None]}
 
 
 def write_report(workdir, data, stages, score_tables, pictures, run):

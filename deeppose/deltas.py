@@ -27,21 +27,31 @@ def draw(predicted_px, true_px, skeleton, seed):
     return np.array(draws, np.float32)
 
 
+def path_of(workdir, stage=2):
+    """deltas.npy of stage 2, deltas_3.npy of stage 3."""
+    return workdir / ("deltas.npy" if stage == 2 else f"deltas_{stage}.npy")
+
+
 def find(options, data, predicted_px, run):
-    """deltas.npy (J, 40, 2): drawn anew on --make-deltas, else the working directory's, else the project's own.
+    """Path and deltas (J, 40, 2) of a stage: drawn anew on --make-deltas, else see load.
 
     deltas_3.npy of stage 3, of which the project has none, is drawn where it is missing.
     """
-    name = "deltas" if options.stage == 2 else f"deltas_{options.stage}"
-    path = options.workdir / f"{name}.npy"
+    path = path_of(options.workdir, options.stage)
     if run.rank == 0 and (options.make_deltas or options.stage > 2 and not path.exists()):
         drawn = draw(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
-        with lock(options.workdir, name, wait=True):  # other joints' runs draw the same ones
+        with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
             arrays.save(path, drawn)
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
-    path = path if path.exists() or options.stage > 2 else OWN
-    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
+    return load(options.workdir, data.skeleton, options.stage)
+
+
+def load(workdir, skeleton, stage=2):
+    """Path and deltas (J, 40, 2) px of a stage: the working directory's, or else, of stage 2, the project's own."""
+    path = path_of(workdir, stage)
+    path = path if path.exists() or stage > 2 else OWN
+    deltas = arrays.load(path, np.floating, (skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
     if not np.isfinite(deltas).all():
         raise InputError(f"{path}: holds numbers that are not finite; run Train_stage_2.py --make-deltas")
     return path, np.array(deltas, float)

@@ -15,6 +15,9 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "stage 1": {"color": "#D55E00", "linestyle": "--"},
     "stage 2": {"color": "#0072B2", "linestyle": "-"},
     "stage 3": {"color": "#009E73", "linestyle": "-."},
+    "simulated": {"color": "#777777", "linestyle": (0, (1, 1))},
+    "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
+    "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # torso diameters shown around the truth
@@ -64,28 +67,40 @@ def error_clouds(path, stages, true, skeleton):
     """Write each joint's displacements from the truth, of the first and the last of the stages, in torso diameters.
 
     stages  name -> joints (N, J, 2) px
-    A cross marks a stage's mean, an ellipse holds half of its errors if they are normal; above it, the medians.
     """
-    figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     ends = list(stages)[0], list(stages)[-1]
+    clouds = {name: torso_errors(stages[name], true, skeleton).swapaxes(0, 1) for name in ends}
+    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
+
+
+def learning_clouds(path, clouds, skeleton):
+    """Write the errors that each refiner learns from beside those it meets; they should be alike.
+
+    clouds  name -> (J, n, 2) errors in torso diameters, NaN where there is no label
+    """
+    _clouds(path, clouds, skeleton, " | ")
+
+
+def _clouds(path, clouds, skeleton, between):
+    """A panel a joint: a cross marks a mean, an ellipse holds half of a cloud if it is normal; above, the medians."""
+    figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
-        for name, above in zip(ends, (2, 0)):  # unrefined, the two are one
-            errors = torso_errors(stages[name], true, skeleton)[:, joint]
-            errors = errors[np.isfinite(errors).all(1)]
-            _cloud(axes, errors, LOOKS[name], 3 + above)
+        for above, (name, errors) in enumerate(clouds.items()):
+            errors = errors[joint][np.isfinite(errors[joint]).all(1)]
+            _cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - above))  # unrefined, two are one
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
-        axes.set_title(f"{skeleton.joints[joint].replace('_', ' ')}\n{medians[0]:.2f} \N{RIGHTWARDS ARROW} "
-                       f"{medians[1]:.2f}", fontsize=9)
+        axes.set_title(f"{skeleton.joints[joint].replace('_', ' ')}\n" + between.join(f"{m:.2f}" for m in medians),
+                       fontsize=9)
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, torso diameters (above each joint: median error, {ends[0]} "
-                     f"\N{RIGHTWARDS ARROW} {ends[1]})", fontsize=10)
+    figure.supxlabel(f"error to the right, torso diameters (above each joint: median error, {between.join(clouds)})",
+                     fontsize=10)
     figure.supylabel("error downward, torso diameters", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=f"{name}: half of the errors, and their mean (+)", **LOOKS[name])
-               for name in ends]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
+               for name in clouds]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
     save(figure, path)
 
 
