@@ -27,7 +27,7 @@ def trained(workdir, tmp_path_factory):
         (folder / path.name).symlink_to(path)
     torch.manual_seed(0)
     networks = {"1": Resnet_stage_1(14).eval(), "left_wrist": Alex_net_c1().eval(), "head": Alex_net_c1().eval()}
-    networks["1"].joints.weight.data *= 30
+    networks["1"].heatmaps.joints.weight.data *= 100
     for name, network in networks.items():
         torch.save(network.state_dict(), folder / f"model_{name}.pt")
         (folder / f"model_{name}.json").write_text(json.dumps({"skeleton": "lsp", "epoch": 7, "secret": 1}))
