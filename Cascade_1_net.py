@@ -91,6 +91,7 @@ def load_cascade(workdir, joint, run, stage=2):
     path = workdir / f"{model_name(joint, stage)}.pt"
     if not path.exists():
         return None
+    checkpoint.check_provenance(path, STEP_5, network="Alex_net_c1", joint=joint)
     with torch.device("meta"):
         network = Alex_net_c1()
     return run.place(checkpoint.load_into(network, path, STEP_5)).eval()

@@ -166,6 +166,7 @@ def load_stage_1(workdir, data, run):
     """The trained network of a working directory, on the device and in eval(); InputError where there is none."""
     path = workdir / "model_1.pt"
     weights = checkpoint.read_weights(path, STEP_2)
+    checkpoint.check_provenance(path, STEP_2, network="Resnet_stage_1", skeleton=data.skeleton.name)
     with torch.device("meta"):
         network = Resnet_stage_1(data.skeleton.joint_count, "direct" if "hidden.0.weight" in weights else "integral")
     return run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()

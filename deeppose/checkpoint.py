@@ -57,6 +57,19 @@ def _read(path):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def check_provenance(path, made_by, **expected):
+    """InputError where the .json beside a model says that it is another network's, skeleton's or joint's.
+
+    A file without one, or without such an entry, passes: its shapes must do.
+    """
+    if not path.with_suffix(".json").exists():
+        return
+    known = files.load_json(path.with_suffix(".json"), "the training")
+    for name, value in expected.items():
+        if known.get(name, value) != value:
+            raise InputError(f"{path}: is of the {name} {known[name]}, not {value}; {made_by}")
+
+
 def read_weights(path, made_by):
     """The state_dict in a file; InputError where it is missing or holds anything but finite tensors."""
     if not path.is_file():
@@ -213,15 +226,17 @@ class TrainingState:
 
     @contextmanager
     def evaluating(self):
-        """Within this block nothing is changed, so that a signal need not wait for its end."""
-        self.at_rest = True
+        """Within this block nothing is changed, so that a signal need not wait for its end.
+
+        Of several processes none may leave by itself: they stop together after the next step, see exchange.
+        """
+        self.at_rest = self.run.world == 1
         try:
-            if self.signal:
+            if self.signal and self.at_rest:
                 raise _Stop
             yield
         finally:
             self.at_rest = False
-
 
     @contextmanager
     def catching_signals(self):

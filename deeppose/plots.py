@@ -122,9 +122,11 @@ def stage_1_training(path, curves):
     epochs, chosen = curves["epoch"], curves["epoch"][np.argmax(curves["pdj_0.2"])]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows", **_marks(epochs))
-    losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows", **_marks(epochs))
-    losses.set(title="loss", ylabel="mean squared error, frame sides²", yscale="log")
+    losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows, the recipe's whole loss",
+                **_marks(epochs))
+    losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows, of the coordinates alone",
+                **_marks(epochs))
+    losses.set(title="loss", ylabel="loss", yscale="log")
     scores.plot(epochs, curves["pdj_0.2"], "-", color="#0072B2", label="PDJ@0.2", **_marks(epochs))
     scores.plot(epochs, curves["pcp_strict_mean_4"], "--", color="#009E73", label="strict PCP, mean of 4",
                 **_marks(epochs))

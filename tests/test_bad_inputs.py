@@ -294,6 +294,17 @@ def test_the_stage_1_model(name, step, ready, capsys):
     fails(step.main, ["--workdir", ready], capsys, *said)
 
 
+def test_a_model_of_another_skeleton_or_joint_is_told_by_its_json(ready, capsys):
+    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    for entry, value in (("skeleton", "mpii"), ("network", "Alex_net_c1")):
+        files.save_json(ready / "model_1.json", {entry: value})
+        fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", value, "Train_stage_1.py")
+    files.save_json(ready / "model_1.json", {"skeleton": "lsp"})
+    torch.save(Alex_net_c1().state_dict(), ready / "model_head.pt")
+    files.save_json(ready / "model_head.json", {"joint": "neck"})
+    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "neck", "not head")
+
+
 class Intruder:
     """Unpickled without weights_only, it would write a file."""
 
