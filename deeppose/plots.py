@@ -1,4 +1,5 @@
 """Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by epoch."""
+import itertools
 import math
 
 import numpy as np
@@ -137,6 +138,23 @@ def stage_1_training(path, curves):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
+    save(figure, path)
+
+
+def learning_curves(path, curves):
+    """Write held-out PDJ@0.2 and strict PCP of several runs over the training images that they had seen.
+
+    curves  run -> {"images", "pdj_0.2", "pcp_strict_mean_4"}, (epochs,) each
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (key, title) in zip(panels, (("pdj_0.2", "PDJ@0.2"), ("pcp_strict_mean_4", "strict PCP, mean of 4"))):
+        for (name, curve), style in zip(curves.items(), itertools.cycle(("-", "--", "-.", ":"))):
+            axes.plot(curve["images"], curve[key], style, marker=".", label=name)
+        axes.set(title=f"held-out {title}", xscale="log", ylim=(0, None), xlabel="training images seen")
+        axes.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel("fraction")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)
 
 

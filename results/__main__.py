@@ -50,6 +50,7 @@ def main(argv=None):
             workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part, more)
             print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
     table.write()
+    table.draw()
     print(f"{table.README}: tables of {len(table.found())} rows")
 
 

@@ -51,6 +51,8 @@ ROWS = {
 
 SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), and of step 5 for stages 2 and 3
     "full": {"stage_1": (), "variants": ("--epochs", "60"), "stage_2": (), "stage_3": ()},
+    "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
+              "stage_2": ("--simulated", "5", "--epochs", "3"), "stage_3": ("--simulated", "5", "--epochs", "3")},
     "cpu": {  # what 2 cores can do in some hours
         "best_part": ("--input-px", "129", "--epochs", "8"),
         "stage_1": ("--input-px", "129", "--epochs", "11"),

@@ -94,7 +94,7 @@ def record(name, size, workdir, steps, run):
              "held_out": {stage: {"scores": metrics.score(joints, true, data.skeleton),
                                   "intervals": metrics.intervals(joints, true, data.skeleton),
                                   "errors": error_statistics(joints, true, data.skeleton),
-                                  "joints_px": joints.round(1).reshape(len(joints), -1).tolist()}
+                                  "joints_px": [" ".join(f"{x:.1f}" for x in pose.flat) for pose in joints]}
                           for stage, joints in poses.items()}}
     for metrics_file in ("metrics_stage_1.json", "metrics_stage_2.json"):
         if (workdir / metrics_file).exists():
@@ -112,7 +112,8 @@ def path_of(name, size):
 
 def compare(joints, true, skeleton, base_path):
     """What the base row has over these joints on the held-out images, with paired intervals."""
-    base = np.array(json.loads(base_path.read_text())["held_out"]["stage_1"]["joints_px"]).reshape(true.shape)
+    poses = json.loads(base_path.read_text())["held_out"]["stage_1"]["joints_px"]  # a line an image
+    base = np.array([pose.split() for pose in poses], float).reshape(true.shape)
     ends, here, there = (metrics.intervals(base, true, skeleton, before=joints), metrics.score(joints, true, skeleton),
                          metrics.score(base, true, skeleton))
     return {"row": base_path.stem} | {

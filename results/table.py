@@ -2,12 +2,13 @@
 import json
 import re
 
-from deeppose import tables
+from deeppose import plots, tables
 from deeppose.metrics import LEVEL
 from results import run
 from results.rows import ROWS
 
 README = run.ROOT / "README.md"
+CURVES = run.ROOT / "docs" / "learning_curves.png"
 MARKS = "<!-- results: python -m results --table writes what is between these lines -->", "<!-- end of results -->"
 PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "upper legs", "lower_legs": "lower legs",
          "mean_4": "mean of 4", "mean_6": "of 6", "mean_10": "of 10"}
@@ -116,6 +117,18 @@ def markdown():
     parts.append(f"`±` is half of the {LEVEL} % interval, by bootstrap over images. What gave these rows:\n\n"
                  + run_table(scored))
     return "\n\n".join(part for part in parts if part)
+
+
+def draw():
+    """Draw the learning curves of the scored runs."""
+    curves = {}
+    for result in found():
+        if "test" in result:
+            history = {key: [entry[key] for entry in result["history"]] for key in ("pdj_0.2", "pcp_strict_mean_4")}
+            images = [entry["epoch"] * result["rows"] for entry in result["history"]]
+            curves[f"{row_name(result)}, {result['input_px']} px"] = history | {"images": images}
+    if curves:
+        plots.learning_curves(CURVES, curves)
 
 
 def write():

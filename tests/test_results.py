@@ -40,6 +40,7 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
 def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(table, "README", tmp_path / "README.md")
+    monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
     (tmp_path / "records").mkdir()
     (tmp_path / "README.md").write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
     flags = ["--size", "tiny", "--source", str(photos), "--workdir", str(tmp_path / "work"), "--device", "cpu"]
@@ -50,6 +51,7 @@ def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
         "Train_stage_2.py", "test_stage_2.py"]
     assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
     assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     strict = found["test"]["stage_1"]["pcp_strict"]["lower_legs"]
@@ -65,7 +67,7 @@ def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
     true = rng.uniform(40, 180, (60, 14, 2))
     base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
     path = tmp_path / "base.json"
-    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": base.reshape(60, -1).tolist()}}}))
+    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": [" ".join(map(str, pose.flat)) for pose in base]}}}))
     found = run.compare(worse, true, LSP, path)
     gained = metrics.score(base, true, LSP)["pdj"]["0.20"] - metrics.score(worse, true, LSP)["pdj"]["0.20"]
     low, high = found["pdj_0.2"]["interval"]
