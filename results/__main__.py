@@ -26,6 +26,8 @@ def parse(argv):
     parser.add_argument("--part", type=Path, metavar="FILE",
                         help=f"ResNet-34 weights in torchvision's format for the rows from {PART} weights; "
                              "those rows are left out without it")
+    parser.add_argument("--stages", type=int, choices=(1, 2, 3), default=3,
+                        help="no more than so many stages, for small machines (default: 3)")
     parser.add_argument("--again", action="store_true", help="run rows anew that are recorded already")
     parser.add_argument("--table", action="store_true", help="only make the tables from what is recorded")
     parser.set_defaults(workdir=Path("results_work"))
@@ -47,7 +49,8 @@ def main(argv=None):
             print(f"{name}: left out, --part names no weights")
         else:
             print(f"== {name}: {ROWS[name].title}", flush=True)
-            workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part, more)
+            workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part,
+                                         options.stages, more)
             print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
     table.write()
     table.draw()

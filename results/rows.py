@@ -56,7 +56,7 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
     "cpu": {  # what 2 cores can do in some hours
         "best_part": ("--input-px", "129", "--epochs", "8"),
         "stage_1": ("--input-px", "129", "--epochs", "11"),
-        "original": ("--rows", "5400", "--epochs", "3"),
+        "original": ("--input-px", "129", "--rows", "10800", "--epochs", "3"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         # one joint is trained for longer, and the others' networks start from its
         "first": ("--joints", FIRST, "--rows", "5400", "--simulated", "4", "--epochs", "1"),

@@ -39,8 +39,8 @@ def prepare(folder, source, copies):
     return workdir, " ".join(["python LSP_data.py", *flags])
 
 
-def run_row(name, size, folder, source, part, more):
-    """All steps of a row in folder/<size>_<name>, going on where it was stopped; returns the commands."""
+def run_row(name, size, folder, source, part, stages, more):
+    """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: the folder, the commands."""
     row, sizes, workdir = ROWS[name], SIZES[size], folder / f"{size}_{name}"
     data, first = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def run_row(name, size, folder, source, part, more):
     if row.against or name.startswith("variants"):
         return workdir, steps  # the test set is for finished runs
     steps.append(step("test_stage_1.py", *own))
-    for stage in range(2, row.stages + 1):
+    for stage in range(2, min(row.stages, stages) + 1):
         if stage == 2:
             steps.append(step("Generate_train_output.py", *own))
         flags = ("--make-deltas", "--resume") if stage == 2 else ("--stage", str(stage), "--resume")
@@ -63,7 +63,7 @@ def run_row(name, size, folder, source, part, more):
             others = ",".join(joint for joint in LSP.joints if joint != FIRST)
             flags += ("--joints", others, "--weights", workdir / f"{model_name(FIRST)}.pt")
         steps.append(step("Train_stage_2.py", *sizes[f"stage_{stage}"], *flags, *own))
-    if row.stages > 1:
+    if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps
 

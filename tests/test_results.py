@@ -67,7 +67,8 @@ def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
     true = rng.uniform(40, 180, (60, 14, 2))
     base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
     path = tmp_path / "base.json"
-    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": [" ".join(map(str, pose.flat)) for pose in base]}}}))
+    poses = [" ".join(map(str, pose.flat)) for pose in base]
+    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": poses}}}))
     found = run.compare(worse, true, LSP, path)
     gained = metrics.score(base, true, LSP)["pdj"]["0.20"] - metrics.score(worse, true, LSP)["pdj"]["0.20"]
     low, high = found["pdj_0.2"]["interval"]
