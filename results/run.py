@@ -40,7 +40,7 @@ def prepare(folder, source, copies):
 
 
 def run_row(name, size, folder, source, part, stages, more):
-    """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: the folder, the commands."""
+    """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder, commands."""
     row, sizes, workdir = ROWS[name], SIZES[size], folder / f"{size}_{name}"
     data, first = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
