@@ -59,9 +59,9 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "original": ("--input-px", "129", "--rows", "10800", "--epochs", "3"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         # one joint is trained for longer, and the others' networks start from its
-        "first": ("--joints", FIRST, "--rows", "5400", "--simulated", "4", "--epochs", "1"),
-        "stage_2": ("--rows", "1600", "--simulated", "4", "--epochs", "1"),
-        "stage_3": ("--rows", "1600", "--simulated", "4", "--epochs", "1", "--weights", "former")},
+        "first": ("--joints", FIRST, "--rows", "2400", "--simulated", "4", "--epochs", "1"),
+        "stage_2": ("--rows", "800", "--simulated", "4", "--epochs", "1"),
+        "stage_3": ("--rows", "800", "--simulated", "4", "--epochs", "1", "--weights", "former")},
     "tiny": {  # for the tests
         "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
         "stage_2": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head"),
