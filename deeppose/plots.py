@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import LogLocator, NullLocator
 
 from deeppose import metrics
 from deeppose.drawing import save, torso_errors
@@ -152,7 +153,10 @@ def learning_curves(path, curves):
         for (name, curve), style in zip(curves.items(), itertools.cycle(("-", "--", "-.", ":"))):
             axes.plot(curve["images"], curve[key], style, marker=".", label=name)
         axes.set(title=f"held-out {title}", xscale="log", ylim=(0, None), xlabel="training images seen")
-        axes.grid(alpha=0.3, which="both")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.grid(alpha=0.3)
     panels[0].set_ylabel("fraction")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)

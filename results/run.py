@@ -51,7 +51,7 @@ def run_row(name, size, folder, source, part, stages, more):
     own = ("--workdir", workdir, *more)
     steps = [{"command": first},
              step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
-    steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if it was resumed, all of it
+    steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
     if row.against or name.startswith("variants"):
         return workdir, steps  # the test set is for finished runs
     steps.append(step("test_stage_1.py", *own))

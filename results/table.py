@@ -2,6 +2,8 @@
 import json
 import re
 
+import numpy as np
+
 from deeppose import plots, tables
 from deeppose.metrics import LEVEL
 from results import run
@@ -104,6 +106,17 @@ def run_table(results):
     return "\n".join(lines)
 
 
+def growth(result):
+    """How much a doubling of the training images seen added on the held-out images, as a sentence."""
+    seen = np.log2([entry["epoch"] * result["rows"] for entry in result["history"]])
+    if len(seen) < 3:
+        return ""
+    slopes = [cell(np.polyfit(seen, [entry[key] for entry in result["history"]], 1)[0], sign="+")
+              for key in ("pdj_0.2", "pcp_strict_mean_4")]
+    return (f"{row_name(result)}, {result['input_px']} px: {slopes[0]} PDJ@0.2 and {slopes[1]} strict PCP a doubling, "
+            f"from {2 ** seen[0]:,.0f} to {2 ** seen[-1]:,.0f} images")
+
+
 def markdown():
     """All tables."""
     results = found()
@@ -114,6 +127,9 @@ def markdown():
         parts.append(f"What each entry of the recipe is worth, judged on the {images} held-out images alone "
                      f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
                      + variant_table(variants))
+    if grown := [sentence for result in scored if (sentence := growth(result))]:
+        parts.append(f"![Held-out scores over the training images seen](docs/{CURVES.name})\n\nWhat seeing twice as many "
+                     "images added on the held-out ones (least squares):\n\n- " + "\n- ".join(grown))
     parts.append(f"`±` is half of the {LEVEL} % interval, by bootstrap over images. What gave these rows:\n\n"
                  + run_table(scored))
     return "\n\n".join(part for part in parts if part)

@@ -25,7 +25,7 @@ def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
 
 def test_deltas_npy_is_drawn_from_the_recorded_errors():
     """The project's deltas.npy has the spread of the held-out errors that the run it came from recorded."""
-    path = run.RECORDS / "deltas_from.json"
+    path = run.RECORDS / "deltas.json"
     if not path.exists():
         pytest.skip("the project's deltas.npy comes from a run that was not recorded")
     record = json.loads((run.RECORDS / json.loads(path.read_text())["record"]).read_text())
