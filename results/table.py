@@ -128,8 +128,8 @@ def markdown():
                      f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
                      + variant_table(variants))
     if grown := [sentence for result in scored if (sentence := growth(result))]:
-        parts.append(f"![Held-out scores over the training images seen](docs/{CURVES.name})\n\nWhat seeing twice as many "
-                     "images added on the held-out ones (least squares):\n\n- " + "\n- ".join(grown))
+        parts.append(f"![Held-out scores over the training images seen](docs/{CURVES.name})\n\nWhat seeing twice "
+                     "as many images added on the held-out ones (least squares):\n\n- " + "\n- ".join(grown))
     parts.append(f"`±` is half of the {LEVEL} % interval, by bootstrap over images. What gave these rows:\n\n"
                  + run_table(scored))
     return "\n\n".join(part for part in parts if part)
