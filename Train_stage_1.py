@@ -184,6 +184,7 @@ def parse(argv):
                         help="reduce images to N x N first, for small machines: 129 trains three times as fast "
                              "(default: the whole 227 x 227)")
     options = parser.parse_args(argv)
+    options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)
     options.recipe = recipes.varied(RECIPES[options.recipe], options.vary)
     if options.recipe.head == "direct" and options.recipe.heatmaps:
         parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")
@@ -216,7 +217,7 @@ def main(argv=None):
         state.about = {"initial_weights": load_initial(network, options.weights)}
     with state.catching_signals():
         print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
-              f"{len(data.held_out)} held out, batch {options.batch_size}; {recipe}", flush=True)
+              f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
         train(network, optimiser, Examples(data, recipe, options.input_px, run), data, rows, options, state, run)
         if run.rank > 0:
             return
