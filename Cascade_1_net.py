@@ -81,9 +81,10 @@ def displacements(network, frames, rows, boxes_px, run):
 
 def refine_joint(network, frames, rows, estimates_px, sides_px, run):
     """Refined joint (len(rows), 2) px: estimate + gain x displacement, from one network for one joint."""
-    boxes = geometry.box_around(estimates_px, sides_px)
-    moved = displacements(network, frames, rows, boxes, run) * sides_px[:, None]
-    return estimates_px + network.gain.item() * moved
+    gain, boxes = network.gain.item(), geometry.box_around(estimates_px, sides_px)
+    if gain == 0:
+        return estimates_px
+    return estimates_px + gain * displacements(network, frames, rows, boxes, run) * sides_px[:, None]
 
 
 def load_cascade(workdir, joint, run, stage=2):

@@ -97,11 +97,11 @@ def _clouds(path, clouds, skeleton, between):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, torso diameters (above each joint: median error, {between.join(clouds)})",
-                     fontsize=10)
+    figure.supxlabel("error to the right, torso diameters; above each joint its median error: "
+                     f"{between.join(clouds)}", fontsize=10)
     figure.supylabel("error downward, torso diameters", fontsize=10)
-    handles = [Line2D([], [], linewidth=1.8, label=f"{name}: half of the errors, and their mean (+)", **LOOKS[name])
-               for name in clouds]
+    handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
+    handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
     save(figure, path)
 

@@ -59,6 +59,21 @@ def test_pictures_are_made_of_any_number_of_images(data, stages, tmp_path):
             assert min(picture.shape[:2]) > 300 and picture.std() > 10
 
 
+def test_what_a_refiner_learns_from_is_drawn_beside_what_it_meets(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [name for name in plots.LOOKS if name.startswith(("simulated", "real"))]
+    clouds = {name: rng.normal(0, 0.2 + 0.1 * n, (14, 30, 2)) for n, name in enumerate(names)}
+    clouds["simulated"][3] = np.nan  # a joint without a label
+    plots.learning_clouds(tmp_path / "clouds.png", clouds, LSP)
+    assert len(names) == 3 and opened(tmp_path / "clouds.png").std() > 10
+
+
+def test_learning_curves_of_several_runs(tmp_path):
+    curve = {"images": [1000, 2000, 4000], "pdj_0.2": [0.1, 0.2, 0.3], "pcp_strict_mean_4": [0.1, 0.1, 0.2]}
+    plots.learning_curves(tmp_path / "learning.png", {"one": curve, "another": curve})
+    assert opened(tmp_path / "learning.png").std() > 10
+
+
 def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     true, poses = stages
     points = plots.pdj_points(poses["stage 1"], true, LSP, [0.1, 0.2])

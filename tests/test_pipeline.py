@@ -122,7 +122,7 @@ def test_scores_agree_with_an_independent_loop(finished, stage):
 def test_pictures_open_and_show_something(finished):
     workdir, _ = finished
     for name in ("pdj_stage_1", "poses_stage_1", "curves_stage_1", "pdj_stage_2", "poses_stage_2", "errors_stage_2",
-                 "curves_stage_2"):
+                 "learning_stage_2", "curves_stage_2"):
         picture = np.asarray(Image.open(workdir / f"{name}.png").convert("RGB"))
         assert min(picture.shape[:2]) > 300 and picture.std() > 10
     assert (workdir / "report.html").read_text(encoding="utf-8").rstrip().endswith("</html>")

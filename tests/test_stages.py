@@ -70,6 +70,7 @@ def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded,
     capsys.readouterr()
     test_stage_2.main([*own, *CPU])
     assert "stage 3, joint by joint" in capsys.readouterr().out
+    assert (cascaded / "pdj_stage_2.png").exists() and not (cascaded / "learning_stage_2.png").exists()
     outputs = [np.load(cascaded / f"test_output_{stage}.npy").reshape(-1, 14, 2) for stage in (2, 3)]
     moved = outputs[1] - outputs[0]
     head, sides = LSP.index("head"), box_sides(outputs[0].astype(float), LSP)  # stage 3's boxes are of stage 2's poses
