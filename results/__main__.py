@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from deeppose import runtime, shell
-from deeppose.shell import InputError
+from deeppose.shell import InputError, RunError
 from results import run, table
 from results.rows import ROWS, SIZES
 
@@ -41,7 +41,7 @@ def main(argv=None):
         raise InputError(f"there is no row {min(unknown)}; there are {', '.join(ROWS)}")
     more = [f"--{name}={value}" for name in ("device", "precision") if (value := getattr(options, name)) != "auto"]
     more += ["--compile"] * options.compile
-    runtime_here = runtime.choose(options)
+    runtime_here, failed = runtime.choose(options), []
     for name in [] if options.table else options.rows or ROWS:
         if run.path_of(name, options.size).exists() and not options.again:
             print(f"{run.path_of(name, options.size)}: is there")
@@ -49,12 +49,18 @@ def main(argv=None):
             print(f"{name}: left out, --part names no weights")
         else:
             print(f"== {name}: {ROWS[name].title}", flush=True)
-            workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part,
-                                         options.stages, more)
-            print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
+            try:
+                workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part,
+                                             options.stages, more)
+                print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
+            except RunError as error:
+                failed.append(f"{name}: {error}")
+                print(failed[-1], flush=True)
     table.write()
     table.draw()
     print(f"{table.README}: tables of {len(table.found())} rows")
+    if failed:
+        raise RunError("; ".join(failed))
 
 
 if __name__ == "__main__":

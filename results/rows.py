@@ -10,7 +10,7 @@ class Row:
 
     title    what the table calls it
     stage_1  flags of Train_stage_1.py
-    weights  "none", "part" (the file that --weights names) or "auto"
+    weights  "none", "imagenet" or "part" (the file that --part names)
     stages   how many: 1, 2 or 3
     copies   whether step 1 makes the original's copies
     against  the row that it differs from in one thing: it is then judged by the held-out images alone
@@ -33,7 +33,7 @@ ROWS = {
     "original": Row("the original's recipe", ("--recipe", "original"), stages=2, copies=True),
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
-    "best_imagenet": Row("best recipe", weights="auto", stages=3),
+    "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
     "variants": Row("best recipe", weights="part"),
     "variants_again": Row("best recipe", ("--seed", "1"), "part"),
     "no_heatmap_head": Row("without heatmaps: the original's two linear layers",

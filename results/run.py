@@ -13,6 +13,7 @@ from Cascade_1_net import refine, stages_here
 from deeppose import arrays, files, metrics
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
+from deeppose.shell import RunError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
 from results.rows import FIRST, ROWS, SIZES, stage_1_flags
@@ -23,9 +24,11 @@ COMPARED = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mea
 
 
 def step(script, *flags):
-    """Run one script; returns what it was, without the paths of this machine, and its seconds."""
+    """Run one script; returns what it was, without the paths of this machine, and its seconds; RunError if it fails."""
     began = time.monotonic()
-    subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], check=True)
+    code = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)]).returncode
+    if code:
+        raise RunError(f"{script} ended with exit code {code}, see above; the same command goes on from there")
     shown = [Path(str(flag)).name if isinstance(flag, Path) else str(flag) for flag in flags]
     return {"command": " ".join(["python", script, *shown]), "seconds": round(time.monotonic() - began, 1)}
 
@@ -47,7 +50,7 @@ def run_row(name, size, folder, source, part, stages, more):
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
-    weights = {"none": "none", "auto": "auto", "part": part}[row.weights]
+    weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
     steps = [{"command": first},
              step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]

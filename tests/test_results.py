@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import fails
 
 from deeppose import deltas, metrics
 from deeppose.skeleton import LSP
@@ -77,6 +78,14 @@ def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
 
 
 def test_a_row_that_is_not_there_is_refused(capsys):
-    with pytest.raises(SystemExit) as stop:
-        results.main(["best_guess"])
-    assert stop.value.code == 2 and "best_guess" in capsys.readouterr().err
+    fails(results.main, ["best_guess"], capsys, "best_guess", "best_random")
+
+
+def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    """Without photographs step 1 fails, for each row, in one line at the end."""
+    monkeypatch.setattr(run, "RECORDS", tmp_path)
+    monkeypatch.setattr(table, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(f"{table.MARKS[0]}\n{table.MARKS[1]}\n")
+    flags = ["--size", "tiny", "--source", tmp_path, "--workdir", tmp_path / "work", "--device", "cpu"]
+    fails(results.main, [*flags, "best_random", "best_imagenet"], capsys, "best_random: LSP_data.py ended",
+          "best_imagenet", code=1)
