@@ -46,6 +46,8 @@ ROWS = {
     "no_average": without("the weights' moving average", "average=0"),
     "no_schedule": without("the cosine schedule", "schedule=constant"),
     "no_decay": without("weight decay (Adam)", "optimiser=adam", "weight_decay=0"),
+    "lower_rate": Row("half its learning rate, 5e-4", ("--vary", "learning_rate=5e-4"), "part", against="variants"),
+    "turn_20": Row("rotation by up to 20° instead of 40°", ("--vary", "turn_deg=20"), "part", against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
 }
 

@@ -109,7 +109,7 @@ def run_table(results):
 def growth(result):
     """How much a doubling of the training images seen added on the held-out images, as a sentence."""
     seen = np.log2([entry["epoch"] * result["rows"] for entry in result["history"]])
-    if len(seen) < 3:
+    if len(seen) < 5:
         return ""
     slopes = [cell(np.polyfit(seen, [entry[key] for entry in result["history"]], 1)[0], sign="+")
               for key in ("pdj_0.2", "pcp_strict_mean_4")]
