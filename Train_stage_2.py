@@ -101,7 +101,7 @@ def optimiser_of(network, run):
 
 
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
-    """One pass over the rows in a new order, or what is left of it, 21 crops an image; returns the mean loss."""
+    """One pass over the rows in a new order, or what is left of it, all its crops an image; returns the mean loss."""
     network.train()
     epoch, size = state.epoch, options.batch_size
     order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
@@ -172,8 +172,8 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         state.next_epoch()
 
 
-def predict_stage_2(workdir, data, frames, run):
-    """Write train_output_2.npy, what stage 2 makes of train_output.npy, unless it is there and still right."""
+def predict_stage_2(workdir, data, frames, first, run):
+    """What stage 2 makes of stage 1's joints (N, J, 2) px: train_output_2.npy, written unless it is still right."""
     path = predictions.path_of(workdir, 2)
     if 2 not in stages_here(workdir, data.skeleton):
         missing = workdir / f"{model_name(data.skeleton.joints[0])}.pt"
@@ -181,9 +181,9 @@ def predict_stage_2(workdir, data, frames, run):
     with lock(workdir, path.stem, wait=True):  # other joints' runs want the same
         made_from = predictions.origin(workdir, data, 2)
         if not predictions.made_from(path, made_from):
-            first = predictions.load(workdir, data)
             second, _ = refine(workdir, data, frames, np.arange(len(first)), first, run)
             predictions.save(path, second, made_from)
+    return predictions.load(workdir, data, 2)
 
 
 def joint_names(text, skeleton):
@@ -239,16 +239,15 @@ def main(argv=None):
         start = initial_weights(name, options)
         if start and not start.is_file():
             raise InputError(f"{start}: not found; {STEP_5}")
+    predicted = predictions.load(options.workdir, data)
     run = runtime.choose(options, parallel=True)
     print(run)
     frames = Frames(data.train_images, run.device)
     if options.stage > 2:
-        predict_stage_2(options.workdir, data, frames, run)
-    predicted = predictions.load(options.workdir, data, options.stage - 1)
+        predicted = predict_stage_2(options.workdir, data, frames, predicted, run)
     deltas_path, simulated = deltas.find(options, data, predicted, run)
     print(f"stage {options.stage}: {len(names)} joints, {options.simulated} of the {DRAWN} errors in {deltas_path} "
-          f"an image, "
-          f"boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
+          f"an image, boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
     settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
                 "seed": options.seed, "precision": run.precision, "learning_rate": LEARNING_RATE,
                 "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": options.simulated,

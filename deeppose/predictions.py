@@ -24,10 +24,10 @@ def path_of(workdir, stage=1):
 
 def origin(workdir, data, stage=1):
     """What a stage's predictions depend on, as digests: the Dataset, models, the former stage's (None for no file)."""
-    files = ["model_1.pt"] if stage == 1 else [path_of(workdir, stage - 1).name] + [
+    sources = ["model_1.pt"] if stage == 1 else [path_of(workdir, stage - 1).name] + [
         f"{model_name(joint, stage)}.pt" for joint in data.skeleton.joints]
     return {"dataset": data.digests} | {
-        name: arrays.digest(workdir / name) if (workdir / name).is_file() else None for name in files}
+        name: arrays.digest(workdir / name) if (workdir / name).is_file() else None for name in sources}
 
 
 def save(path, joints_px, made_from):

@@ -31,8 +31,7 @@ def cell(value, interval=None, sign=""):
 
 def row_name(result):
     """What a run is called: title, weights, and what it was trained on."""
-    weights = {"random": "random", "none": "random"}.get(result["initial_weights"], result["initial_weights"])
-    weights = "part of ImageNet's" if weights.startswith("file ") else weights
+    weights = "part of ImageNet's" if result["initial_weights"].startswith("file ") else result["initial_weights"]
     return f"{result['title']}, {weights} weights"
 
 

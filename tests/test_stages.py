@@ -9,7 +9,7 @@ from helpers import SMALL, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1, box_sides
-from deeppose import checkpoint, deltas, files, runtime
+from deeppose import checkpoint, deltas, files, predictions, runtime
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from predict import load, predict
@@ -43,8 +43,9 @@ def cascaded(own_workdir):
 
 def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     frames = Frames(data.train_images, RUN.device)
+    predicted = predictions.load(cascaded, data)
     for again in (False, True):
-        Train_stage_2.predict_stage_2(cascaded, data, frames, RUN)
+        Train_stage_2.predict_stage_2(cascaded, data, frames, predicted, RUN)
         assert ("stage 2, joint by joint" in capsys.readouterr().out) != again  # once made, it stays
     first, second = (np.load(cascaded / f"train_output{name}.npy").reshape(-1, 14, 2) for name in ("", "_2"))
     sides = box_sides(first.astype(float), LSP)
@@ -52,7 +53,7 @@ def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     np.testing.assert_allclose(second[:, head] - first[:, head], sides[:, None] * [0.05, -0.1], atol=1e-3)
     np.testing.assert_array_equal(np.delete(second, head, 1), np.delete(first, head, 1))
     save_constant(cascaded / "model_head.pt", 0.1, 0.2)
-    Train_stage_2.predict_stage_2(cascaded, data, frames, RUN)
+    Train_stage_2.predict_stage_2(cascaded, data, frames, predicted, RUN)
     assert "stage 2, joint by joint" in capsys.readouterr().out  # another stage 2: made anew
     third = np.load(cascaded / "train_output_2.npy").reshape(-1, 14, 2)
     np.testing.assert_allclose(third[:, head] - first[:, head], sides[:, None] * [0.1, 0.2], atol=1e-3)
