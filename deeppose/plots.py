@@ -136,7 +136,7 @@ def stage_1_training(path, curves):
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: best PDJ@0.2")
         axes.set(xlabel="epoch", xlim=_around(epochs))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     save(figure, path)
@@ -176,11 +176,11 @@ def stage_2_training(path, curves):
         axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
                        f"{columns['epoch'][best]:.0f})", fontsize=9)
         axes.set(xlim=_around(columns["epoch"]), ylim=(0, None))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel("mean squared displacement,\nbox sides²", fontsize=10)
+    figure.supylabel("mean square, box sides²", fontsize=10)
     handles = [Line2D([], [], linewidth=1.5, label=label, **look) for label, look in lines.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     save(figure, path)
