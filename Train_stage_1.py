@@ -28,8 +28,8 @@ SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
 SMOOTH_L1_BETA = 0.02     # frame sides, 4.5 px: below it smooth-L1 is quadratic
 ORIGINAL = Recipe()       # MSE, Adam 5e-4, no augmentation but step 1's copies
 BEST = Recipe(            # each entry with what it gained on the held-out images: README, Accuracy
-    head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", learning_rate=1e-3, weight_decay=0.05, warm_up=200,
-    schedule="cosine", average=0.998, turn_deg=40, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3)
+    head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200, schedule="cosine",
+    turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3)
 RECIPES = {"best": BEST, "original": ORIGINAL}
 
 
