@@ -43,11 +43,12 @@ ROWS = {
     "no_scale": without("scale and shift", "scale=0", "shift=0"),
     "no_mirror": without("mirroring", "mirror=0"),
     "no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0"),
-    "no_average": without("the weights' moving average", "average=0"),
     "no_schedule": without("the cosine schedule", "schedule=constant"),
     "no_decay": without("weight decay (Adam)", "optimiser=adam", "weight_decay=0"),
-    "lower_rate": Row("half its learning rate, 5e-4", ("--vary", "learning_rate=5e-4"), "part", against="variants"),
-    "turn_20": Row("rotation by up to 20° instead of 40°", ("--vary", "turn_deg=20"), "part", against="variants"),
+    "turn_40": Row("rotation by up to 40° instead of 20°", ("--vary", "turn_deg=40"), "part", against="variants"),
+    "higher_rate": Row("twice its learning rate, 1e-3", ("--vary", "learning_rate=1e-3"), "part", against="variants"),
+    "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
+                   against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
 }
 
@@ -56,9 +57,9 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
     "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
               "stage_2": ("--simulated", "5", "--epochs", "3"), "stage_3": ("--simulated", "5", "--epochs", "3")},
     "cpu": {  # what 2 cores can do in some hours
-        "best_part": ("--input-px", "129", "--epochs", "8"),
-        "stage_1": ("--input-px", "129", "--epochs", "11"),
-        "original": ("--input-px", "129", "--rows", "10800", "--epochs", "3"),
+        "stage_1": ("--input-px", "129", "--epochs", "8"),
+        "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
+        "best_random": ("--input-px", "97", "--epochs", "6"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         # one joint is trained for longer, and the others' networks start from its
         "first": ("--joints", FIRST, "--rows", "2400", "--simulated", "4", "--epochs", "1"),
