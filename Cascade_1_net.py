@@ -14,6 +14,10 @@ from deeppose.predictions import model_name
 CROP_PX = 227                     # side of the crops the network takes
 DROPOUT = 0.6                     # DeepPose, section 3.2
 MEAN = (123.7, 116.3, 103.5)      # of ImageNet, RGB in 0...255
+SMALLEST_CROP_PX = 67             # 7 x 7 cells
+LARGEST_CROP_PX = 1000
+WIDTH = 128                       # channels of the integral head
+EXPECTED = 0.2                    # box sides by which estimates are expected to be off: its heatmap's prior
 SIGMA = 2.0                       # box side / torso diameter of the stage-1 pose; DeepPose, section 4.1 (LSP)
 SMALLEST_SIDE_PX = 40             # of the 227 frame: a collapsed pose still gets a box with something in it
 STEP_5 = "Train_stage_2.py (step 5) makes it"
@@ -30,11 +34,20 @@ class Local_response_norm(nn.Module):
 class Alex_net_c1(nn.Module):
     """Crops (N, 3, 227, 227), RGB in [0, 1] -> displacement (N, 2) from the crop's centre to the joint, in box sides.
 
-    58 M weights. `gain`, a buffer, is the share of the displacement to be trusted: refined joint = centre +
-    gain x displacement x side. It is fitted on held-out rows after training and does not act in forward.
+    While training the integral head's log-heatmaps (N, J, cells) come as well, those of the direct head are None.
+
+    head         "integral": the mean place under the joint's heatmap, beside which the other joints' are learnt, so
+                 that a crop teaches all that is in it; "direct": the original's linear layers. 4.2 M or 58 M weights
+    joint_count  J, for the integral head
+    joint        the place of the network's own joint among them
+    crop_px      the side of the crops that it takes; the direct head needs 227
+
+    Buffers, which travel in the checkpoint: `joint`, `crop_px` and `gain`, the share of the displacement to be trusted:
+    refined joint = centre + gain x displacement x side. It is fitted on held-out rows after training and does
+    not act in forward.
     """
 
-    def __init__(self):
+    def __init__(self, head="integral", joint_count=14, joint=0, crop_px=CROP_PX):
         super().__init__()
         self.features = nn.Sequential(                                                    # (3, 227, 227)
             nn.Conv2d(3, 96, 11, 4, 1), nn.ReLU(inplace=True), Local_response_norm(),     # (96, 55, 55)
@@ -45,19 +58,82 @@ class Alex_net_c1(nn.Module):
             nn.Conv2d(384, 384, 3, 1, 1), nn.ReLU(inplace=True),
             nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2))                                                           # (256, 6, 6)
-        self.hidden = nn.Sequential(
-            nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT),
-            nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
-        self.displacement = nn.Linear(4096, 2)
+        if head == "direct":
+            self.hidden = nn.Sequential(
+                nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT),
+                nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
+            self.displacement = nn.Linear(4096, 2)
+        else:
+            self.heatmaps = Heatmaps(joint_count)
+            for layer in self.features:
+                if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks activations layer by layer
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)
+        self.head, self.joint_count, self.crop_sizes = head, joint_count, crop_sizes(head)
         self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("joint", torch.tensor(joint, device="cpu"))
+        self.register_buffer("crop_px", torch.tensor(crop_px, device="cpu"))
+        self.register_load_state_dict_post_hook(lambda network, _: network.look(network.joint, network.crop_px))
+        self.look(joint, crop_px)
         self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
+
+    def look(self, joint, crop_px):
+        """Look for this joint, in crops of this size; ValueError where that cannot be."""
+        if not 0 <= joint < self.joint_count or crop_px not in self.crop_sizes:
+            raise ValueError(f"joint {joint} in crops of {crop_px} pixels")
+        self.own, self.size_px = int(joint), int(crop_px)  # as numbers, which can be read without waiting for a GPU
+        self.joint.fill_(self.own)
+        self.crop_px.fill_(self.size_px)
 
     def forward(self, images):
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
-        features = self.features(torch.add(-self.mean, images, alpha=255))
-        hidden = self.hidden(features.flatten(1))
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.displacement(hidden.float())  # coordinates stay in float32
+        images = torch.add(-self.mean, images, alpha=255)
+        if self.head == "direct":
+            hidden = self.hidden(self.features(images).flatten(1))
+            with torch.autocast(hidden.device.type, enabled=False):
+                moves, log_heatmaps = self.displacement(hidden.float()), None  # coordinates stay in float32
+        else:
+            fine = self.features[:7](images)  # (N, 256, 27, 27)
+            heatmaps = self.heatmaps(fine, self.features[7:14](fine))
+            with torch.autocast(heatmaps.device.type, enabled=False):
+                log_heatmaps = heatmaps.float().flatten(2)  # (N, J, cells)
+                cells = cell_centres(images.shape[-1], images.device)
+                log_heatmaps[:, self.own] -= cells.square().sum(1) / (2 * EXPECTED ** 2)
+                log_heatmaps = log_heatmaps.log_softmax(2)
+                moves = log_heatmaps[:, self.own].exp() @ cells
+        return (moves, log_heatmaps) if self.training else moves
+
+
+def crop_sizes(head):
+    """Sides in pixels of the crops that a network with that head can take."""
+    return range(SMALLEST_CROP_PX, LARGEST_CROP_PX + 1) if head == "integral" else (CROP_PX,)
+
+
+class Heatmaps(nn.Module):
+    """Features (N, 256, 27, 27) and (N, 256, 13, 13) -> a heatmap (27, 27) a joint; flat ones to begin with."""
+
+    def __init__(self, joint_count):
+        super().__init__()
+        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)  # cell i lies on 2 i + 1 of the finer ones, as in the pool
+        self.fine = nn.Conv2d(256, WIDTH, 1)
+        self.smooth = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH),
+                                    nn.ReLU(inplace=True))
+        self.joints = nn.Conv2d(WIDTH, joint_count, 1)
+        nn.init.zeros_(self.joints.weight)
+        nn.init.zeros_(self.joints.bias)
+
+    def forward(self, fine, coarse):
+        return self.joints(self.smooth(self.coarse(coarse, output_size=fine.shape[2:]) + self.fine(fine)))
+
+
+def cell_centres(size_px, device=None):
+    """Where the cells of the heatmaps of crops of that size look, in box sides from the centre: (cells, 2), x fastest.
+
+    Convolution 1 (11 wide, stride 4, padded by 1) and the pool after it (3, stride 2) centre cell i at pixel 8 i + 8.
+    """
+    count = ((size_px - 9) // 4 - 2) // 2 + 1
+    at = (8 * torch.arange(count, device=device) + 8.5) / size_px - 0.5
+    return torch.cartesian_prod(at, at).flip(1)
 
 
 def box_sides(poses_px, skeleton):
@@ -76,7 +152,8 @@ def displacements(network, frames, rows, boxes_px, run):
     boxes_px  (len(rows), 3) around the estimates
     """
     boxes = torch.from_numpy(boxes_px[:, None].astype(np.float32)).to(run.device)  # (len(rows), 1, 3)
-    return runtime.infer(network, frames, rows, run, lambda images, piece: crops.crop(images, boxes[piece], CROP_PX))
+    return runtime.infer(network, frames, rows, run,
+                         lambda images, piece: crops.crop(images, boxes[piece], network.size_px))
 
 
 def refine_joint(network, frames, rows, estimates_px, sides_px, run):
@@ -93,9 +170,17 @@ def load_cascade(workdir, joint, run, stage=2):
     if not path.exists():
         return None
     checkpoint.check_provenance(path, STEP_5, network="Alex_net_c1", joint=joint)
+    weights = checkpoint.read_weights(path, STEP_5)
     with torch.device("meta"):
-        network = Alex_net_c1()
-    return run.place(checkpoint.load_into(network, path, STEP_5)).eval()
+        network = Alex_net_c1(*shape_of(weights))
+    return run.place(checkpoint.load_weights(network, weights, path, STEP_5)).eval()
+
+
+def shape_of(weights):
+    """Head and number of joints of the Alex_net_c1 whose state_dict this is, or might be."""
+    if "heatmaps.joints.bias" in weights:
+        return "integral", len(weights["heatmaps.joints.bias"])
+    return ("direct",)
 
 
 def stages_here(workdir, skeleton):

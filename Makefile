@@ -36,6 +36,7 @@ FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shel
             deeppose/geometry.py
 TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
+TRAINING_PY := deeppose/augment.py deeppose/losses.py deeppose/recipes.py
 CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
              deeppose/plots.py deeppose/drawing.py
@@ -51,7 +52,7 @@ all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 $(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
-$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/augment.py deeppose/recipes.py deeppose/metrics.py \
+$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TRAINING_PY) \
                 $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(STEP_2)
 
@@ -61,7 +62,8 @@ $(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORE
 $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
-$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py $(CASCADE_PY) | $(PACKAGES)
+$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py $(TRAINING_PY) \
+                $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \

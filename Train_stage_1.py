@@ -11,51 +11,24 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from deeppose import arrays, augment, checkpoint, crops, files, geometry, metrics, recipes, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
+from deeppose.losses import heatmap_loss, masked_loss
 from deeppose.recipes import Recipe
 from deeppose.shell import InputError
-from Resnet_stage_1 import STRIDE, Resnet_stage_1, cell_centres, load_initial, predict_joints
+from Resnet_stage_1 import Resnet_stage_1, cell_centres, load_initial, predict_joints
 
 BATCH_SIZE = 64           # original
 EPOCHS = 200              # original
 CHOSEN_BY = "0.20"        # held-out PDJ@0.2 chooses the epoch (original: PDJ@0.5 of the test set)
-HEATMAP_SIGMA = 1.0       # cells: spread of the Gaussian that a heatmap should be
 SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
-SMOOTH_L1_BETA = 0.02     # frame sides, 4.5 px: below it smooth-L1 is quadratic
 ORIGINAL = Recipe()       # MSE, Adam 5e-4, no augmentation but step 1's copies
 BEST = Recipe(            # each entry with what it gained on the held-out images: README, Accuracy
     head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200, schedule="cosine",
     turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3)
 RECIPES = {"best": BEST, "original": ORIGINAL}
-
-
-def masked_loss(predicted, true, kind="mse", count=None):
-    """Mean error of (N, K) over the labelled coordinates; NaN in `true` means no label.
-
-    kind   "mse", "l1" or "smooth_l1"
-    count  what to divide by, where it is not their number in `true`
-    """
-    labelled = ~torch.isnan(true)
-    error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
-    each = (error.square() if kind == "mse" else error.abs() if kind == "l1" else
-            F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA))
-    return each.sum() / (labelled.sum() if count is None else count).clamp(min=1)
-
-
-def heatmap_loss(log_heatmaps, true, size_px, count):
-    """Cross-entropy of heatmaps (N, J, cells), as logarithms, and Gaussians about the joints (N, J, 2), normalised.
-
-    count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
-    """
-    cells = cell_centres(size_px, true.device)  # (cells, 2)
-    distance = (torch.nan_to_num(true)[:, :, None] - cells).square().sum(3)  # (N, J, cells)
-    wanted = (-distance / (2 * (HEATMAP_SIGMA * STRIDE / size_px) ** 2)).softmax(2)
-    each = -(wanted * log_heatmaps).sum(2)  # (N, J)
-    return torch.where(torch.isnan(true[..., 0]), 0, each).sum() / count.clamp(min=1)
 
 
 def gradient(network, images, targets, part, recipe, run):
@@ -71,7 +44,8 @@ def gradient(network, images, targets, part, recipe, run):
     count, true = (~torch.isnan(targets)).sum() / run.world, targets[part]
     loss = masked_loss(predicted, true.flatten(1), recipe.loss, count)
     if recipe.heatmaps:
-        loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, true, images.shape[-1], count)
+        cells = cell_centres(images.shape[-1], true.device)
+        loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, true, cells, count)
     loss.backward()
     return loss
 
@@ -175,19 +149,12 @@ def parse(argv):
     parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE",
                         help="initial weights of the ResNet-34: ImageNet's where they can be had (auto), or else "
                              "stop (imagenet), random ones (none), a file in torchvision's format (default: auto)")
-    parser.add_argument("--recipe", choices=RECIPES, default="best",
-                        help="how the network learns: as scored best on the held-out images, or as the original had "
-                             "it (default: best)")
-    parser.add_argument("--vary", type=recipes.change, action="append", default=[], metavar="NAME=VALUE",
-                        help="another value for an entry of the recipe, such as turn_deg=20; again for another")
+    recipes.add_arguments(parser, RECIPES)
     parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
                         help="reduce images to N x N first, for small machines: 129 trains three times as fast "
                              "(default: the whole 227 x 227)")
     options = parser.parse_args(argv)
-    options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)
-    options.recipe = recipes.varied(RECIPES[options.recipe], options.vary)
-    if options.recipe.head == "direct" and options.recipe.heatmaps:
-        parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")
+    recipes.choose(parser, options, RECIPES)
     return options
 
 

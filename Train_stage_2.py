@@ -9,6 +9,7 @@ training rows, train_output_2.npy, draws deltas_3.npy if it is not there, and wr
 """
 import argparse
 import difflib
+import math
 import sys
 import time
 from pathlib import Path
@@ -16,48 +17,83 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import CROP_PX, SIGMA, STAGES, STEP_5, Alex_net_c1, box_sides, displacements, refine, stages_here
-from deeppose import arrays, checkpoint, crops, deltas, files, geometry, predictions, runtime, shell
+from Cascade_1_net import (
+    CROP_PX,
+    SIGMA,
+    STAGES,
+    STEP_5,
+    Alex_net_c1,
+    box_sides,
+    cell_centres,
+    crop_sizes,
+    displacements,
+    refine,
+    stages_here,
+)
+from deeppose import arrays, augment, checkpoint, crops, deltas, files, geometry, predictions, recipes, runtime, shell
 from deeppose.deltas import DRAWN
 from deeppose.loader import Frames
 from deeppose.locks import lock
+from deeppose.losses import heatmap_loss, masked_loss
 from deeppose.predictions import curves_name, model_name
+from deeppose.recipes import Recipe
 from deeppose.shell import InputError
 
-LEARNING_RATE = 5e-4      # Adagrad; original, and DeepPose, section 3.2
-FIRST_SQUARES = 1e-3      # Adagrad's sum of squares to begin with; from 0, torch's default, the first step moves all
-                          # 58 M weights by the full rate, the loss jumps a thousandfold and most units die
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
 SIMULATED = 20            # of them used for an image and epoch, see --simulated; original: always the first 20
+ORIGINAL = Recipe(optimiser="adagrad")  # MSE, Adagrad 5e-4; original, and DeepPose, section 3.2
+BEST = Recipe(head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
+              schedule="cosine", mirror=0.5)  # what it gained: README, Accuracy
+RECIPES = {"best": BEST, "original": ORIGINAL}
 CLEAR = 2.0               # standard errors by which a gain must help on the held-out rows, or it is 0
 
 
 class Examples:
-    """What one joint's network learns from: estimates around the truth, real and simulated, and their boxes."""
+    """What one joint's network learns from: crops around estimates of it, real and simulated, with all their joints."""
 
-    def __init__(self, data, frames, predicted_px, joint, deltas, simulated=SIMULATED):
+    def __init__(self, data, frames, predicted_px, joint, deltas, recipe=ORIGINAL, simulated=SIMULATED):
         self.frames, self.deltas, self.simulated = frames, deltas, simulated  # deltas (40, 2) px
-        self.true = data.train_labels[:, joint].astype(float)  # (N, 2) px
-        self.estimates = predicted_px[:, joint].astype(float)  # (N, 2) px
-        self.sides = box_sides(predicted_px.astype(float), data.skeleton)  # (N,) px
-        labelled = ~np.isnan(self.true).any(1)
+        self.joint, self.flip, self.recipe = joint, np.array(data.skeleton.flip), recipe
+        self.true = data.train_labels.astype(float)  # (N, J, 2) px
+        self.estimates = predicted_px.astype(float)  # (N, J, 2) px
+        mirrored = geometry.mirror(self.estimates, data.frame_px, self.flip)
+        self.sides = np.stack([box_sides(poses, data.skeleton) for poses in (self.estimates, mirrored)])  # (2, N) px
+        labelled = ~np.isnan(self.true[:, joint]).any(1)
         self.rows = data.trained_on[labelled[data.trained_on]]
         self.held_out = data.held_out[labelled[data.held_out]]
 
     def draw(self, rows, rng):
-        """Boxes (n, 21, 3) px and displacements (n, 21, 2) in box sides: the real estimate, then the simulated ones."""
+        """Boxes (n, 21, 3) px, targets (n, 21, J, 2) in box sides from their centres, and Views of the n x 21 crops.
+
+        An image's first estimate is the real one, the others are simulated. What will be seen mirrored is cut around
+        the opposite joint; where that has no label, around its real estimate.
+        """
+        count, rows = self.simulated + 1, rows[:, None]
         picks = rng.permuted(np.tile(np.arange(len(self.deltas)), (len(rows), 1)), axis=1)[:, :self.simulated]
-        simulated = self.true[rows, None] + self.deltas[picks]  # original: prediction + delta, displaced twice
-        estimates = np.concatenate([self.estimates[rows, None], simulated], 1)  # (n, 21, 2) px
-        sides = np.broadcast_to(self.sides[rows, None], estimates.shape[:2])
-        moves = (self.true[rows, None] - estimates) / sides[..., None]
-        return geometry.box_around(estimates, sides).astype(np.float32), moves.astype(np.float32)
+        views = augment.draw(rows.size * count, self.recipe.ranges, rng)
+        mirrored = views.mirrored.reshape(-1, count)  # (n, 21)
+        joints = np.where(mirrored, self.flip[self.joint], self.joint)
+        estimates, errors = self.estimates[rows, joints], self.deltas[picks]  # (n, 21, 2) px, (n, 20, 2) px
+        errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
+        simulated = self.true[rows, joints][:, 1:] + errors  # original: prediction + delta, displaced twice
+        estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
+        sides = self.sides[mirrored.astype(int), rows]
+        targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
+        return geometry.box_around(estimates, sides).astype(np.float32), targets.astype(np.float32), views
+
+    def see(self, frames, boxes, targets, views, size_px, run):
+        """Crops (n * 21, 3, size, size) as the views show them, and their targets (n * 21, J, 2)."""
+        boxes, targets = (torch.from_numpy(part).to(run.device) for part in (boxes, targets))
+        cut, targets = crops.crop(crops.to_float(frames, run.dtype), boxes, size_px), targets.flatten(0, 1)
+        if self.recipe.ranges.moves:
+            cut, targets = cut.float(), augment.move(targets, views, self.flip)  # warped in full precision
+        return augment.see(cut, views, self.recipe.ranges, size_px), targets
 
     def evaluate(self, network, run):
         """Held-out mean squared displacement left over without the network and with it, and its best gain."""
-        estimates, sides = self.estimates[self.held_out], self.sides[self.held_out]
-        wanted = (self.true[self.held_out] - estimates) / sides[:, None]
+        estimates, sides = self.estimates[self.held_out, self.joint], self.sides[0, self.held_out]
+        wanted = (self.true[self.held_out, self.joint] - estimates) / sides[:, None]
         boxes = geometry.box_around(estimates, sides)
         said = displacements(network, self.frames, self.held_out, boxes, run)
         gain = fit_gain(said, wanted)
@@ -79,42 +115,45 @@ def fit_gain(said, wanted):
     return gain if gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained)) else 0.0
 
 
-def gradient(network, frames, boxes, moves, run):
-    """Add the gradient of a batch of n images with 21 crops each to the network's, and return the loss.
+def gradient(network, images, targets, joint, recipe, run):
+    """Add the gradient of a batch of crops to the network's, and return the loss.
 
-    frames        uint8 (n, frame, frame, 3)
-    boxes, moves  (n, 21, 3) px and (n, 21, 2) in box sides, as Examples.draw gives them
+    images   (n, 3, size, size) in [0, 1]
+    targets  (n, J, 2): all joints, in box sides from the crop's centre; NaN without a label
+    joint    which of them the network is for
     """
-    boxes, moves = (torch.from_numpy(part).to(run.device) for part in (boxes, moves))
-    cut = crops.crop(crops.to_float(frames, run.dtype), boxes, CROP_PX)  # (n * 21, 3, 227, 227)
     with run.autocast():
-        said = network(cut)
-    loss = torch.nn.functional.mse_loss(said, moves.flatten(0, 1))
+        moves, log_heatmaps = network(images)
+    loss = masked_loss(moves, targets[:, joint], recipe.loss)
+    if recipe.heatmaps:
+        inside = torch.where((targets.abs() <= 0.5).all(2, keepdim=True), targets, torch.nan)
+        cells, count = cell_centres(images.shape[-1], targets.device), (~torch.isnan(inside)).sum()
+        loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, inside, cells, count)
     loss.backward()
     return loss
-
-
-def optimiser_of(network, run):
-    """Adagrad for the network; fused into one pass over its 58 M weights where PyTorch has that."""
-    return torch.optim.Adagrad(network.parameters(), LEARNING_RATE, initial_accumulator_value=FIRST_SQUARES,
-                               fused=run.device.type == "cpu" or None)
 
 
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     """One pass over the rows in a new order, or what is left of it, all its crops an image; returns the mean loss."""
     network.train()
-    epoch, size = state.epoch, options.batch_size
+    epoch, size, recipe = state.epoch, options.batch_size, options.recipe
+    steps_an_epoch = math.ceil(len(rows) / size)
     order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
     batches = [order[start:start + size] for start in range(state.step * size, len(order), size)]
     for batch, frames in runtime.progress(zip(batches, examples.frames.batches(batches)), f"{name} {epoch}",
                                           total=len(batches), unit=" steps", leave=False):
         step = state.step
-        boxes, moves = examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step))
+        drawn = examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step))
+        images, targets = examples.see(frames, *drawn, network.size_px, run)
         runtime.seed_torch(options.seed, name, "step", epoch, step)  # dropout: a function of seed, epoch and step
+        steps_done, steps = steps_an_epoch * (epoch - 1) + step, steps_an_epoch * options.epochs
+        optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
         optimiser.zero_grad()
-        loss = gradient(network, frames, boxes, moves, run).item()
+        loss = gradient(network, images, targets, examples.joint, recipe, run).item()
         state.need_finite(loss, batch)
         optimiser.step()
+        if state.average is not None:
+            state.average.update_parameters(network)
         state.step, state.total = step + 1, state.total + loss * len(batch)
         state.tick()
     return state.total / len(order)
@@ -138,11 +177,13 @@ def train_joint(examples, name, settings, options, run):
     if checkpoint.finished(path, settings, options.resume):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
-    network = run.place(Alex_net_c1())
+    recipe = options.recipe
+    network = run.place(Alex_net_c1(recipe.head, len(examples.flip), examples.joint, options.crop_px))
     if start := initial_weights(name, options):
-        checkpoint.load_into(network, start, "--weights takes a joint's model_<joint>.pt")
-    optimiser = optimiser_of(network, run)
-    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options)
+        checkpoint.load_into(network, start, f"--weights takes a joint's model_<joint>.pt, of a {recipe.head} head")
+        network.look(examples.joint, options.crop_px)
+    optimiser = recipe.optimiser_of(network, run.device)
+    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
         state.finish({"network": "Alex_net_c1", "joint": name, "seed": options.seed, "stage": options.stage,
@@ -159,15 +200,15 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         seconds = time.perf_counter() - began
         with state.evaluating():
-            held_out = examples.evaluate(network, run)
+            held_out = examples.evaluate(state.model, run)
         print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
               f"held-out {held_out['loss_with_gain']:.5f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
         files.save_csv(options.workdir / curves_name(name, options.stage), state.history)
         if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
-            network.gain.fill_(held_out["gain"])
-            state.best_weights = checkpoint.weights_of(network)
+            state.model.gain.fill_(held_out["gain"])
+            state.best_weights = checkpoint.weights_of(state.model)
             state.best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
         state.next_epoch()
 
@@ -205,6 +246,13 @@ def _simulated(text):
     return int(text)
 
 
+def _crop_px(text):
+    sizes = crop_sizes("integral")
+    if int(text) not in sizes:
+        raise argparse.ArgumentTypeError(f"{text} is not {sizes[0]} to {sizes[-1]}")
+    return int(text)
+
+
 def _weights(text):
     return text if text in ("none", "former") else Path(text)
 
@@ -222,10 +270,18 @@ def parse(argv):
     parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|FILE",
                         help="initial weights: random ones, those of the same joint in the former stage, or a "
                              "model_<joint>.pt, such as another joint's that was trained for longer (default: none)")
+    recipes.add_arguments(parser, RECIPES)
+    parser.add_argument("--crop-px", type=_crop_px, default=CROP_PX, metavar="N",
+                        help="cut crops of N x N, for small machines: 131 trains three times as fast "
+                             f"(default: {CROP_PX})")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    recipes.choose(parser, options, RECIPES)
+    if options.crop_px not in crop_sizes(options.recipe.head):
+        parser.error(f"--crop-px {options.crop_px}: the direct head takes crops of {CROP_PX} pixels alone")
+    return options
 
 
 @shell.command
@@ -247,16 +303,16 @@ def main(argv=None):
         predicted = predict_stage_2(options.workdir, data, frames, predicted, run)
     deltas_path, simulated = deltas.find(options, data, predicted, run)
     print(f"stage {options.stage}: {len(names)} joints, {options.simulated} of the {DRAWN} errors in {deltas_path} "
-          f"an image, boxes {SIGMA:g} torso diameters wide, Adagrad {LEARNING_RATE}")
+          f"an image, boxes {SIGMA:g} torso diameters wide, {options.called}")
     settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
-                "seed": options.seed, "precision": run.precision, "learning_rate": LEARNING_RATE,
-                "optimiser": "Adagrad", "first_squares": FIRST_SQUARES, "loss": "MSE", "simulated": options.simulated,
-                "sigma": SIGMA, "weights": str(options.weights), "deltas": arrays.digest(deltas_path),
+                "seed": options.seed, "precision": run.precision, "recipe": vars(options.recipe),
+                "simulated": options.simulated, "sigma": SIGMA, "crop_px": options.crop_px,
+                "weights": str(options.weights), "deltas": arrays.digest(deltas_path),
                 "train_output": arrays.digest(predictions.path_of(options.workdir, options.stage - 1)),
                 "dataset": data.digests}
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
         joint = skeleton.index(name)
-        examples = Examples(data, frames, predicted, joint, simulated[joint], options.simulated)
+        examples = Examples(data, frames, predicted, joint, simulated[joint], options.recipe, options.simulated)
         with lock(options.workdir, model_name(name, options.stage)):
             train_joint(examples, name, settings, options, run.alone())
     run.wait()

@@ -72,7 +72,7 @@ def cut_boxes(frame, boxes_px):
 
 def alexnet():
     """Alex_net_c1 with PyTorch's own LRN."""
-    network = Alex_net_c1()
+    network = Alex_net_c1("direct")
     for place, layer in enumerate(network.features):
         if isinstance(layer, Local_response_norm):
             network.features[place] = nn.LocalResponseNorm(5, 1e-4, 0.75, 1)
@@ -85,9 +85,10 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), batch_size):
         batch = rows[start:start + batch_size]
-        boxes, moves = examples.draw(batch, rng)
+        boxes, targets, _ = examples.draw(batch, rng)
+        moves = targets[:, :, examples.joint]
         cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
-        step(optimiser, network(cut.to(device)), torch.from_numpy(moves).flatten(0, 1).to(device))
+        step(optimiser, network(cut.to(device))[0], torch.from_numpy(moves).flatten(0, 1).to(device))
     return len(rows)
 
 

@@ -24,6 +24,11 @@ PLAIN_SHARE = 4     # the plain way does that many times fewer rows in a round
 JOINTS = ("left_wrist", "right_ankle", "neck")  # refiners in step 6's round
 
 
+def refiner():
+    """The original's: what the other ways of step 5 and 6 can be compared with."""
+    return Alex_net_c1("direct")
+
+
 class Bench:
     """A prepared working directory, and the ways to do each step in it: {name: function that does rows}."""
 
@@ -40,7 +45,7 @@ class Bench:
 
     def write_models(self, number):
         """The checkpoints that a step reads, with random weights."""
-        models = {"4": {"1": self.stage_1}, "6": {"1": self.stage_1} | dict.fromkeys(JOINTS, Alex_net_c1)}
+        models = {"4": {"1": self.stage_1}, "6": {"1": self.stage_1} | dict.fromkeys(JOINTS, refiner)}
         for name, network in models.get(number, {}).items():
             if not (self.workdir / f"model_{name}.pt").exists():
                 checkpoint.save(self.workdir / f"model_{name}.pt", checkpoint.weights_of(network()), {})
@@ -148,14 +153,14 @@ class Bench:
 
     def step_5(self):
         """Crops a second of training a refiner; the limit is the bare network, crops already cut."""
-        run, options = self.run, Train_stage_2.parse(["--save-minutes", "600"])
+        run, options = self.run, Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"])
         joint = self.data.skeleton.index(JOINTS[0])
         drawn = np.load(deltas.OWN)[joint].astype(float)
-        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, drawn)
+        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, drawn, options.recipe)
         rows = np.random.default_rng(0).permutation(examples.rows)[:STEPS * options.batch_size]
-        network, bare, slow = run.place(Alex_net_c1()), run.place(Alex_net_c1()), plain.alexnet().to(run.device)
-        adagrad, bare_adagrad = Train_stage_2.optimiser_of(network, run), Train_stage_2.optimiser_of(bare, run)
-        slow_adagrad = torch.optim.Adagrad(slow.parameters(), Train_stage_2.LEARNING_RATE)
+        network, bare, slow = run.place(refiner()), run.place(refiner()), plain.alexnet().to(run.device)
+        adagrad, bare_adagrad = (options.recipe.optimiser_of(one, run.device) for one in (network, bare))
+        slow_adagrad = torch.optim.Adagrad(slow.parameters(), options.recipe.learning_rate)
         state, crops = self.state(options, network, adagrad), Train_stage_2.SIMULATED + 1
 
         def ours():
@@ -178,7 +183,7 @@ class Bench:
         sides = box_sides(estimates, data.skeleton)
         boxes = geometry.box_around(estimates[:, 0], sides)
         bare, bare_refiner = self.bare_inference(run.place(self.stage_1())), self.bare_inference(
-            run.place(Alex_net_c1()))
+            run.place(refiner()))
 
         def ours():
             first = predict_joints(network, self.test_frames, rows, data, run)

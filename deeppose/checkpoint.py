@@ -98,7 +98,7 @@ def load_weights(network, weights, path, made_by):
     """load_into, of what read_weights read from the path."""
     try:
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
-    except (RuntimeError, TypeError, AttributeError):  # the latter two of tensors that are stored in odd ways
+    except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):  # of tensors stored in odd ways
         raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
     if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")

@@ -1,4 +1,4 @@
-"""How stage 1 is trained, as data: what Train_stage_1.py's --recipe names and --vary changes."""
+"""How a network is trained, as data: what --recipe of the two training steps names and --vary changes."""
 import argparse
 import dataclasses
 import math
@@ -9,15 +9,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from deeppose import augment
 
-CHOICES = {"head": ("integral", "direct"), "loss": ("mse", "smooth_l1", "l1"), "optimiser": ("adam", "adamw"),
-           "schedule": ("constant", "cosine")}
+CHOICES = {"head": ("integral", "direct"), "loss": ("mse", "smooth_l1", "l1"),
+           "optimiser": ("adam", "adamw", "adagrad"), "schedule": ("constant", "cosine")}
 SHORT = 5  # of a run's steps the warm-up takes at most one in so many
+FIRST_SQUARES = 1e-3  # Adagrad's sum of squares to begin with; from 0, torch's default, the first step moves all
+                      # 58 M weights of a refiner by the full rate, the loss jumps a thousandfold and most units die
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The default of each entry is the original's."""
-    head: str = "direct"            # of Resnet_stage_1
+    """The default of each entry is the original's, but for stage 2's optimiser."""
+    head: str = "direct"            # of Resnet_stage_1 and Alex_net_c1
     loss: str = "mse"               # of the normalised coordinates
     heatmaps: float = 0.0           # the cross-entropy of the integral head's heatmaps counts that much beside it
     optimiser: str = "adam"
@@ -39,7 +41,10 @@ class Recipe:
         return augment.Ranges(**{field.name: getattr(self, field.name) for field in dataclasses.fields(augment.Ranges)})
 
     def optimiser_of(self, network, device):
-        """Adam or AdamW for the network, fused into one pass over its weights where PyTorch has that."""
+        """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
+        if self.optimiser == "adagrad":
+            return torch.optim.Adagrad(network.parameters(), self.learning_rate, weight_decay=self.weight_decay,
+                                       initial_accumulator_value=FIRST_SQUARES, fused=device.type == "cpu" or None)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimiser]
         return kind(network.parameters(), self.learning_rate, weight_decay=self.weight_decay,
                     fused=device.type in ("cpu", "cuda"))
@@ -80,3 +85,20 @@ def change(text):
     if value not in CHOICES.get(name, (value,)) or (types[name] is not str and not 0 <= value < math.inf):
         raise argparse.ArgumentTypeError(f"{text}: is none of {', '.join(CHOICES.get(name, ('0 or more',)))}")
     return name, value
+
+
+def add_arguments(parser, named):
+    """The flags that choose one of the named recipes and change it; see choose."""
+    parser.add_argument("--recipe", choices=named, default="best",
+                        help="how the network learns: as scored best on the held-out images, or as the original had "
+                             "it (default: best)")
+    parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
+                        help="another value for an entry of the recipe, such as turn_deg=20; again for another")
+
+
+def choose(parser, options, named):
+    """Make options.recipe the Recipe that the flags stand for, and options.called what it is called."""
+    options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)
+    options.recipe = varied(named[options.recipe], options.vary)
+    if options.recipe.head == "direct" and options.recipe.heatmaps:
+        parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")

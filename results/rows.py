@@ -10,6 +10,7 @@ class Row:
 
     title    what the table calls it
     stage_1  flags of Train_stage_1.py
+    stage_2  flags of Train_stage_2.py
     weights  "none", "imagenet" or "part" (the file that --part names)
     stages   how many: 1, 2 or 3
     copies   whether step 1 makes the original's copies
@@ -19,6 +20,7 @@ class Row:
     stage_1: tuple = ()
     weights: str = "none"
     stages: int = 1
+    stage_2: tuple = ()
     copies: bool = False
     against: str | None = None
 
@@ -30,7 +32,8 @@ def without(entry, *changes):
 
 
 ROWS = {
-    "original": Row("the original's recipe", ("--recipe", "original"), stages=2, copies=True),
+    "original": Row("the original's recipe", ("--recipe", "original"), stages=2, stage_2=("--recipe", "original"),
+                    copies=True),
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
@@ -59,12 +62,16 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
-        "best_random": ("--input-px", "97", "--epochs", "6"),
+        "best_random": ("--input-px", "97", "--epochs", "5"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         # one joint is trained for longer, and the others' networks start from its
-        "first": ("--joints", FIRST, "--rows", "2400", "--simulated", "4", "--epochs", "1"),
-        "stage_2": ("--rows", "800", "--simulated", "4", "--epochs", "1"),
-        "stage_3": ("--rows", "800", "--simulated", "4", "--epochs", "1", "--weights", "former")},
+        "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "2"),
+        "stage_2": ("--crop-px", "131", "--rows", "2700", "--simulated", "1", "--epochs", "1"),
+        "stage_3": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1", "--weights", "former"),
+        "original_first": ("--rows", "1500", "--simulated", "4", "--epochs", "1"),
+        "original_stage_2": ("--rows", "200", "--simulated", "4", "--epochs", "1"),
+        "best_random_first": ("--crop-px", "131", "--simulated", "1", "--epochs", "1"),
+        "best_random_stage_2": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1")},
     "tiny": {  # for the tests
         "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
         "stage_2": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head"),
@@ -77,3 +84,9 @@ def stage_1_flags(name, size):
     row, sizes = ROWS[name], SIZES[size]
     kind = name if name in sizes else "variants" if row.against or name.startswith("variants") else "stage_1"
     return (*row.stage_1, *sizes.get(kind, sizes["stage_1"]))
+
+
+def refiner_flags(name, size, what):
+    """Flags of step 5 for a row at a size: `what` is stage_2, stage_3 or first, of which not all sizes have one."""
+    found = SIZES[size].get(f"{name}_{what}", SIZES[size].get(what))
+    return found and (*ROWS[name].stage_2, *found)

@@ -16,7 +16,7 @@ from deeppose.predictions import model_name
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
-from results.rows import FIRST, ROWS, SIZES, stage_1_flags
+from results.rows import FIRST, ROWS, refiner_flags, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "results"
@@ -44,15 +44,15 @@ def prepare(folder, source, copies):
 
 def run_row(name, size, folder, source, part, stages, more):
     """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder, commands."""
-    row, sizes, workdir = ROWS[name], SIZES[size], folder / f"{size}_{name}"
-    data, first = prepare(folder, source, row.copies)
+    row, workdir = ROWS[name], folder / f"{size}_{name}"
+    data, step_1 = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
-    steps = [{"command": first},
+    steps = [{"command": step_1},
              step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
     if row.against or name.startswith("variants"):
@@ -62,11 +62,11 @@ def run_row(name, size, folder, source, part, stages, more):
         if stage == 2:
             steps.append(step("Generate_train_output.py", *own))
         flags = ("--make-deltas", "--resume") if stage == 2 else ("--stage", str(stage), "--resume")
-        if stage == 2 and "first" in sizes:
-            steps.append(step("Train_stage_2.py", *sizes["first"], *flags, *own))
+        if stage == 2 and (first := refiner_flags(name, size, "first")):
+            steps.append(step("Train_stage_2.py", "--joints", FIRST, *first, *flags, *own))
             others = ",".join(joint for joint in LSP.joints if joint != FIRST)
             flags += ("--joints", others, "--weights", workdir / f"{model_name(FIRST)}.pt")
-        steps.append(step("Train_stage_2.py", *sizes[f"stage_{stage}"], *flags, *own))
+        steps.append(step("Train_stage_2.py", *refiner_flags(name, size, f"stage_{stage}"), *flags, *own))
     if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps

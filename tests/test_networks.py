@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet34
 
-from Cascade_1_net import Alex_net_c1
+from Cascade_1_net import CROP_PX, EXPECTED, Alex_net_c1
+from Cascade_1_net import cell_centres as crop_cells
 from deeppose import crops
+from deeppose.losses import HEATMAP_SIGMA, SMOOTH_L1_BETA, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
 from deeppose.shell import InputError, RunError
 from Resnet_stage_1 import Resnet_stage_1, cell_centres, load_initial
-from Train_stage_1 import HEATMAP_SIGMA, SMOOTH_L1_BETA, heatmap_loss, masked_loss
 from Train_stage_2 import fit_gain
 
 
@@ -94,7 +95,7 @@ def test_stage_1_network_scales_its_input_itself(head):
 
 def test_cascade_network():
     torch.manual_seed(0)
-    network, images = Alex_net_c1(), torch.rand(2, 3, 227, 227)
+    network, images = Alex_net_c1("direct"), torch.rand(2, 3, 227, 227)
     assert weight_count(network) == pytest.approx(58e6, rel=0.01)
     convolutions = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
                     for m in network.modules() if isinstance(m, nn.Conv2d)]
@@ -103,13 +104,72 @@ def test_cascade_network():
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.6, 0.6]
     assert network.features(images).shape == (2, 256, 6, 6)
     assert network.eval()(images).shape == (2, 2) and same_twice(network, images)
-    assert not same_twice(network.train(), images)
+    (first, heatmaps), (second, _) = network.train()(images), network(images)
+    assert heatmaps is None and not torch.equal(first, second)
     assert "gain" in network.state_dict() and network.gain.shape == ()
+
+
+def test_cascade_network_with_heatmaps():
+    """It begins by leaving every estimate where it is; then its displacement is the mean place under its joint's."""
+    torch.manual_seed(0)
+    network, images = Alex_net_c1(joint=3), torch.rand(2, 3, 227, 227)
+    assert weight_count(network) == pytest.approx(4.2e6, rel=0.01)
+    moves, log_heatmaps = network(images)
+    assert log_heatmaps.shape == (2, 14, 27 * 27) and moves.abs().max() < 0.01
+    nn.init.normal_(network.heatmaps.joints.weight)
+    moves, log_heatmaps = network(images)
+    heatmap = log_heatmaps[:, 3].exp().reshape(2, 27, 27)
+    at = torch.tensor([(8 * i + 8.5) / 227 - 0.5 for i in range(27)])
+    torch.testing.assert_close(moves, torch.stack([heatmap.sum(1) @ at, heatmap.sum(2) @ at], 1))
+    assert network.eval()(images).shape == (2, 2) and same_twice(network, images)
+
+
+def test_cascade_heatmaps_expect_the_joint_near_the_centre():
+    """Of all joints only the network's own: its flat heatmap falls off like a Gaussian of EXPECTED box sides."""
+    network = Alex_net_c1(joint=3)
+    _, log_heatmaps = network(torch.rand(2, 3, 227, 227))
+    cells = crop_cells(CROP_PX).square().sum(1)
+    fallen = log_heatmaps[0, 3] + cells / (2 * EXPECTED ** 2)
+    assert fallen.std() < 1e-4 and log_heatmaps[0, [0, 1, 2, *range(4, 14)]].std() < 1e-4
+
+
+@pytest.mark.parametrize("size", [67, 100, 131, 227])
+def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
+    """With all weights alike, a pixel near the centre is seen most by the cell that cell_centres puts nearest."""
+    network = Alex_net_c1(joint_count=1, crop_px=size).eval().double()
+    pixel = size // 2
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                module.weight.fill_(1 / module.weight[0].numel())
+        images = torch.full((1, 3, size, size), 0.5, dtype=torch.float64)
+        seen = []
+        network.heatmaps.register_forward_hook(lambda module, inputs, output: seen.append(output[0, 0].flatten()))
+        network(images)
+        images[:, :, pixel, pixel] = 1
+        network(images)
+    change, cells = (seen[1] - seen[0]).abs(), crop_cells(size)
+    assert len(change) == len(cells)
+    centre = (change[:, None] * cells).sum(0) / change.sum()
+    expected = (pixel + 0.5) / size - 0.5
+    assert centre.tolist() == pytest.approx([expected, expected], abs=4 / size)  # half a cell
+
+
+def test_a_refiners_joint_and_crops_travel_in_its_checkpoint():
+    network, again = Alex_net_c1(joint=5, crop_px=131), Alex_net_c1()
+    again.load_state_dict(network.state_dict())
+    assert (again.own, again.size_px) == (5, 131)
+    for joint, crop_px in ((14, 227), (-1, 227), (0, 66)):
+        with pytest.raises(ValueError, match=str(crop_px)):
+            again.look(joint, crop_px)
+    with pytest.raises(ValueError, match="131"):
+        Alex_net_c1("direct", crop_px=131)
 
 
 def test_outputs_stay_float32_under_autocast():
     images = torch.rand(1, 3, 227, 227)
-    for network in (Resnet_stage_1(14).eval(), Resnet_stage_1(14, "direct").eval(), Alex_net_c1().eval()):
+    for network in (Resnet_stage_1(14), Resnet_stage_1(14, "direct"), Alex_net_c1(), Alex_net_c1("direct")):
+        network.eval()
         with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
             assert network(images).dtype == torch.float32
 
@@ -162,10 +222,10 @@ def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlab
     distance = (cell_centres(129) - true[0, 0]).square().sum(1)
     gaussian = (-distance / (2 * (HEATMAP_SIGMA * 8 / 129) ** 2)).exp()
     wanted = (gaussian / gaussian.sum()).expand(1, 2, -1)
-    least = heatmap_loss(wanted.log().clamp(min=-1e9), true, 129, torch.tensor(1))
+    least = heatmap_loss(wanted.log().clamp(min=-1e9), true, cell_centres(129), torch.tensor(1))
     assert least.item() == pytest.approx(-(wanted[0, 0] * wanted[0, 0].log().clamp(min=-1e9)).sum().item(), rel=1e-5)
     flat = torch.full_like(wanted, -np.log(17 * 17)).requires_grad_()
-    loss = heatmap_loss(flat, true, 129, torch.tensor(1))
+    loss = heatmap_loss(flat, true, cell_centres(129), torch.tensor(1))
     loss.backward()
     assert loss > least and flat.grad[0, 1].abs().sum() == 0 and torch.isfinite(flat.grad).all()
 

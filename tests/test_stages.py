@@ -17,13 +17,14 @@ from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 CPU = ["--device", "cpu", "--precision", "fp32"]
+DIRECT = ["--recipe", "original"]  # save_constant's
 FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL]
 
 
 def save_constant(path, x, y, gain=1.0):
     """A refiner that says (x, y) box sides of everything."""
     torch.manual_seed(0)
-    network = Alex_net_c1()
+    network = Alex_net_c1("direct")
     with torch.no_grad():
         network.displacement.weight.zero_()
         network.displacement.bias.copy_(torch.tensor([x, y]))
@@ -90,14 +91,15 @@ def test_stage_3_wants_a_stage_2(cascaded, capsys):
 
 def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
     own = ["--workdir", str(cascaded), "--make-deltas", *FEW]
-    Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_head.pt")])
+    Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_head.pt"), *DIRECT])
     facts = json.loads((cascaded / "model_neck.json").read_text())
     assert facts["initial_weights"] == "file model_head.pt" and facts["settings"]["simulated"] == 2
     there, here = weights(cascaded, "model_head"), weights(cascaded, "model_neck")
     torch.testing.assert_close(here["features.0.weight"], there["features.0.weight"], atol=0.02, rtol=0)
-    Train_stage_2.main([*own, "--stage", "3", "--joints", "head", "--weights", "former"])
+    Train_stage_2.main([*own, "--stage", "3", "--joints", "head", "--weights", "former", *DIRECT])
     assert json.loads((cascaded / "model_3_head.json").read_text())["initial_weights"] == "file model_head.pt"
     fails(Train_stage_2.main, [*own, "--joints", "neck", "--weights", cascaded / "model_1.pt"], capsys, "model_1.pt")
+    fails(Train_stage_2.main, [*own, "--joints", "neck", "--weights", cascaded / "model_head.pt"], capsys, "integral")
     fails(Train_stage_2.main, [*own, "--stage", "3", "--joints", "head,right_ankle", "--weights", "former"], capsys,
           "model_right_ankle.pt", "not found")  # before the head is trained
     fails(Train_stage_2.main, [*own, "--weights", "former"], capsys, "former", "--stage 3")

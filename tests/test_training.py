@@ -14,6 +14,7 @@ from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.loader import Frames
+from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -100,7 +101,7 @@ def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_
     """Refiners that always say the same: what becomes of the joints follows by arithmetic from the stage-1 poses."""
     said = {"left_shoulder": (0.3, -0.2), "right_hip": (-0.4, 0.1), "neck": (0.05, 0.25)}
     for name, move in said.items():  # the torso's joints first: refining them must not change the later boxes
-        network = Alex_net_c1()
+        network = Alex_net_c1("direct")
         nn.init.zeros_(network.displacement.weight)
         network.displacement.bias.data = torch.tensor(move)
         network.gain.fill_(0.5)
@@ -130,12 +131,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Train_stage_2.Examples(data, None, predicted, joint, deltas)
+    examples = Train_stage_2.Examples(data, None, predicted, joint, deltas, Train_stage_2.ORIGINAL)
     labelled = ~np.isnan(data.train_labels[:, joint]).any(1)
     assert set(examples.rows) == set(np.flatnonzero(labelled)) - set(data.held_out)
     rows = examples.rows[:5]
-    boxes, moves = examples.draw(rows, np.random.default_rng(2))
-    assert boxes.shape == (5, 21, 3) and moves.shape == (5, 21, 2)
+    boxes, targets, _ = examples.draw(rows, np.random.default_rng(2))
+    assert boxes.shape == (5, 21, 3) and targets.shape == (5, 21, 14, 2)
+    moves = targets[:, :, joint]
     centres, sides = boxes[..., :2] + boxes[..., 2:] / 2, boxes[..., 2:]
     true = data.train_labels[rows, joint][:, None]
     np.testing.assert_allclose(centres + moves * sides, np.broadcast_to(true, centres.shape), atol=1e-3)
@@ -146,6 +148,41 @@ def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_wo
         assert len(set(which)) == 20 and np.abs(deltas[which] - image).max() < 1e-3
     diameter = np.linalg.norm(predicted[rows, 9] - predicted[rows, 2], axis=1)
     np.testing.assert_allclose(sides[:, 0, 0], np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX), rtol=1e-5)
+
+
+def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
+    """Each crop and its targets are what the mirrored frame, labels, prediction and errors would have given."""
+    predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
+    deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
+    examples = Train_stage_2.Examples(data, Frames(data.train_images, RUN.device), predicted, joint, deltas,
+                                      Recipe(mirror=1.0), 3)
+    labels = data.train_labels.astype(float)
+    rows = examples.rows[~np.isnan(labels[examples.rows, LSP.index("right_knee")]).any(1)][:4]
+    drawn = examples.draw(rows, np.random.default_rng(2))
+    images, targets = examples.see(examples.frames.take(rows), *drawn, 131, RUN)
+    mirrored = geometry.mirror(predicted.astype(float), 227, LSP.flip)
+    sides = box_sides(mirrored, LSP)[rows]
+    boxes = geometry.box_around(mirrored[rows, joint], sides)[:, None]
+    frames = crops.to_float(examples.frames.take(rows)).flip(3)
+    expected = crops.crop(frames, torch.from_numpy(boxes.astype(np.float32)), 131)
+    torch.testing.assert_close(images[::4], expected, atol=0.02, rtol=0)
+    true = geometry.mirror(labels, 227, LSP.flip)[rows]
+    wanted = (true - mirrored[rows, joint][:, None]) / sides[:, None, None]
+    wanted[(np.abs(wanted) > 0.5).any(2)] = np.nan
+    np.testing.assert_allclose(targets[::4].numpy(), wanted, atol=1e-3)
+    simulated = true[:, None, joint] - targets.numpy().reshape(4, 4, 14, 2)[:, 1:, joint] * sides[:, None, None]
+    for error in (simulated - true[:, None, joint]).reshape(-1, 2):
+        assert np.isnan(error).any() or np.abs(deltas - error).sum(1).min() < 1e-2
+
+
+@pytest.mark.parametrize("recipe, falls_to", [("original", 0.9), ("best", 0.97)])  # best's floor is high: entropy
+def test_stage_2_learns(recipe, falls_to, own_workdir):
+    """Some epochs on a few crops bring the training loss down."""
+    write_predictions(own_workdir)
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--rows", "4", "--epochs",
+                        "6", "--simulated", "3", "--device", "cpu", "--batch-size", "2", "--recipe", recipe])
+    history = json.loads((own_workdir / "model_head.json").read_text())["history"]
+    assert min(entry["train_loss"] for entry in history[3:]) < falls_to * history[0]["train_loss"]
 
 
 def test_boxes_are_never_below_the_minimum():
@@ -178,12 +215,12 @@ def test_deltas_of_the_working_directory_come_before_the_projects(data, own_work
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
     """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
     predicted = write_predictions(own_workdir)
-    examples = Train_stage_2.Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)))
+    examples = Train_stage_2.Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)), Train_stage_2.BEST)
     examples.held_out = examples.rows  # two held-out rows are too few to tell a gain from chance
 
     def say(network, images, rows, boxes, run):
         centres = boxes[:, :2] + boxes[:, 2:] / 2
-        return 2 * ((examples.true[rows] - centres) / boxes[:, 2:])  # twice what is wanted
+        return 2 * ((examples.true[rows, LSP.index("neck")] - centres) / boxes[:, 2:])  # twice what is wanted
     monkeypatch.setattr(Train_stage_2, "displacements", say)
     found = examples.evaluate(None, None)
     assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
