@@ -25,10 +25,10 @@ class Row:
     against: str | None = None
 
 
-def without(entry, *changes):
+def without(entry, *changes, against="variants"):
     """The best recipe with one thing taken away, from part of ImageNet's weights."""
     flags = tuple(flag for change in changes for flag in ("--vary", change))
-    return Row(f"without {entry}", flags, "part", against="variants")
+    return Row(f"without {entry}", flags, "part", against=against)
 
 
 ROWS = {
@@ -53,6 +53,12 @@ ROWS = {
     "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
                    against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
+    # What makes images differ pays when they come again and again, as in a long run, but a short one may have few
+    "few": Row("best recipe", weights="part"),
+    "few_no_turn": without("rotation", "turn_deg=0", against="few"),
+    "few_no_scale": without("scale and shift", "scale=0", "shift=0", against="few"),
+    "few_no_mirror": without("mirroring", "mirror=0", against="few"),
+    "few_no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0", against="few"),
 }
 
 SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), and of step 5 for stages 2 and 3
@@ -64,6 +70,7 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
         "best_random": ("--input-px", "97", "--epochs", "5"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
+        "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         # one joint is trained for longer, and the others' networks start from its
         "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "2"),
         "stage_2": ("--crop-px", "131", "--rows", "2700", "--simulated", "1", "--epochs", "1"),
@@ -82,8 +89,13 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
 def stage_1_flags(name, size):
     """Flags of step 2 for a row at a size, --weights apart."""
     row, sizes = ROWS[name], SIZES[size]
-    kind = name if name in sizes else "variants" if row.against or name.startswith("variants") else "stage_1"
-    return (*row.stage_1, *sizes.get(kind, sizes["stage_1"]))
+    kinds = (name, row.against, "variants") if is_variant(name) else (name,)
+    return (*row.stage_1, *next((sizes[kind] for kind in kinds if kind in sizes), sizes["stage_1"]))
+
+
+def is_variant(name):
+    """Whether a row is compared with another, or is what others are compared with: by the held-out images alone."""
+    return name.startswith("variants") or bool(ROWS[name].against) or name in {row.against for row in ROWS.values()}
 
 
 def refiner_flags(name, size, what):

@@ -16,7 +16,7 @@ from deeppose.predictions import model_name
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
-from results.rows import FIRST, ROWS, refiner_flags, stage_1_flags
+from results.rows import FIRST, ROWS, is_variant, refiner_flags, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "results"
@@ -55,7 +55,7 @@ def run_row(name, size, folder, source, part, stages, more):
     steps = [{"command": step_1},
              step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
-    if row.against or name.startswith("variants"):
+    if is_variant(name):
         return workdir, steps  # the test set is for finished runs
     steps.append(step("test_stage_1.py", *own))
     for stage in range(2, min(row.stages, stages) + 1):

@@ -78,19 +78,34 @@ def gain_table(results):
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
+def variant_tables(results):
+    """Markdown: what each entry of the recipe gains on the held-out images, a table for each row compared with."""
+    bases = {result["row"]: [] for result in results if "against" not in result}
+    for result in results:
+        base = result["against"]["row"].removeprefix(f"{result['size']}_") if "against" in result else result["row"]
+        bases.setdefault("variants" if base.startswith("variants") else base, []).append(result)
+    parts = []
+    for group in bases.values():
+        if group:
+            first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
+            parts.append(f"What each entry of the recipe is worth, judged on the {images} held-out images alone "
+                         f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
+                         + variant_table(group))
+    return parts
+
+
 def variant_table(results):
-    """Markdown: what each entry of the recipe gains on the held-out images."""
+    """Markdown: a row, and those that are compared with it."""
     lines = ["| the recipe | PDJ@0.2 | strict PCP, mean of 4 | the whole recipe's gain: PDJ@0.2 | strict PCP |",
              "|---" * 5 + "|"]
     for result in results:
-        if result["row"].startswith("variants") or "against" in result:
-            scores, against = result["held_out"]["stage_1"]["scores"], result.get("against", {})
-            gains = [cell(against[name]["gain"], against[name]["interval"], "+") if against else ""
-                     for name in ("pdj_0.2", "pcp_strict_mean_4")]
-            title = result["title"] + (f", seed {result['seed']}" if result["seed"] else "")
-            lines.append(f"| {title} | {cell(scores['pdj']['0.20'])} | {cell(scores['pcp_strict']['mean_4'])} | "
-                         + " | ".join(gains) + " |")
-    return "\n".join(lines) if len(lines) > 2 else ""
+        scores, against = result["held_out"]["stage_1"]["scores"], result.get("against", {})
+        gains = [cell(against[name]["gain"], against[name]["interval"], "+") if against else ""
+                 for name in ("pdj_0.2", "pcp_strict_mean_4")]
+        title = result["title"] + (f", seed {result['seed']}" if result["seed"] else "")
+        lines.append(f"| {title} | {cell(scores['pdj']['0.20'])} | {cell(scores['pcp_strict']['mean_4'])} | "
+                     + " | ".join(gains) + " |")
+    return "\n".join(lines)
 
 
 def run_table(results):
@@ -121,11 +136,7 @@ def markdown():
     results = found()
     scored, variants = [r for r in results if "test" in r], [r for r in results if "test" not in r]
     parts = [score_table(scored, "strict"), score_table(scored, "relaxed"), gain_table(scored)]
-    if variants:
-        first, images = variants[0], len(variants[0]["held_out"]["stage_1"]["joints_px"])
-        parts.append(f"What each entry of the recipe is worth, judged on the {images} held-out images alone "
-                     f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
-                     + variant_table(variants))
+    parts += variant_tables(variants)
     if grown := [sentence for result in scored if (sentence := growth(result))]:
         parts.append(f"![Held-out scores over the training images seen](docs/{CURVES.name})\n\nWhat seeing twice "
                      "as many images added on the held-out ones (least squares):\n\n- " + "\n- ".join(grown))
