@@ -167,7 +167,10 @@ def initial_weights(name, options):
 
 
 def train_joint(examples, name, settings, options, run):
-    """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss."""
+    """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss.
+
+    Of epochs without a gain the last: another joint's network may start from it.
+    """
     path = options.workdir / f"{model_name(name, options.stage)}.pt"
     rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
     if not len(rows) or not len(examples.held_out):
@@ -206,7 +209,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
               f"({held_out['loss_without']:.5f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
         state.history.append({"epoch": epoch, "train_loss": train_loss} | held_out)
         files.save_csv(options.workdir / curves_name(name, options.stage), state.history)
-        if not state.best or held_out["loss_with_gain"] < state.best["held_out"]["loss_with_gain"]:
+        if not state.best or held_out["loss_with_gain"] <= state.best["held_out"]["loss_with_gain"]:
             state.model.gain.fill_(held_out["gain"])
             state.best_weights = checkpoint.weights_of(state.model)
             state.best = {"epoch": epoch, "gain": held_out["gain"], "held_out": held_out}
