@@ -72,12 +72,11 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         # one joint is trained for longer, and the others' networks start from its
-        "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "2"),
+        "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "1"),
         "stage_2": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1"),
         "stage_3": ("--crop-px", "131", "--rows", "450", "--simulated", "1", "--epochs", "1", "--weights", "former"),
         "original_first": ("--rows", "1500", "--simulated", "4", "--epochs", "1"),
-        "original_stage_2": ("--rows", "200", "--simulated", "4", "--epochs", "1"),
-        "best_random_first": ("--crop-px", "131", "--simulated", "1", "--epochs", "1")},
+        "original_stage_2": ("--rows", "200", "--simulated", "4", "--epochs", "1")},
     "tiny": {  # for the tests
         "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
         "stage_2": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head"),
