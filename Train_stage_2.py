@@ -52,7 +52,7 @@ CLEAR = 2.0               # standard errors by which a gain must help on the hel
 class Examples:
     """What one joint's network learns from: crops around estimates of it, real and simulated, with all their joints."""
 
-    def __init__(self, data, frames, predicted_px, joint, deltas, recipe=ORIGINAL, simulated=SIMULATED):
+    def __init__(self, data, frames, predicted_px, joint, deltas, recipe, simulated=SIMULATED):
         self.frames, self.deltas, self.simulated = frames, deltas, simulated  # deltas (40, 2) px
         self.joint, self.flip, self.recipe = joint, np.array(data.skeleton.flip), recipe
         self.true = data.train_labels.astype(float)  # (N, J, 2) px
@@ -136,7 +136,7 @@ def gradient(network, images, targets, joint, recipe, run):
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     """One pass over the rows in a new order, or what is left of it, all its crops an image; returns the mean loss."""
     network.train()
-    epoch, size, recipe = state.epoch, options.batch_size, options.recipe
+    epoch, size, recipe = state.epoch, options.batch_size, examples.recipe
     steps_an_epoch = math.ceil(len(rows) / size)
     order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
     batches = [order[start:start + size] for start in range(state.step * size, len(order), size)]
