@@ -79,9 +79,9 @@ class Alex_net_c1(nn.Module):
 
     def look(self, joint, crop_px):
         """Look for this joint, in crops of this size; ValueError where that cannot be."""
-        if not 0 <= joint < self.joint_count or crop_px not in self.crop_sizes:
-            raise ValueError(f"joint {joint} in crops of {crop_px} pixels")
         self.own, self.size_px = int(joint), int(crop_px)  # as numbers, which can be read without waiting for a GPU
+        if not 0 <= self.own < self.joint_count or self.size_px not in self.crop_sizes:
+            raise ValueError(f"joint {self.own} in crops of {self.size_px} pixels")
         self.joint.fill_(self.own)
         self.crop_px.fill_(self.size_px)
 
