@@ -163,11 +163,10 @@ def learning_curves(path, curves):
 
 
 def stage_2_training(path, curves):
-    """Write every joint's held-out loss by epoch; curves: joint -> column of curves_<joint>.csv -> (epochs,)."""
+    """Write every joint's held-out error by epoch; curves: joint -> column of curves_<joint>.csv -> (epochs,)."""
     lines = {"loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
              "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
-             "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),  # on top: with a gain of 0 they are one
-             "train_loss": ("training crops", {"color": "#009E73", "linestyle": "-."})}
+             "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"])}  # on top: with a gain of 0 they are one
     figure, panels = _panels(len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True)
     for axes, (joint, columns) in zip(panels, curves.items()):
         for key, (_, look) in lines.items():
@@ -175,12 +174,12 @@ def stage_2_training(path, curves):
         best = np.argmin(columns["loss_with_gain"])
         axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
                        f"{columns['epoch'][best]:.0f})", fontsize=9)
-        axes.set(xlim=_around(columns["epoch"]), ylim=(0, None))
+        axes.set(xlim=_around(columns["epoch"]))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel("mean square, box sides²", fontsize=10)
+    figure.supylabel("mean error, torso diameters, none counted over 0.5", fontsize=9)
     handles = [Line2D([], [], linewidth=1.5, label=label, **look) for label, look in lines.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     save(figure, path)

@@ -73,7 +73,9 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         # one joint is trained for longer, and the others' networks start from its
         "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "1"),
-        "stage_2": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1"),
+        "stage_2": ("--crop-px", "131", "--rows", "1800", "--simulated", "1", "--epochs", "1"),
+        "best_random_first": ("--crop-px", "131", "--rows", "5400", "--simulated", "1", "--epochs", "1"),
+        "best_random_stage_2": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1"),
         "stage_3": ("--crop-px", "131", "--rows", "450", "--simulated", "1", "--epochs", "1", "--weights", "former"),
         "original_first": ("--rows", "1500", "--simulated", "4", "--epochs", "1"),
         "original_stage_2": ("--rows", "200", "--simulated", "4", "--epochs", "1")},

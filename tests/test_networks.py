@@ -230,11 +230,14 @@ def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlab
     assert loss > least and flat.grad[0, 1].abs().sum() == 0 and torch.isfinite(flat.grad).all()
 
 
-def test_gain_is_the_least_squares_one_within_0_and_1():
+def test_gain_leaves_the_least_error_within_0_and_1():
     rng = np.random.default_rng(0)
-    said = rng.normal(size=(50, 2)).astype(np.float32)
+    said = rng.normal(0, 0.1, (50, 2)).astype(np.float32)
     assert fit_gain(said, 0.3 * said) == pytest.approx(0.3)
-    assert fit_gain(said, 0.3 * said + rng.normal(0, 0.1, said.shape)) == pytest.approx(0.3, abs=0.05)
+    assert fit_gain(said, 0.3 * said + rng.normal(0, 0.01, said.shape)) == pytest.approx(0.3, abs=0.05)
+    gross = 0.6 * said
+    gross[::7] = rng.uniform(1, 2, gross[::7].shape)  # some that are far off whatever it says do not decide
+    assert fit_gain(said, gross) == pytest.approx(0.6)
     assert fit_gain(said, 2 * said) == 1 and fit_gain(said, -said) == 0 and fit_gain(0 * said, said) == 0
     assert fit_gain(said[:1], said[:1]) == 0
 
