@@ -31,6 +31,8 @@ def without(entry, *changes, against="variants"):
     return Row(f"without {entry}", flags, "part", against=against)
 
 
+FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
+
 ROWS = {
     "original": Row("the original's recipe", ("--recipe", "original"), stages=2, stage_2=("--recipe", "original"),
                     copies=True),
@@ -53,6 +55,16 @@ ROWS = {
     "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
                    against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
+    "former": Row("recipe as it first was, with rotation by 40°, rate 1e-3 and a moving average", FORMER, "part"),
+    "former_no_heatmap_head": Row("without heatmaps: the original's two linear layers",
+                                  (*FORMER, "--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="former"),
+    "former_no_turn": Row("without rotation", (*FORMER, "--vary", "turn_deg=0"), "part", against="former"),
+    "former_turn_20": Row("rotation by up to 20° instead of 40°", (*FORMER, "--vary", "turn_deg=20"), "part",
+                          against="former"),
+    "former_lower_rate": Row("half its learning rate, 5e-4", (*FORMER, "--vary", "learning_rate=5e-4"), "part",
+                             against="former"),
+    "former_no_average": Row("without the weights' moving average", (*FORMER, "--vary", "average=0"), "part",
+                             against="former"),
     # What makes images differ pays when they come again and again, as in a long run, but a short one may have few
     "few": Row("best recipe", weights="part"),
     "few_no_turn": without("rotation", "turn_deg=0", against="few"),

@@ -88,7 +88,7 @@ def variant_tables(results):
     for group in bases.values():
         if group:
             first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
-            parts.append(f"What each entry of the recipe is worth, judged on the {images} held-out images alone "
+            parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out images alone "
                          f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
                          + variant_table(group))
     return parts
@@ -96,7 +96,7 @@ def variant_tables(results):
 
 def variant_table(results):
     """Markdown: a row, and those that are compared with it."""
-    lines = ["| the recipe | PDJ@0.2 | strict PCP, mean of 4 | the whole recipe's gain: PDJ@0.2 | strict PCP |",
+    lines = ["| recipe | PDJ@0.2 | strict PCP, mean of 4 | the whole recipe's gain: PDJ@0.2 | strict PCP |",
              "|---" * 5 + "|"]
     for result in results:
         scores, against = result["held_out"]["stage_1"]["scores"], result.get("against", {})
