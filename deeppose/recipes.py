@@ -93,7 +93,7 @@ def add_arguments(parser, named):
                         help="how the network learns: as scored best on the held-out images, or as the original had "
                              "it (default: best)")
     parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
-                        help="another value for an entry of the recipe, such as turn_deg=20; again for another")
+                        help="another value for an entry of the recipe, such as turn_deg=40; again for another")
 
 
 def choose(parser, options, named):
