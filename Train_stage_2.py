@@ -7,7 +7,6 @@ Run     python Train_stage_2.py
 A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2 makes of the
 training rows, train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
 """
-import argparse
 import difflib
 import math
 import sys
@@ -19,7 +18,9 @@ import torch
 
 from Cascade_1_net import (
     CROP_PX,
+    LARGEST_CROP_PX,
     SIGMA,
+    SMALLEST_CROP_PX,
     STAGES,
     STEP_5,
     Alex_net_c1,
@@ -253,19 +254,6 @@ def joint_names(text, skeleton):
     return [name for name in skeleton.joints if name in wanted]
 
 
-def _simulated(text):
-    if not 0 <= int(text) <= DRAWN:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 to {DRAWN}")
-    return int(text)
-
-
-def _crop_px(text):
-    sizes = crop_sizes("integral")
-    if int(text) not in sizes:
-        raise argparse.ArgumentTypeError(f"{text} is not {sizes[0]} to {sizes[-1]}")
-    return int(text)
-
-
 def _weights(text):
     return text if text in ("none", "former") else Path(text)
 
@@ -277,15 +265,15 @@ def parse(argv):
     parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
                         help="images a step, each with 1 real and --simulated simulated estimates "
                              f"(default: {IMAGES_A_STEP})")
-    parser.add_argument("--simulated", type=_simulated, default=SIMULATED, metavar="N",
+    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), default=SIMULATED, metavar="N",
                         help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
     parser.add_argument("--stage", type=int, choices=STAGES, default=2, help="of the whole cascade (default: 2)")
     parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|FILE",
                         help="initial weights: random ones, those of the same joint in the former stage, or a "
                              "model_<joint>.pt, such as another joint's that was trained for longer (default: none)")
     recipes.add_arguments(parser, RECIPES)
-    parser.add_argument("--crop-px", type=_crop_px, default=CROP_PX, metavar="N",
-                        help="cut crops of N x N, for small machines: 131 trains three times as fast "
+    parser.add_argument("--crop-px", type=shell.at_least(SMALLEST_CROP_PX, most=LARGEST_CROP_PX), default=CROP_PX,
+                        metavar="N", help="cut crops of N x N, for small machines: 131 trains three times as fast "
                              f"(default: {CROP_PX})")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",

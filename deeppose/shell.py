@@ -2,6 +2,7 @@
 import argparse
 import errno
 import functools
+import math
 import os
 import re
 import signal
@@ -81,10 +82,12 @@ def parser(description):
     return arguments
 
 
-def at_least(lowest, kind=int):
-    """argparse type: a number of at least `lowest`, whole unless `kind` is float."""
+def at_least(lowest, kind=int, most=math.inf):
+    """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is float."""
     def number(text):
         if not (value := kind(text)) >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{value} is more than {most}")
         return value
     return number

@@ -88,8 +88,8 @@ def variant_tables(results):
     for group in bases.values():
         if group:
             first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
-            parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out images alone "
-                         f"({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
+            parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out "
+                         f"images alone ({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
                          + variant_table(group))
     return parts
 
