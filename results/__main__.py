@@ -12,7 +12,7 @@ from pathlib import Path
 from deeppose import runtime, shell
 from deeppose.shell import InputError, RunError
 from results import run, table
-from results.rows import ROWS, SIZES
+from results.rows import PRESENT, ROWS, SIZES
 
 PART = "part of ImageNet's"
 
@@ -20,7 +20,7 @@ PART = "part of ImageNet's"
 def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all but those of the former recipe)")
     parser.add_argument("--size", choices=SIZES, default="full", help="how long each runs (default: full)")
     parser.add_argument("--source", type=Path, default=Path("."), help="folder of the photographs (default: .)")
     parser.add_argument("--part", type=Path, metavar="FILE",
@@ -42,7 +42,7 @@ def main(argv=None):
     more = [f"--{name}={value}" for name in ("device", "precision") if (value := getattr(options, name)) != "auto"]
     more += ["--compile"] * options.compile
     runtime_here, failed = runtime.choose(options), []
-    for name in [] if options.table else options.rows or ROWS:
+    for name in [] if options.table else options.rows or PRESENT:
         if run.path_of(name, options.size).exists() and not options.again:
             print(f"{run.path_of(name, options.size)}: is there")
         elif ROWS[name].weights == "part" and not options.part:

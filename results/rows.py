@@ -31,6 +31,7 @@ def without(entry, *changes, against="variants"):
     return Row(f"without {entry}", flags, "part", against=against)
 
 
+FIRST_RECIPE = "recipe as it first was, with rotation by 40°, rate 1e-3 and a moving average"
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
 
 ROWS = {
@@ -55,7 +56,9 @@ ROWS = {
     "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
                    against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
-    "former": Row("recipe as it first was, with rotation by 40°, rate 1e-3 and a moving average", FORMER, "part"),
+    "former_random": Row(FIRST_RECIPE, FORMER),
+    "former_part": Row(FIRST_RECIPE, FORMER, "part"),
+    "former": Row(FIRST_RECIPE, FORMER, "part"),
     "former_no_heatmap_head": Row("without heatmaps: the original's two linear layers",
                                   (*FORMER, "--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="former"),
     "former_no_turn": Row("without rotation", (*FORMER, "--vary", "turn_deg=0"), "part", against="former"),
@@ -73,6 +76,8 @@ ROWS = {
     "few_no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0", against="few"),
 }
 
+PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
+
 SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), and of step 5 for stages 2 and 3
     "full": {"stage_1": (), "variants": ("--epochs", "60"), "stage_2": (), "stage_3": ()},
     "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
@@ -81,6 +86,7 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
         "best_random": ("--input-px", "97", "--epochs", "3"),
+        "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         # one joint is trained for longer, and the others' networks start from its
