@@ -20,7 +20,8 @@ PART = "part of ImageNet's"
 def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all but those of the former recipe)")
+    parser.add_argument("rows", nargs="*", metavar="ROW",
+                        help=f"of {', '.join(ROWS)} (default: all but those of the former recipe)")
     parser.add_argument("--size", choices=SIZES, default="full", help="how long each runs (default: full)")
     parser.add_argument("--source", type=Path, default=Path("."), help="folder of the photographs (default: .)")
     parser.add_argument("--part", type=Path, metavar="FILE",

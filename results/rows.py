@@ -79,8 +79,10 @@ ROWS = {
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
 
 SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), and of step 5 for stages 2 and 3
-    "full": {"stage_1": (), "variants": ("--epochs", "60"), "stage_2": (), "stage_3": ()},
+    "full": {"stage_1": (), "variants": ("--epochs", "60"), "few": ("--rows", "1080", "--epochs", "200"),
+             "stage_2": (), "stage_3": ()},
     "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
+              "few": ("--rows", "1080", "--epochs", "100"),
               "stage_2": ("--simulated", "5", "--epochs", "3"), "stage_3": ("--simulated", "5", "--epochs", "3")},
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
