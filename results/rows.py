@@ -31,7 +31,7 @@ def without(entry, *changes, against="variants"):
     return Row(f"without {entry}", flags, "part", against=against)
 
 
-FIRST_RECIPE = "recipe as it first was, with rotation by 40°, rate 1e-3 and a moving average"
+FIRST_RECIPE = "former recipe"  # rotation by 40°, rate 1e-3, a moving average
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
 
 ROWS = {
