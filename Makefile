@@ -76,7 +76,7 @@ third: $(CASCADE)
 
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
 demo: | $(PACKAGES)
-	@echo "The demo takes about 5 GB of disk in demo/, beside the packages; 'make clean' frees them."
+	@echo "The demo takes half a GB of disk in demo/, beside the packages; 'make clean' frees them."
 	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos --lsp 300 --lspet 300
 	@$(MAKE) all WORKDIR=demo SOURCE=demo/photos PYTHON="$(RUN)" \
 	    STEP_2="--weights none --epochs 8 --rows 600 --batch-size 16 --input-px 129" \

@@ -171,7 +171,7 @@ def stage_2_training(path, curves):
     for axes, (joint, columns) in zip(panels, curves.items()):
         for key, (_, look) in lines.items():
             axes.plot(columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"]))
-        best = np.argmin(columns["loss_with_gain"])
+        best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])  # the last of equals, as kept
         axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
                        f"{columns['epoch'][best]:.0f})", fontsize=9)
         axes.set(xlim=_around(columns["epoch"]))
