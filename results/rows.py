@@ -121,4 +121,4 @@ def is_variant(name):
 def refiner_flags(name, size, what):
     """Flags of step 5 for a row at a size: `what` is stage_2, stage_3 or first, of which not all sizes have one."""
     found = SIZES[size].get(f"{name}_{what}", SIZES[size].get(what))
-    return found and (*ROWS[name].stage_2, *found)
+    return None if found is None else (*ROWS[name].stage_2, *found)

@@ -24,6 +24,13 @@ def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
         assert row.against is None or names.index(row.against) < names.index(name)
 
 
+def test_the_originals_row_has_the_originals_refiners_at_every_size():
+    """Also where a size adds nothing to their flags."""
+    for size in rows.SIZES:
+        assert rows.refiner_flags("original", size, "stage_2")[:2] == ("--recipe", "original")
+    assert rows.refiner_flags("original", "full", "first") is None
+
+
 def test_deltas_npy_is_drawn_from_the_recorded_errors():
     """The project's deltas.npy has the spread of the held-out errors that the run it came from recorded."""
     path = run.RECORDS / "deltas.json"
