@@ -179,7 +179,7 @@ def stage_2_training(path, curves):
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel("mean error, torso diameters\n(none counted over 0.5)", fontsize=9)
+    figure.supylabel("mean error, torso\ndiameters (at most 0.5)", fontsize=9)
     handles = [Line2D([], [], linewidth=1.5, label=label, **look) for label, look in lines.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     save(figure, path)
