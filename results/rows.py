@@ -87,7 +87,7 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
-        "best_random": ("--input-px", "97", "--epochs", "3"),
+        "best_random": ("--input-px", "129", "--epochs", "10"),
         "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
