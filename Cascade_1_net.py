@@ -85,6 +85,27 @@ class Alex_net_c1(nn.Module):
         self.joint.fill_(self.own)
         self.crop_px.fill_(self.size_px)
 
+    @torch.no_grad()
+    def mirror(self, flip):
+        """Become the network that finds in a crop what this one finds in its mirror image: for the opposite joint.
+
+        flip  (J,): each joint's opposite one
+        Exact where size_px is 16 k + 1, as 129 and 225 are: the cells then lie alike from either edge. At 227 crops
+        are seen 2 pixels off, of which a little training makes up.
+        """
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.weight.copy_(layer.weight.flip(3))
+        if self.head == "direct":
+            first, side = self.hidden[0].weight, 6
+            first.copy_(first.unflatten(1, (-1, side, side)).flip(3).flatten(1))
+            for values in (self.displacement.weight, self.displacement.bias):
+                values[0] *= -1
+        else:
+            for values in (self.heatmaps.joints.weight, self.heatmaps.joints.bias):
+                values.copy_(values[torch.as_tensor(flip, device=values.device)])
+        self.look(flip[self.own], self.size_px)
+
     def forward(self, images):
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
         images = torch.add(-self.mean, images, alpha=255)

@@ -170,15 +170,27 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     return state.total / len(order)
 
 
-def initial_weights(name, options):
+def initial_weights(name, skeleton, options):
     """The file that a joint's network starts from; None for random weights."""
     if options.weights == "former":
         return options.workdir / f"{model_name(name, options.stage - 1)}.pt"
+    if options.weights == "opposite":
+        opposite = skeleton.joints[skeleton.flip[skeleton.index(name)]]
+        if opposite == name:
+            raise InputError(f"--weights opposite: {name} has no opposite joint")
+        return options.workdir / f"{model_name(opposite, options.stage)}.pt"
     return None if options.weights == "none" else options.weights
 
 
-def train_joint(examples, name, settings, options, run):
+def initial_weights_called(start, options):
+    """What model_<joint>.json says of them."""
+    return f"file {start.name}{', mirrored' * (options.weights == 'opposite')}" if start else "random"
+
+
+def train_joint(examples, name, start, settings, options, run):
     """Train one joint's network, or what is left of it, and write model_<name>.pt with the least held-out loss.
+
+    start  the file of its initial weights, or None
 
     Of epochs without a gain the last: another joint's network may start from it.
     """
@@ -193,15 +205,17 @@ def train_joint(examples, name, settings, options, run):
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
     network = run.place(Alex_net_c1(recipe.head, len(examples.flip), examples.joint, options.crop_px))
-    if start := initial_weights(name, options):
+    if start:
         checkpoint.load_into(network, start, f"--weights takes a joint's model_<joint>.pt, of a {recipe.head} head")
+        if options.weights == "opposite":
+            network.mirror(examples.flip)
         network.look(examples.joint, options.crop_px)
     optimiser = recipe.optimiser_of(network, run.device)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
         state.finish({"network": "Alex_net_c1", "joint": name, "seed": options.seed, "stage": options.stage,
-                      "initial_weights": f"file {start.name}" if start else "random",
+                      "initial_weights": initial_weights_called(start, options),
                       "skeleton": settings["skeleton"]})
     print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
 
@@ -255,7 +269,7 @@ def joint_names(text, skeleton):
 
 
 def _weights(text):
-    return text if text in ("none", "former") else Path(text)
+    return text if text in ("none", "former", "opposite") else Path(text)
 
 
 def parse(argv):
@@ -268,9 +282,10 @@ def parse(argv):
     parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), default=SIMULATED, metavar="N",
                         help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
     parser.add_argument("--stage", type=int, choices=STAGES, default=2, help="of the whole cascade (default: 2)")
-    parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|FILE",
-                        help="initial weights: random ones, those of the same joint in the former stage, or a "
-                             "model_<joint>.pt, such as another joint's that was trained for longer (default: none)")
+    parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|opposite|FILE",
+                        help="initial weights: random ones, those of the same joint in the former stage, those of the "
+                             "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
+                             "that was trained for longer (default: none)")
     recipes.add_arguments(parser, RECIPES)
     parser.add_argument("--crop-px", type=shell.at_least(SMALLEST_CROP_PX, most=LARGEST_CROP_PX), default=CROP_PX,
                         metavar="N", help="cut crops of N x N, for small machines: 131 trains three times as fast "
@@ -292,8 +307,8 @@ def main(argv=None):
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
     skeleton, names = data.skeleton, joint_names(options.joints, data.skeleton)
-    for name in names:
-        start = initial_weights(name, options)
+    starts = {name: initial_weights(name, skeleton, options) for name in names}
+    for start in starts.values():
         if start and not start.is_file():
             raise InputError(f"{start}: not found; {STEP_5}")
     predicted = predictions.load(options.workdir, data)
@@ -315,7 +330,7 @@ def main(argv=None):
         joint = skeleton.index(name)
         examples = Examples(data, frames, predicted, joint, simulated[joint], options.recipe, options.simulated)
         with lock(options.workdir, model_name(name, options.stage)):
-            train_joint(examples, name, settings, options, run.alone())
+            train_joint(examples, name, starts[name], settings, options, run.alone())
     run.wait()
     print("next: test_stage_2.py")
 

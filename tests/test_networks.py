@@ -12,6 +12,7 @@ from deeppose import crops
 from deeppose.losses import HEATMAP_SIGMA, SMOOTH_L1_BETA, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
 from deeppose.shell import InputError, RunError
+from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1, cell_centres, load_initial
 from Train_stage_2 import fit_gain
 
@@ -164,6 +165,27 @@ def test_a_refiners_joint_and_crops_travel_in_its_checkpoint():
             again.look(joint, crop_px)
     with pytest.raises(ValueError, match="131"):
         Alex_net_c1("direct", crop_px=131)
+
+
+@pytest.mark.parametrize("head, size", [("integral", 129), ("direct", 225)])
+def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, size):
+    torch.manual_seed(0)
+    network, images, flip = Alex_net_c1(head, joint=3), torch.rand(2, 3, size, size), LSP.flip
+    if head == "integral":
+        nn.init.normal_(network.heatmaps.joints.weight)
+        network.heatmaps.smooth[1].eval()  # of the layers that act otherwise in training
+        (before, heatmaps), of_mirror_image = network(images), network(images.flip(3))[0]
+    else:
+        before, of_mirror_image = network.eval()(images), network(images.flip(3))
+    assert (before - of_mirror_image * before.new_tensor([-1, 1])).abs().max() > 1e-4
+    network.mirror(flip)
+    found = network(images.flip(3))
+    if head == "integral":
+        found, mirrored = found
+        shape = (2, 14, 15, 15)
+        torch.testing.assert_close(mirrored.reshape(shape), heatmaps[:, flip].reshape(shape).flip(3), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found, before * before.new_tensor([-1, 1]), atol=1e-5, rtol=1e-4)
+    assert network.own == flip[3] and network.joint == flip[3]
 
 
 def test_outputs_stay_float32_under_autocast():

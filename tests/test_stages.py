@@ -89,6 +89,19 @@ def test_stage_3_wants_a_stage_2(cascaded, capsys):
     fails(Train_stage_2.main, ["--workdir", cascaded, "--stage", "3", *FEW], capsys, "model_right_ankle.pt", "step 5")
 
 
+def test_a_refiner_may_start_from_the_opposite_joints_mirrored(cascaded, capsys):
+    own = ["--workdir", str(cascaded), "--make-deltas", "--weights", "opposite", *FEW, "--crop-px", "129"]
+    fails(Train_stage_2.main, [*own, "--joints", "left_elbow"], capsys, "model_right_elbow.pt", "not found")
+    fails(Train_stage_2.main, [*own, "--joints", "head"], capsys, "head has no opposite")
+    Train_stage_2.main([*own, "--weights", "none", "--joints", "right_elbow"])
+    Train_stage_2.main([*own, "--joints", "left_elbow"])
+    facts = json.loads((cascaded / "model_left_elbow.json").read_text())
+    assert facts["initial_weights"] == "file model_right_elbow.pt, mirrored"
+    there, here = weights(cascaded, "model_right_elbow"), weights(cascaded, "model_left_elbow")
+    torch.testing.assert_close(here["features.0.weight"], there["features.0.weight"].flip(3), atol=0.01, rtol=0)
+    assert here["joint"] == LSP.index("left_elbow")
+
+
 def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
     own = ["--workdir", str(cascaded), "--make-deltas", *FEW]
     Train_stage_2.main([*own, "--joints", "neck", "--weights", str(cascaded / "model_head.pt"), *DIRECT])
