@@ -1,7 +1,7 @@
 """The runs that the README's tables are made of: which flags each step gets."""
 from dataclasses import dataclass
 
-FIRST = "left_elbow"  # the joint whose network the others' start from, where a size says so
+from deeppose.skeleton import LSP
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,32 @@ ROWS = {
 
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
 
-SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), and of step 5 for stages 2 and 3
+SMALL_CROPS = ("--crop-px", "129", "--simulated", "1", "--epochs", "1")
+TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1")
+FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the original's head needs
+
+
+def pairs(far, near, right):
+    """Commands of step 5 that train both sides' refiners for little more than one side's.
+
+    far    rows for the left elbow, whose network the others of its side and of the middle start from, and for the
+           ends of its limbs
+    near   rows for the left side's and the middle's other joints
+    right  rows for the right side's, which start from the left's networks, mirrored
+    """
+    def command(joints, weights, count):
+        return ("--joints", joints, "--weights", weights, "--rows", str(count), *SMALL_CROPS)
+    return (command("left_elbow", "none", far), command("left_wrist,left_ankle", "model_left_elbow.pt", far),
+            command("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near),
+            command(",".join(joint for joint in LSP.joints if joint.startswith("right")), "opposite", right))
+
+
+SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to those of step 5's commands for a stage
     "full": {"stage_1": (), "variants": ("--epochs", "60"), "few": ("--rows", "1080", "--epochs", "200"),
-             "stage_2": (), "stage_3": ()},
+             "stage_2": ((),), "stage_3": ((),)},
     "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
               "few": ("--rows", "1080", "--epochs", "100"),
-              "stage_2": ("--simulated", "5", "--epochs", "3"), "stage_3": ("--simulated", "5", "--epochs", "3")},
+              "stage_2": (("--simulated", "5", "--epochs", "3"),), "stage_3": (("--simulated", "5", "--epochs", "3"),)},
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
@@ -91,18 +111,15 @@ SIZES = {  # what a size adds to the flags of step 2 (by row or kind of row), an
         "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
-        # one joint is trained for longer, and the others' networks start from its
-        "first": ("--crop-px", "131", "--simulated", "1", "--epochs", "1"),
-        "stage_2": ("--crop-px", "131", "--rows", "1800", "--simulated", "1", "--epochs", "1"),
-        "best_random_first": ("--crop-px", "131", "--rows", "5400", "--simulated", "1", "--epochs", "1"),
-        "best_random_stage_2": ("--crop-px", "131", "--rows", "900", "--simulated", "1", "--epochs", "1"),
-        "stage_3": ("--crop-px", "131", "--rows", "450", "--simulated", "1", "--epochs", "1", "--weights", "former"),
-        "original_first": ("--rows", "1500", "--simulated", "4", "--epochs", "1"),
-        "original_stage_2": ("--rows", "200", "--simulated", "4", "--epochs", "1")},
+        "stage_2": pairs(far=10800, near=5400, right=1800),
+        "stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS),),
+        "original_stage_2": (("--joints", "left_elbow", "--rows", "1500", *FULL_CROPS),
+                             ("--joints", ",".join(joint for joint in LSP.joints if joint != "left_elbow"),
+                              "--weights", "model_left_elbow.pt", "--rows", "200", *FULL_CROPS))},
     "tiny": {  # for the tests
         "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
-        "stage_2": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head"),
-        "stage_3": ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--joints", "head")},
+        "stage_2": ((*TINY, "--joints", "head"), (*TINY, "--joints", "neck", "--weights", "model_head.pt")),
+        "stage_3": ((*TINY, "--joints", "head"),)},
 }
 
 
@@ -118,7 +135,7 @@ def is_variant(name):
     return name.startswith("variants") or bool(ROWS[name].against) or name in {row.against for row in ROWS.values()}
 
 
-def refiner_flags(name, size, what):
-    """Flags of step 5 for a row at a size: `what` is stage_2, stage_3 or first, of which not all sizes have one."""
-    found = SIZES[size].get(f"{name}_{what}", SIZES[size].get(what))
-    return None if found is None else (*ROWS[name].stage_2, *found)
+def refiner_commands(name, size, stage):
+    """Flags of each command of step 5 that a stage takes for a row at a size, in their order."""
+    key = f"stage_{stage}"
+    return [(*ROWS[name].stage_2, *flags) for flags in SIZES[size].get(f"{name}_{key}", SIZES[size][key])]

@@ -14,9 +14,8 @@ from deeppose import arrays, files, metrics
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
 from deeppose.shell import RunError
-from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
-from results.rows import FIRST, ROWS, is_variant, refiner_flags, stage_1_flags
+from results.rows import ROWS, is_variant, refiner_commands, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "results"
@@ -61,12 +60,10 @@ def run_row(name, size, folder, source, part, stages, more):
     for stage in range(2, min(row.stages, stages) + 1):
         if stage == 2:
             steps.append(step("Generate_train_output.py", *own))
-        flags = ("--make-deltas", "--resume") if stage == 2 else ("--stage", str(stage), "--resume")
-        if stage == 2 and (first := refiner_flags(name, size, "first")):
-            steps.append(step("Train_stage_2.py", "--joints", FIRST, *first, *flags, *own))
-            others = ",".join(joint for joint in LSP.joints if joint != FIRST)
-            flags += ("--joints", others, "--weights", workdir / f"{model_name(FIRST)}.pt")
-        steps.append(step("Train_stage_2.py", *refiner_flags(name, size, f"stage_{stage}"), *flags, *own))
+        drawn = ("--make-deltas",) if stage == 2 else ("--stage", str(stage))
+        for flags in refiner_commands(name, size, stage):
+            flags = [workdir / flag if flag.endswith(".pt") else flag for flag in flags]
+            steps.append(step("Train_stage_2.py", *flags, *drawn, "--resume", *own))
     if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps

@@ -181,9 +181,8 @@ def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, s
     network.mirror(flip)
     found = network(images.flip(3))
     if head == "integral":
-        found, mirrored = found
-        shape = (2, 14, 15, 15)
-        torch.testing.assert_close(mirrored.reshape(shape), heatmaps[:, flip].reshape(shape).flip(3), atol=1e-4, rtol=1e-3)
+        found, mirrored = found[0], found[1].unflatten(2, (15, 15))
+        torch.testing.assert_close(mirrored, heatmaps.unflatten(2, (15, 15))[:, flip].flip(3), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(found, before * before.new_tensor([-1, 1]), atol=1e-5, rtol=1e-4)
     assert network.own == flip[3] and network.joint == flip[3]
 

@@ -27,8 +27,23 @@ def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
 def test_the_originals_row_has_the_originals_refiners_at_every_size():
     """Also where a size adds nothing to their flags."""
     for size in rows.SIZES:
-        assert rows.refiner_flags("original", size, "stage_2")[:2] == ("--recipe", "original")
-    assert rows.refiner_flags("original", "full", "first") is None
+        for flags in rows.refiner_commands("original", size, 2):
+            assert flags[:2] == ("--recipe", "original")
+
+
+def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from():
+    for name in ("best_part", "original"):
+        for stage in (2, 3):
+            trained = []
+            for flags in rows.refiner_commands(name, "cpu", stage):
+                given = dict(zip(flags[::2], flags[1::2]))
+                joints, weights = given.get("--joints", ",".join(LSP.joints)).split(","), given.get("--weights")
+                if weights == "opposite":
+                    assert {LSP.joints[LSP.flip[LSP.index(joint)]] for joint in joints} <= set(trained)
+                elif weights not in (None, "none", "former"):
+                    assert weights.removeprefix("model_").removesuffix(".pt") in trained
+                trained += joints
+            assert sorted(trained) == sorted(LSP.joints)
 
 
 def test_deltas_npy_is_drawn_from_the_recorded_errors():
@@ -56,7 +71,8 @@ def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "records" / "tiny_best_random.json").read_text())
     assert [step["command"].split()[1] for step in found["steps"]] == [
         "LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
-        "Train_stage_2.py", "test_stage_2.py"]
+        "Train_stage_2.py", "Train_stage_2.py", "test_stage_2.py"]
+    assert set(found["cascade"]["stage_2"]) == {"head", "neck"} and set(found["cascade"]["stage_3"]) == {"head"}
     assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
     assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
