@@ -62,8 +62,8 @@ $(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORE
 $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
-$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py $(TRAINING_PY) \
-                $(CASCADE_PY) | $(PACKAGES)
+$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py deeppose/gains.py \
+                $(TRAINING_PY) $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \

@@ -33,6 +33,7 @@ from Cascade_1_net import (
 )
 from deeppose import arrays, augment, checkpoint, crops, deltas, files, geometry, predictions, recipes, runtime, shell
 from deeppose.deltas import DRAWN
+from deeppose.gains import counted, fit_gain
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.losses import heatmap_loss, masked_loss
@@ -47,8 +48,6 @@ ORIGINAL = Recipe(optimiser="adagrad")  # MSE, Adagrad 5e-4; original, and DeepP
 BEST = Recipe(head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
               schedule="cosine", mirror=0.5)  # what it gained: README, Accuracy
 RECIPES = {"best": BEST, "original": ORIGINAL}
-MOST = 0.5                # torso diameters that an error counts for at most, where a gain is fitted
-CLEAR = 2.0               # standard errors by which a gain must help on the held-out rows, or it is 0
 
 
 class Examples:
@@ -95,35 +94,12 @@ class Examples:
     def evaluate(self, network, run):
         """Held-out mean counted error without the network and with it, torso diameters, and its best gain."""
         estimates, sides = self.estimates[self.held_out, self.joint], self.sides[0, self.held_out]
-        wanted = (self.true[self.held_out, self.joint] - estimates) / sides[:, None]
         boxes = geometry.box_around(estimates, sides)
-        said = displacements(network, self.frames, self.held_out, boxes, run)
+        said = SIGMA * displacements(network, self.frames, self.held_out, boxes, run)  # torso diameters
+        wanted = SIGMA * (self.true[self.held_out, self.joint] - estimates) / sides[:, None]
         gain = fit_gain(said, wanted)
-        return {"loss_without": float(counted(wanted).mean()), "loss": float(counted(wanted - said).mean()),
-                "loss_with_gain": float(counted(wanted - gain * said).mean()), "gain": gain}
-
-
-def counted(left):
-    """What counts of errors (..., 2) in box sides: their length in torso diameters, at most MOST.
-
-    The mean is least where the area under PDJ's curve up to MOST is greatest, which squares would not do: there the
-    few gross errors, which no crop shows how to mend, outweigh all others.
-    """
-    return np.minimum(SIGMA * np.linalg.norm(left, axis=-1), MOST)
-
-
-def fit_gain(said, wanted):
-    """The g in [0, 1], to a hundredth, with the least mean counted(wanted - g x said), both (N, 2).
-
-    0 unless it clearly helps: what it takes off a row is on average CLEAR standard errors above 0.
-    """
-    said, wanted, gains = said.astype(float), wanted.astype(float), np.linspace(0, 1, 101)
-    if len(said) < 2:
-        return 0.0
-    errors = counted(wanted - gains[:, None, None] * said)  # (101, N)
-    best = errors.mean(1).argmin()
-    gained = errors[0] - errors[best]  # (N,)
-    return float(gains[best]) if gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained)) else 0.0
+        losses = {"loss_without": wanted, "loss": wanted - said, "loss_with_gain": wanted - gain * said}
+        return {name: float(counted(left).mean()) for name, left in losses.items()} | {"gain": gain}
 
 
 def gradient(network, images, targets, joint, recipe, run):

@@ -13,6 +13,7 @@ import Train_stage_2
 from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade, refine
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
+from deeppose.gains import fit_gain
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
@@ -94,7 +95,7 @@ def test_the_saved_gain_is_that_of_the_saved_weights(data, own_workdir):
     with torch.inference_mode():
         said = network(crops.crop(images, boxes[:, None], 227)).numpy()
     wanted = (true - estimates) / sides[:, None]
-    assert network.gain.item() == pytest.approx(Train_stage_2.fit_gain(said, wanted), abs=0.011)
+    assert network.gain.item() == pytest.approx(fit_gain(SIGMA * said, SIGMA * wanted), abs=0.011)
 
 
 def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_side(data, tmp_path):
