@@ -55,6 +55,8 @@ ROWS = {
     "higher_rate": Row("twice its learning rate, 1e-3", ("--vary", "learning_rate=1e-3"), "part", against="variants"),
     "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
                    against="variants"),
+    "batch_32": Row("batches of 32 images instead of 64", ("--batch-size", "32"), "part", against="variants"),
+    "more_heatmap_loss": Row("ten times the heatmaps' own loss", ("--vary", "heatmaps=1"), "part", against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
     "former_random": Row(FIRST_RECIPE, FORMER),
     "former_part": Row(FIRST_RECIPE, FORMER, "part"),
