@@ -1,0 +1,63 @@
+"""Without a GPU: every tensor of a training step would lie on it. Tensors without content stand for those on it."""
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import Train_stage_1
+import Train_stage_2
+from Cascade_1_net import Alex_net_c1
+from deeppose import augment, crops, runtime
+from deeppose.skeleton import LSP
+from Resnet_stage_1 import Resnet_stage_1
+
+GPU = runtime.Runtime(torch.device("cuda", 0), "fp32")
+
+
+@pytest.fixture
+def no_content(monkeypatch):
+    """Operations on tensors of different devices raise; none computes anything."""
+    mode, from_numpy = FakeTensorMode(allow_non_fake_inputs=True), torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda array: mode.from_tensor(from_numpy(np.ascontiguousarray(array))))
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)  # it would ask the driver for the device
+    with mode:
+        with pytest.raises(RuntimeError, match="device"):
+            torch.empty(2, device=GPU.device) + torch.empty(2)
+        yield
+
+
+def on_gpu(make):
+    """The network that `make` makes, with what it keeps on the CPU moved over: as Runtime.place does."""
+    with GPU.device:
+        network = make()
+    for module in network.modules():
+        for name, values in module.named_buffers(recurse=False):
+            module._buffers[name] = values.to(GPU.device)
+    return network
+
+
+@pytest.mark.parametrize("recipe", [Train_stage_1.BEST, Train_stage_1.ORIGINAL])
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_stage_1_stays_on_the_device(recipe, no_content):
+    network = on_gpu(lambda: Resnet_stage_1(14, recipe.head, 129))
+    frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
+    views = augment.draw(4, recipe.ranges, np.random.default_rng(0))
+    images = augment.see(crops.to_float(frames), views, recipe.ranges, 129)
+    targets = augment.move(torch.empty(4, 14, 2, device=GPU.device), views, LSP.flip)
+    loss = Train_stage_1.gradient(network.train(), images, targets, slice(None), recipe, GPU)
+    assert loss.device == network.eval()(crops.to_float(frames)).device == GPU.device
+
+
+@pytest.mark.parametrize("recipe", [Train_stage_2.BEST, Train_stage_2.ORIGINAL])
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_stage_2_stays_on_the_device(recipe, no_content):
+    network, rng = on_gpu(lambda: Alex_net_c1(recipe.head, joint=3)), np.random.default_rng(0)
+    frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
+    boxes, targets = rng.random((4, 2, 3), np.float32), rng.random((4, 2, 14, 2), np.float32)
+    examples = Train_stage_2.Examples.__new__(Train_stage_2.Examples)
+    examples.recipe, examples.flip = recipe, np.array(LSP.flip)
+    views = augment.draw(8, recipe.ranges, rng)
+    images, targets = examples.see(frames, boxes, targets, views, network.size_px, GPU)
+    loss = Train_stage_2.gradient(network.train(), images, targets, 3, recipe, GPU)
+    network.mirror(LSP.flip)
+    assert loss.device == network.eval()(images).device == GPU.device
