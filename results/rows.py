@@ -25,12 +25,19 @@ class Row:
     against: str | None = None
 
 
-def without(entry, *changes, against="variants"):
+def without(entry, *changes, against="variants", seed=0):
     """The best recipe with one thing taken away, from part of ImageNet's weights."""
     flags = tuple(flag for change in changes for flag in ("--vary", change))
-    return Row(f"without {entry}", flags, "part", against=against)
+    return Row(f"without {entry}", flags + seeded(seed), "part", against=against)
 
 
+def seeded(seed):
+    """Flags for a seed other than the default."""
+    return ("--seed", str(seed)) if seed else ()
+
+
+AUGMENTATION = "any of these: what is drawn anew each epoch"
+PLAIN = ("turn_deg=0", "scale=0", "shift=0", "mirror=0", "colour=0", "hide=0")
 FIRST_RECIPE = "former recipe"  # rotation by 40°, rate 1e-3, a moving average
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
 
@@ -41,7 +48,7 @@ ROWS = {
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
     "variants": Row("best recipe", weights="part"),
-    "variants_again": Row("best recipe", ("--seed", "1"), "part"),
+    "variants_again": Row("best recipe", seeded(1), "part"),
     "no_heatmap_head": Row("without heatmaps: the original's two linear layers",
                            ("--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="variants"),
     "no_heatmap_loss": without("the heatmaps' own loss", "heatmaps=0"),
@@ -76,6 +83,9 @@ ROWS = {
     "few_no_scale": without("scale and shift", "scale=0", "shift=0", against="few"),
     "few_no_mirror": without("mirroring", "mirror=0", against="few"),
     "few_no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0", against="few"),
+    "few_plain": without(AUGMENTATION, *PLAIN, against="few"),
+    "few_again": Row("best recipe", seeded(1), "part"),
+    "few_plain_again": without(AUGMENTATION, *PLAIN, against="few_again", seed=1),
 }
 
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
@@ -127,14 +137,19 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
 
 def stage_1_flags(name, size):
     """Flags of step 2 for a row at a size, --weights apart."""
-    row, sizes = ROWS[name], SIZES[size]
-    kinds = (name, row.against, "variants") if is_variant(name) else (name,)
-    return (*row.stage_1, *next((sizes[kind] for kind in kinds if kind in sizes), sizes["stage_1"]))
+    sizes = SIZES[size]
+    kinds = (name, base_of(name), "variants") if is_variant(name) else (name,)
+    return (*ROWS[name].stage_1, *next((sizes[kind] for kind in kinds if kind in sizes), sizes["stage_1"]))
+
+
+def base_of(name):
+    """The row, of the first seed, that a row is compared with, or another seed's run of; or itself."""
+    return (ROWS[name].against or name).removesuffix("_again")
 
 
 def is_variant(name):
     """Whether a row is compared with another, or is what others are compared with: by the held-out images alone."""
-    return name.startswith("variants") or bool(ROWS[name].against) or name in {row.against for row in ROWS.values()}
+    return base_of(name) in {row.against for row in ROWS.values()}
 
 
 def refiner_commands(name, size, stage):

@@ -7,7 +7,7 @@ import numpy as np
 from deeppose import plots, tables
 from deeppose.metrics import LEVEL
 from results import run
-from results.rows import ROWS
+from results.rows import ROWS, base_of
 
 README = run.ROOT / "README.md"
 CURVES = run.ROOT / "docs" / "learning_curves.png"
@@ -39,9 +39,9 @@ def length(result):
     """Epochs, rows and input of stage 1, and of the refiners."""
     text = f"{result['epochs']} × {result['rows']:,} rows at {result['input_px']} px"
     for stage, joints in result["cascade"].items():
-        some = next(iter(joints.values()))
-        crops = f"{some['epochs']} × {some['rows']:,} × {some['simulated'] + 1} crops a joint"
-        text += f"; {stage.replace('_', ' ')} {crops}"
+        counts = [joint["epochs"] * joint["rows"] * (joint["simulated"] + 1) for joint in joints.values()]
+        few, many = f"{min(counts):,}", f"{max(counts):,}"
+        text += f"; {stage.replace('_', ' ')} {few if few == many else f'{few} to {many}'} crops a joint"
     return text
 
 
@@ -80,17 +80,14 @@ def gain_table(results):
 
 def variant_tables(results):
     """Markdown: what each entry of the recipe gains on the held-out images, a table for each row compared with."""
-    bases = {result["row"]: [] for result in results if "against" not in result}
-    for result in results:
-        base = result["against"]["row"].removeprefix(f"{result['size']}_") if "against" in result else result["row"]
-        bases.setdefault("variants" if base.startswith("variants") else base, []).append(result)
-    parts = []
-    for group in bases.values():
-        if group:
-            first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
-            parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out "
-                         f"images alone ({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
-                         + variant_table(group))
+    groups, parts = {}, []
+    for result in sorted(results, key=lambda result: result["seed"]):
+        groups.setdefault(base_of(result["row"]), []).append(result)
+    for group in groups.values():
+        first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
+        parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out "
+                     f"images alone ({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
+                     + variant_table(group))
     return parts
 
 
