@@ -80,7 +80,7 @@ demo: | $(PACKAGES)
 	@test -f demo/photos/sample.json || $(RUN) -m deeppose.sample demo/photos --lsp 300 --lspet 300
 	@$(MAKE) all WORKDIR=demo SOURCE=demo/photos PYTHON="$(RUN)" \
 	    STEP_2="--weights none --epochs 8 --rows 600 --batch-size 16 --input-px 129" \
-	    STEP_5="--rows 200 --simulated 4 --epochs 2 --batch-size 5 --crop-px 131"
+	    STEP_5="--rows 200 --simulated 4 --epochs 2 --batch-size 5 --crop-px 129"
 	@echo "Scores: demo/metrics_stage_1.json demo/metrics_stage_2.json"
 	@echo "Pictures: demo/pdj_stage_1.png demo/poses_stage_1.png demo/pdj_stage_2.png demo/poses_stage_2.png"
 	@echo "All of it, to look through in a browser: demo/report.html"

@@ -264,7 +264,7 @@ def parse(argv):
                              "that was trained for longer (default: none)")
     recipes.add_arguments(parser, RECIPES)
     parser.add_argument("--crop-px", type=shell.at_least(SMALLEST_CROP_PX, most=LARGEST_CROP_PX), default=CROP_PX,
-                        metavar="N", help="cut crops of N x N, for small machines: 131 trains three times as fast "
+                        metavar="N", help="cut crops of N x N, for small machines: 129 trains three times as fast "
                              f"(default: {CROP_PX})")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
