@@ -23,7 +23,7 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
 }
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # torso diameters shown around the truth
-CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse, if they are normal
+CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse
 POINTS = 1000          # of a cloud: more are no clearer
 
 
@@ -84,7 +84,7 @@ def learning_clouds(path, clouds, skeleton):
 
 
 def _clouds(path, clouds, skeleton, between):
-    """A panel a joint: a cross marks a mean, an ellipse holds half of a cloud if it is normal; above, the medians."""
+    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it; above, the medians."""
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
@@ -111,12 +111,23 @@ def _cloud(axes, errors, look, above):
     axes.scatter(*errors[:POINTS].T, s=3, alpha=0.4, linewidths=0, color=look["color"])
     if len(errors) < 3:
         return
-    spread, turn = np.linalg.eigh(np.cov(errors.T))
-    width, height = 2 * np.sqrt(-2 * np.log(1 - CLOUD_SHARE) * np.maximum(spread, 0))
-    angle = np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
-    axes.add_patch(Ellipse(errors.mean(0), width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
+    centre, width, height, angle = half_ellipse(errors)
+    axes.add_patch(Ellipse(centre, width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
                            edgecolor=look["color"], linestyle=look["linestyle"]))
-    axes.plot(*errors.mean(0), "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
+    axes.plot(*centre, "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
+
+
+def half_ellipse(errors):
+    """Centre (2,), width, height and angle in degrees of the ellipse, of their covariance's shape, of half of (N, 2).
+
+    Not of a normal distribution's half: what is far off, such as a left joint taken for the right one, would widen it.
+    """
+    centre, covariance = errors.mean(0), np.cov(errors.T)
+    spread, turn = np.linalg.eigh(covariance)
+    away = errors - centre
+    reach = np.quantile(((away @ np.linalg.pinv(covariance)) * away).sum(1), CLOUD_SHARE)  # in variances
+    width, height = 2 * np.sqrt(reach * np.maximum(spread, 0))
+    return centre, width, height, np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
 
 
 def stage_1_training(path, curves):

@@ -68,6 +68,19 @@ def test_what_a_refiner_learns_from_is_drawn_beside_what_it_meets(tmp_path):
     assert len(names) == 3 and opened(tmp_path / "clouds.png").std() > 10
 
 
+@pytest.mark.parametrize("gross", [0, 40])
+def test_a_clouds_ellipse_holds_half_of_it_whatever_its_tails(gross):
+    rng = np.random.default_rng(0)
+    errors = rng.normal([0.1, -0.2], [0.3, 0.1], (401, 2))
+    errors[:gross] *= 9
+    centre, width, height, angle = plots.half_ellipse(errors)
+    turned = np.radians(angle)
+    away = (errors - centre) @ np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    assert (((2 * away / [width, height]) ** 2).sum(1) < 1).sum() in (200, 201)
+    for flat in (np.zeros((5, 2)), np.outer(np.arange(5.0), [1, 2])):
+        assert np.isfinite(plots.half_ellipse(flat)[1:]).all()
+
+
 def test_learning_curves_of_several_runs(tmp_path):
     curve = {"images": [1000, 2000, 4000], "pdj_0.2": [0.1, 0.2, 0.3], "pcp_strict_mean_4": [0.1, 0.1, 0.2]}
     plots.learning_curves(tmp_path / "learning.png", {"one": curve, "another": curve})
