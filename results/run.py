@@ -14,6 +14,7 @@ from deeppose import arrays, files, metrics
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
 from deeppose.shell import RunError
+from deeppose.skeleton import LSP
 from Resnet_stage_1 import load_stage_1, predict_joints
 from results.rows import ROWS, is_variant, refiner_commands, stage_1_flags
 
@@ -64,6 +65,9 @@ def run_row(name, size, folder, source, part, stages, more):
         for flags in refiner_commands(name, size, stage):
             flags = [workdir / flag if flag.endswith(".pt") else flag for flag in flags]
             steps.append(step("Train_stage_2.py", *flags, *drawn, "--resume", *own))
+            joints = flags[flags.index("--joints") + 1].split(",") if "--joints" in flags else LSP.joints
+            trained = [files.load_json(workdir / f"{model_name(joint, stage)}.json", "step 5") for joint in joints]
+            steps[-1]["seconds"] = max(steps[-1]["seconds"], round(sum(facts["seconds"] for facts in trained), 1))
     if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps
