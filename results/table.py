@@ -56,8 +56,7 @@ def score_table(results, kind):
                  for stage in ("stage_1", "stage_2", "stage_3") if stage in test]
     for name, scores, intervals in rows:
         keys = [(f"pcp_{kind}", part) for part in PARTS] + [("pdj", "0.20")]
-        cells = [cell(scores[a][b], intervals[a][b] if intervals and b in ("mean_4", "mean_6", "mean_10", "0.20")
-                      else None) for a, b in keys]
+        cells = [cell(scores[a][b], intervals and intervals[a][b]) for a, b in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
