@@ -36,7 +36,7 @@ def seeded(seed):
     return ("--seed", str(seed)) if seed else ()
 
 
-AUGMENTATION = "any of these: what is drawn anew each epoch"
+AUGMENTATION = "all that is drawn anew each epoch"
 PLAIN = ("turn_deg=0", "scale=0", "shift=0", "mirror=0", "colour=0", "hide=0")
 FIRST_RECIPE = "former recipe"  # rotation by 40°, rate 1e-3, a moving average
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")

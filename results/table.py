@@ -17,9 +17,10 @@ PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "
 
 
 def found():
-    """The contents of all results/<size>_<row>.json, full runs first, in the order of ROWS."""
+    """The contents of all results/<size>_<row>.json, titled as in ROWS and in their order, full runs first."""
     order = list(ROWS)
     contents = [json.loads(path.read_text()) for path in sorted(run.RECORDS.glob("*_*.json"))]
+    contents = [result | {"title": ROWS[result["row"]].title} for result in contents]
     return sorted(contents, key=lambda result: (result["size"] != "full", order.index(result["row"])))
 
 
