@@ -38,6 +38,8 @@ def seeded(seed):
 
 AUGMENTATION = "all that is drawn anew each epoch"
 PLAIN = ("turn_deg=0", "scale=0", "shift=0", "mirror=0", "colour=0", "hide=0")
+SMALL_ENTRIES = "the heatmaps' own loss, warm-up, cosine schedule and weight decay"
+NO_SMALL = ("heatmaps=0", "warm_up=0", "schedule=constant", "optimiser=adam", "weight_decay=0")
 FIRST_RECIPE = "former recipe"  # rotation by 40°, rate 1e-3, a moving average
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
 
@@ -57,8 +59,8 @@ ROWS = {
     "no_mirror": without("mirroring", "mirror=0"),
     "no_colour": without("colour jitter and hidden boxes", "colour=0", "hide=0"),
     "no_schedule": without("the cosine schedule", "schedule=constant"),
-    "no_small": without("the heatmaps' own loss, warm-up, cosine schedule and weight decay", "heatmaps=0", "warm_up=0",
-                        "schedule=constant", "optimiser=adam", "weight_decay=0"),
+    "no_small": without(SMALL_ENTRIES, *NO_SMALL),
+    "no_small_again": without(SMALL_ENTRIES, *NO_SMALL, against="variants_again", seed=1),
     "no_decay": without("weight decay (Adam)", "optimiser=adam", "weight_decay=0"),
     "turn_40": Row("rotation by up to 40° instead of 20°", ("--vary", "turn_deg=40"), "part", against="variants"),
     "higher_rate": Row("twice its learning rate, 1e-3", ("--vary", "learning_rate=1e-3"), "part", against="variants"),
