@@ -124,6 +124,7 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
         "best_random": ("--input-px", "129", "--epochs", "10"),
+        "best_part": ("--input-px", "129", "--epochs", "12"),
         "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
