@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from deeppose import checkpoint, crops, geometry, runtime
+from deeppose.estimates import box_sides
 from deeppose.lrn import local_response_norm
 from deeppose.predictions import model_name
 
@@ -18,8 +19,6 @@ SMALLEST_CROP_PX = 67             # 7 x 7 cells
 LARGEST_CROP_PX = 1000
 WIDTH = 128                       # channels of the integral head
 EXPECTED = 0.2                    # box sides by which estimates are expected to be off: its heatmap's prior
-SIGMA = 2.0                       # box side / torso diameter of the stage-1 pose; DeepPose, section 4.1 (LSP)
-SMALLEST_SIDE_PX = 40             # of the 227 frame: a collapsed pose still gets a box with something in it
 STEP_5 = "Train_stage_2.py (step 5) makes it"
 STAGES = (2, 3)                   # of the cascade; DeepPose has three in all
 
@@ -155,15 +154,6 @@ def cell_centres(size_px, device=None):
     count = ((size_px - 9) // 4 - 2) // 2 + 1
     at = (8 * torch.arange(count, device=device) + 8.5) / size_px - 0.5
     return torch.cartesian_prod(at, at).flip(1)
-
-
-def box_sides(poses_px, skeleton):
-    """Sides (N,) px of the cascade's boxes from the former stage's poses (N, J, 2), never from partly refined ones.
-
-    original: the side changed as soon as a hip or shoulder had been refined.
-    """
-    diameter = geometry.torso_diameter(poses_px, skeleton.torso_ends)
-    return np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX)
 
 
 def displacements(network, frames, rows, boxes_px, run):

@@ -37,7 +37,7 @@ FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shel
 TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 TRAINING_PY := deeppose/augment.py deeppose/losses.py deeppose/recipes.py
-CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py Cascade_1_net.py
+CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py deeppose/estimates.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
              deeppose/plots.py deeppose/drawing.py
 REPORT := deeppose/report.py deeppose/report_page.html

@@ -7,7 +7,6 @@ Run     python Train_stage_2.py
 A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2 makes of the
 training rows, train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
 """
-import difflib
 import math
 import sys
 import time
@@ -19,20 +18,19 @@ import torch
 from Cascade_1_net import (
     CROP_PX,
     LARGEST_CROP_PX,
-    SIGMA,
     SMALLEST_CROP_PX,
     STAGES,
     STEP_5,
     Alex_net_c1,
-    box_sides,
     cell_centres,
     crop_sizes,
     displacements,
     refine,
     stages_here,
 )
-from deeppose import arrays, augment, checkpoint, crops, deltas, files, geometry, predictions, recipes, runtime, shell
+from deeppose import arrays, checkpoint, deltas, files, geometry, predictions, recipes, runtime, shell
 from deeppose.deltas import DRAWN
+from deeppose.estimates import SIGMA, Examples
 from deeppose.gains import counted, fit_gain
 from deeppose.loader import Frames
 from deeppose.locks import lock
@@ -40,6 +38,7 @@ from deeppose.losses import heatmap_loss, masked_loss
 from deeppose.predictions import curves_name, model_name
 from deeppose.recipes import Recipe
 from deeppose.shell import InputError
+from deeppose.skeleton import joints_named
 
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
@@ -48,58 +47,6 @@ ORIGINAL = Recipe(optimiser="adagrad")  # MSE, Adagrad 5e-4; original, and DeepP
 BEST = Recipe(head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
               schedule="cosine", mirror=0.5)  # what it gained: README, Accuracy
 RECIPES = {"best": BEST, "original": ORIGINAL}
-
-
-class Examples:
-    """What one joint's network learns from: crops around estimates of it, real and simulated, with all their joints."""
-
-    def __init__(self, data, frames, predicted_px, joint, deltas, recipe, simulated=SIMULATED):
-        self.frames, self.deltas, self.simulated = frames, deltas, simulated  # deltas (40, 2) px
-        self.joint, self.flip, self.recipe = joint, np.array(data.skeleton.flip), recipe
-        self.true = data.train_labels.astype(float)  # (N, J, 2) px
-        self.estimates = predicted_px.astype(float)  # (N, J, 2) px
-        mirrored = geometry.mirror(self.estimates, data.frame_px, self.flip)
-        self.sides = np.stack([box_sides(poses, data.skeleton) for poses in (self.estimates, mirrored)])  # (2, N) px
-        labelled = ~np.isnan(self.true[:, joint]).any(1)
-        self.rows = data.trained_on[labelled[data.trained_on]]
-        self.held_out = data.held_out[labelled[data.held_out]]
-
-    def draw(self, rows, rng):
-        """Boxes (n, 21, 3) px, targets (n, 21, J, 2) in box sides from their centres, and Views of the n x 21 crops.
-
-        An image's first estimate is the real one, the others are simulated. What will be seen mirrored is cut around
-        the opposite joint; where that has no label, around its real estimate.
-        """
-        count, rows = self.simulated + 1, rows[:, None]
-        picks = rng.permuted(np.tile(np.arange(len(self.deltas)), (len(rows), 1)), axis=1)[:, :self.simulated]
-        views = augment.draw(rows.size * count, self.recipe.ranges, rng)
-        mirrored = views.mirrored.reshape(-1, count)  # (n, 21)
-        joints = np.where(mirrored, self.flip[self.joint], self.joint)
-        estimates, errors = self.estimates[rows, joints], self.deltas[picks]  # (n, 21, 2) px, (n, 20, 2) px
-        errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
-        simulated = self.true[rows, joints][:, 1:] + errors  # original: prediction + delta, displaced twice
-        estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
-        sides = self.sides[mirrored.astype(int), rows]
-        targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
-        return geometry.box_around(estimates, sides).astype(np.float32), targets.astype(np.float32), views
-
-    def see(self, frames, boxes, targets, views, size_px, run):
-        """Crops (n * 21, 3, size, size) as the views show them, and their targets (n * 21, J, 2)."""
-        boxes, targets = (torch.from_numpy(part).to(run.device) for part in (boxes, targets))
-        cut, targets = crops.crop(crops.to_float(frames, run.dtype), boxes, size_px), targets.flatten(0, 1)
-        if self.recipe.ranges.moves:
-            cut, targets = cut.float(), augment.move(targets, views, self.flip)  # warped in full precision
-        return augment.see(cut, views, self.recipe.ranges, size_px), targets
-
-    def evaluate(self, network, run):
-        """Held-out mean counted error without the network and with it, torso diameters, and its best gain."""
-        estimates, sides = self.estimates[self.held_out, self.joint], self.sides[0, self.held_out]
-        boxes = geometry.box_around(estimates, sides)
-        said = SIGMA * displacements(network, self.frames, self.held_out, boxes, run)  # torso diameters
-        wanted = SIGMA * (self.true[self.held_out, self.joint] - estimates) / sides[:, None]
-        gain = fit_gain(said, wanted)
-        losses = {"loss_without": wanted, "loss": wanted - said, "loss_with_gain": wanted - gain * said}
-        return {name: float(counted(left).mean()) for name, left in losses.items()} | {"gain": gain}
 
 
 def gradient(network, images, targets, joint, recipe, run):
@@ -147,20 +94,32 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
 
 
 def initial_weights(name, skeleton, options):
-    """The file that a joint's network starts from; None for random weights."""
+    """The file that a joint's network starts from, None for random weights; InputError where it is not there."""
+    if options.weights == "none":
+        return None
+    path = options.weights
     if options.weights == "former":
-        return options.workdir / f"{model_name(name, options.stage - 1)}.pt"
-    if options.weights == "opposite":
+        path = options.workdir / f"{model_name(name, options.stage - 1)}.pt"
+    elif options.weights == "opposite":
         opposite = skeleton.joints[skeleton.flip[skeleton.index(name)]]
         if opposite == name:
             raise InputError(f"--weights opposite: {name} has no opposite joint")
-        return options.workdir / f"{model_name(opposite, options.stage)}.pt"
-    return None if options.weights == "none" else options.weights
+        path = options.workdir / f"{model_name(opposite, options.stage)}.pt"
+    if not path.is_file():
+        raise InputError(f"{path}: not found; {STEP_5}")
+    return path
 
 
-def initial_weights_called(start, options):
-    """What model_<joint>.json says of them."""
-    return f"file {start.name}{', mirrored' * (options.weights == 'opposite')}" if start else "random"
+def evaluate(network, examples, run):
+    """Held-out mean counted error without the network and with it, torso diameters, and its best gain."""
+    rows, joint = examples.held_out, examples.joint
+    estimates, sides = examples.estimates[rows, joint], examples.sides[0, rows]
+    boxes = geometry.box_around(estimates, sides)
+    said = SIGMA * displacements(network, examples.frames, rows, boxes, run)  # torso diameters
+    wanted = SIGMA * (examples.true[rows, joint] - estimates) / sides[:, None]
+    gain = fit_gain(said, wanted)
+    losses = {"loss_without": wanted, "loss": wanted - said, "loss_with_gain": wanted - gain * said}
+    return {name: float(counted(left).mean()) for name, left in losses.items()} | {"gain": gain}
 
 
 def train_joint(examples, name, start, settings, options, run):
@@ -179,20 +138,20 @@ def train_joint(examples, name, start, settings, options, run):
     if checkpoint.finished(path, settings, options.resume):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
-    recipe = options.recipe
+    recipe, mirrored = options.recipe, options.weights == "opposite"
     network = run.place(Alex_net_c1(recipe.head, len(examples.flip), examples.joint, options.crop_px))
     if start:
         checkpoint.load_into(network, start, f"--weights takes a joint's model_<joint>.pt, of a {recipe.head} head")
-        if options.weights == "opposite":
+        if mirrored:
             network.mirror(examples.flip)
         network.look(examples.joint, options.crop_px)
     optimiser = recipe.optimiser_of(network, run.device)
     state = checkpoint.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
+        called = f"file {start.name}{', mirrored' * mirrored}" if start else "random"
         state.finish({"network": "Alex_net_c1", "joint": name, "seed": options.seed, "stage": options.stage,
-                      "initial_weights": initial_weights_called(start, options),
-                      "skeleton": settings["skeleton"]})
+                      "initial_weights": called, "skeleton": settings["skeleton"]})
     print(f"{path}: epoch {state.best['epoch']}, gain {state.best['gain']:.2f}", flush=True)
 
 
@@ -204,7 +163,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         seconds = time.perf_counter() - began
         with state.evaluating():
-            held_out = examples.evaluate(state.model, run)
+            held_out = evaluate(state.model, examples, run)
         print(f"{name:<15} epoch {epoch}/{options.epochs}  loss {train_loss:.5f}  "
               f"held-out {held_out['loss_with_gain']:.4f} with gain {held_out['gain']:.2f} "
               f"({held_out['loss_without']:.4f} unrefined)  {crop_count / seconds:.0f} crops/s", flush=True)
@@ -229,19 +188,6 @@ def predict_stage_2(workdir, data, frames, first, run):
             second, _ = refine(workdir, data, frames, np.arange(len(first)), first, run)
             predictions.save(path, second, made_from)
     return predictions.load(workdir, data, 2)
-
-
-def joint_names(text, skeleton):
-    """The joints that --joints names, in the skeleton's order; InputError for one that is none."""
-    if text is None:
-        return skeleton.joints
-    wanted = [name.strip() for name in text.split(",")]
-    for name in wanted:
-        if name not in skeleton.joints:
-            near = difflib.get_close_matches(name, skeleton.joints, 1)
-            meant = f"did you mean {near[0]}?" if near else f"the joints are {', '.join(skeleton.joints)}"
-            raise InputError(f"--joints: there is no joint {name!r}; {meant}")
-    return [name for name in skeleton.joints if name in wanted]
 
 
 def _weights(text):
@@ -282,11 +228,8 @@ def main(argv=None):
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
-    skeleton, names = data.skeleton, joint_names(options.joints, data.skeleton)
+    skeleton, names = data.skeleton, joints_named(options.joints, data.skeleton)
     starts = {name: initial_weights(name, skeleton, options) for name in names}
-    for start in starts.values():
-        if start and not start.is_file():
-            raise InputError(f"{start}: not found; {STEP_5}")
     predicted = predictions.load(options.workdir, data)
     run = runtime.choose(options, parallel=True)
     print(run)

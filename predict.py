@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from Cascade_1_net import box_sides, load_cascade, refine_joint, stages_here
+from Cascade_1_net import load_cascade, refine_joint, stages_here
 from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
+from deeppose.estimates import box_sides
 from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from deeppose.predictions import model_name

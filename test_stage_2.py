@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 
-from Cascade_1_net import SIGMA, STAGES, STEP_5, box_sides, refine, stages_here
+from Cascade_1_net import STAGES, STEP_5, refine, stages_here
 from deeppose import arrays, deltas, drawing, files, plots, predictions, report, runtime, scoring, shell, tables
+from deeppose.estimates import SIGMA, box_sides
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.predictions import curves_name

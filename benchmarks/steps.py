@@ -13,8 +13,9 @@ import LSP_data
 import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
-from Cascade_1_net import CROP_PX, Alex_net_c1, box_sides, refine
+from Cascade_1_net import CROP_PX, Alex_net_c1, refine
 from deeppose import arrays, checkpoint, deltas, geometry
+from deeppose.estimates import Examples, box_sides
 from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, predict_joints
@@ -156,12 +157,12 @@ class Bench:
         run, options = self.run, Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"])
         joint = self.data.skeleton.index(JOINTS[0])
         drawn = np.load(deltas.OWN)[joint].astype(float)
-        examples = Train_stage_2.Examples(self.data, self.frames, self.predicted, joint, drawn, options.recipe)
+        examples = Examples(self.data, self.frames, self.predicted, joint, drawn, options.recipe, options.simulated)
         rows = np.random.default_rng(0).permutation(examples.rows)[:STEPS * options.batch_size]
         network, bare, slow = run.place(refiner()), run.place(refiner()), plain.alexnet().to(run.device)
         adagrad, bare_adagrad = (options.recipe.optimiser_of(one, run.device) for one in (network, bare))
         slow_adagrad = torch.optim.Adagrad(slow.parameters(), options.recipe.learning_rate)
-        state, crops = self.state(options, network, adagrad), Train_stage_2.SIMULATED + 1
+        state, crops = self.state(options, network, adagrad), options.simulated + 1
 
         def ours():
             state.step = 0

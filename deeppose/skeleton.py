@@ -2,8 +2,11 @@
 
 A further data set is one more Skeleton here. No other file knows a joint's number.
 """
+import difflib
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from deeppose.shell import InputError
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,16 @@ LSP = Skeleton(
 )
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (LSP,)}  # dataset.json names one of these
+
+
+def joints_named(text, skeleton):
+    """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError for another name."""
+    if text is None:
+        return skeleton.joints
+    wanted = [name.strip() for name in text.split(",")]
+    for name in wanted:
+        if name not in skeleton.joints:
+            near = difflib.get_close_matches(name, skeleton.joints, 1)
+            meant = f"did you mean {near[0]}?" if near else f"the joints are {', '.join(skeleton.joints)}"
+            raise InputError(f"--joints: there is no joint {name!r}; {meant}")
+    return [name for name in skeleton.joints if name in wanted]

@@ -8,6 +8,7 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import augment, crops, runtime
+from deeppose.estimates import Examples
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -54,7 +55,7 @@ def test_stage_2_stays_on_the_device(recipe, no_content):
     network, rng = on_gpu(lambda: Alex_net_c1(recipe.head, joint=3)), np.random.default_rng(0)
     frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
     boxes, targets = rng.random((4, 2, 3), np.float32), rng.random((4, 2, 14, 2), np.float32)
-    examples = Train_stage_2.Examples.__new__(Train_stage_2.Examples)
+    examples = Examples.__new__(Examples)
     examples.recipe, examples.flip = recipe, np.array(LSP.flip)
     views = augment.draw(8, recipe.ranges, rng)
     images, targets = examples.see(frames, boxes, targets, views, network.size_px, GPU)

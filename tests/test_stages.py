@@ -8,8 +8,9 @@ from helpers import SMALL, fails, weights, write_predictions
 
 import test_stage_2
 import Train_stage_2
-from Cascade_1_net import Alex_net_c1, box_sides
+from Cascade_1_net import Alex_net_c1
 from deeppose import checkpoint, deltas, files, predictions, runtime
+from deeppose.estimates import box_sides
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from predict import load, predict

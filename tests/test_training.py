@@ -10,9 +10,10 @@ from torchvision.models import resnet34
 
 import Train_stage_1
 import Train_stage_2
-from Cascade_1_net import SIGMA, SMALLEST_SIDE_PX, Alex_net_c1, box_sides, load_cascade, refine
+from Cascade_1_net import Alex_net_c1, load_cascade, refine
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
+from deeppose.estimates import SIGMA, SMALLEST_SIDE_PX, Examples, box_sides
 from deeppose.gains import fit_gain
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
@@ -132,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Train_stage_2.Examples(data, None, predicted, joint, deltas, Train_stage_2.ORIGINAL)
+    examples = Examples(data, None, predicted, joint, deltas, Train_stage_2.ORIGINAL, 20)
     labelled = ~np.isnan(data.train_labels[:, joint]).any(1)
     assert set(examples.rows) == set(np.flatnonzero(labelled)) - set(data.held_out)
     rows = examples.rows[:5]
@@ -155,8 +156,8 @@ def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
     """Each crop and its targets are what the mirrored frame, labels, prediction and errors would have given."""
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Train_stage_2.Examples(data, Frames(data.train_images, RUN.device), predicted, joint, deltas,
-                                      Recipe(mirror=1.0), 3)
+    examples = Examples(data, Frames(data.train_images, RUN.device), predicted, joint, deltas,
+                        Recipe(mirror=1.0), 3)
     labels = data.train_labels.astype(float)
     rows = examples.rows[~np.isnan(labels[examples.rows, LSP.index("right_knee")]).any(1)][:4]
     drawn = examples.draw(rows, np.random.default_rng(2))
@@ -216,14 +217,14 @@ def test_deltas_of_the_working_directory_come_before_the_projects(data, own_work
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
     """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
     predicted = write_predictions(own_workdir)
-    examples = Train_stage_2.Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)), Train_stage_2.BEST)
+    examples = Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)), Train_stage_2.BEST, 20)
     examples.held_out = examples.rows  # two held-out rows are too few to tell a gain from chance
 
     def say(network, images, rows, boxes, run):
         centres = boxes[:, :2] + boxes[:, 2:] / 2
         return 2 * (examples.true[rows, LSP.index("neck")] - centres) / boxes[:, 2:]  # twice what is wanted
     monkeypatch.setattr(Train_stage_2, "displacements", say)
-    found = examples.evaluate(None, None)
+    found = Train_stage_2.evaluate(None, examples, None)
     assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
     assert found["loss"] == pytest.approx(found["loss_without"])
 
