@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from deeppose import checkpoint, crops, geometry, runtime
-from deeppose.estimates import box_sides
+from deeppose.geometry import box_sides
 from deeppose.lrn import local_response_norm
 from deeppose.predictions import model_name
 
@@ -189,9 +189,8 @@ def load_cascade(workdir, joint, run, stage=2):
 
 def shape_of(weights):
     """Head and number of joints of the Alex_net_c1 whose state_dict this is, or might be."""
-    if "heatmaps.joints.bias" in weights:
-        return "integral", len(weights["heatmaps.joints.bias"])
-    return ("direct",)
+    bias = weights.get("heatmaps.joints.bias")
+    return ("direct",) if bias is None else ("integral", max(1, bias.numel()))
 
 
 def stages_here(workdir, skeleton):

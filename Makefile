@@ -37,7 +37,7 @@ FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shel
 TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
 STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
 TRAINING_PY := deeppose/augment.py deeppose/losses.py deeppose/recipes.py
-CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py deeppose/estimates.py Cascade_1_net.py
+CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py Cascade_1_net.py
 SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
              deeppose/plots.py deeppose/drawing.py
 REPORT := deeppose/report.py deeppose/report_page.html
@@ -63,7 +63,7 @@ $(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predict
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py deeppose/gains.py \
-                $(TRAINING_PY) $(CASCADE_PY) | $(PACKAGES)
+                deeppose/estimates.py $(TRAINING_PY) $(CASCADE_PY) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \

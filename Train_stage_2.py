@@ -5,7 +5,7 @@ Writes  model_<joint>.pt, 14 of them, each with its model_<joint>.json and curve
 Run     python Train_stage_2.py
 
 A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2 makes of the
-training rows, train_output_2.npy, draws deltas_3.npy if it is not there, and writes model_3_<joint>.pt.
+training rows, train_output_2.npy, draws deltas_3.npy, and writes model_3_<joint>.pt.
 """
 import math
 import sys
@@ -30,8 +30,9 @@ from Cascade_1_net import (
 )
 from deeppose import arrays, checkpoint, deltas, files, geometry, predictions, recipes, runtime, shell
 from deeppose.deltas import DRAWN
-from deeppose.estimates import SIGMA, Examples
+from deeppose.estimates import Examples
 from deeppose.gains import counted, fit_gain
+from deeppose.geometry import SIGMA
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.losses import heatmap_loss, masked_loss

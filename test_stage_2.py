@@ -12,7 +12,7 @@ import numpy as np
 
 from Cascade_1_net import STAGES, STEP_5, refine, stages_here
 from deeppose import arrays, deltas, drawing, files, plots, predictions, report, runtime, scoring, shell, tables
-from deeppose.estimates import SIGMA, box_sides
+from deeppose.geometry import SIGMA, box_sides
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.predictions import curves_name
@@ -91,6 +91,9 @@ def main(argv=None):
     stages = {"stage 1": joints}
     del network
     for stage in refining:
+        if stale := predictions.stale_refiners(workdir, data, stage):
+            print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
+                  f"{stage - 1} predicted; train them again (step 5), or remove them")
         joints, gains[stage] = refine(workdir, data, frames, rows, joints, run, stage)
         stages[f"stage {stage}"] = joints
     scores, intervals = scoring.evaluate(workdir, data, stages, options.threshold)

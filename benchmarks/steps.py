@@ -15,8 +15,9 @@ import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1, refine
 from deeppose import arrays, checkpoint, deltas, geometry
-from deeppose.estimates import Examples, box_sides
+from deeppose.estimates import Examples
 from deeppose.framing import FRAME_PX
+from deeppose.geometry import box_sides
 from deeppose.loader import Frames
 from Resnet_stage_1 import Resnet_stage_1, predict_joints
 

@@ -295,8 +295,11 @@ def finished(path, settings, resume):
     """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other settings."""
     if not resume or not path.exists() or state_path(path).exists():
         return False
-    compare_settings(path, files.load_json(path.with_suffix(".json"), "the training").get("settings", {}), settings)
+    known = files.load_json(path.with_suffix(".json"), "the training")
+    compare_settings(path, known.get("settings", {}), settings)
     print(f"{path}: is finished")
+    if known.get("run", {}).get("code") != code_digest():
+        print("warning: the code has changed since; without --resume it is trained anew")
     return True
 
 

@@ -38,18 +38,23 @@ def path_of(workdir, stage=2):
 
 
 def find(options, data, predicted_px, run):
-    """Path and deltas (J, 40, 2) of a stage: drawn anew on --make-deltas, else see load.
-
-    deltas_3.npy of stage 3, of which the project has none, is drawn where it is missing.
-    """
+    """Path and deltas (J, 40, 2) of a stage: drawn anew on --make-deltas, and always for stage 3; else see load."""
     path = path_of(options.workdir, options.stage)
-    if run.rank == 0 and (options.make_deltas or options.stage > 2 and not path.exists()):
+    if run.rank == 0 and (options.make_deltas or options.stage > 2):
         drawn = draw(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
         with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
-            arrays.save(path, drawn)
+            if not _holds(path, drawn):  # or make would find the joints before this one stale
+                arrays.save(path, drawn)
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
     return load(options.workdir, data.skeleton, options.stage)
+
+
+def _holds(path, array):
+    try:
+        return np.array_equal(np.load(path), array)
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def load(workdir, skeleton, stage=2):

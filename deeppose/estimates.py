@@ -4,18 +4,6 @@ import torch
 
 from deeppose import augment, crops, geometry
 
-SIGMA = 2.0            # box side / torso diameter of the former stage's pose; DeepPose, section 4.1 (LSP)
-SMALLEST_SIDE_PX = 40  # of the 227 frame: a collapsed pose still gets a box with something in it
-
-
-def box_sides(poses_px, skeleton):
-    """Sides (N,) px of the cascade's boxes from the former stage's poses (N, J, 2), never from partly refined ones.
-
-    original: the side changed as soon as a hip or shoulder had been refined.
-    """
-    diameter = geometry.torso_diameter(poses_px, skeleton.torso_ends)
-    return np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX)
-
 
 class Examples:
     """What one joint's network learns from: crops around estimates of it, real and simulated, with all their joints.
@@ -31,7 +19,8 @@ class Examples:
         self.true = data.train_labels.astype(float)  # (N, J, 2) px
         self.estimates = predicted_px.astype(float)  # (N, J, 2) px
         mirrored = geometry.mirror(self.estimates, data.frame_px, self.flip)
-        self.sides = np.stack([box_sides(poses, data.skeleton) for poses in (self.estimates, mirrored)])  # (2, N) px
+        self.sides = np.stack([geometry.box_sides(poses, data.skeleton)
+                               for poses in (self.estimates, mirrored)])  # (2, N) px
         labelled = ~np.isnan(self.true[:, joint]).any(1)
         self.rows = data.trained_on[labelled[data.trained_on]]
         self.held_out = data.held_out[labelled[data.held_out]]

@@ -6,6 +6,9 @@ x' = width - x. A box is (x0, y0, side): a square, in pixels of the image it lie
 """
 import numpy as np
 
+SIGMA = 2.0            # the cascade's box side / torso diameter of the former stage's pose; DeepPose, section 4.1 (LSP)
+SMALLEST_SIDE_PX = 40  # of the 227 frame: a collapsed pose still gets a box with something in it
+
 
 def centres_and_sides(boxes_px):
     """Boxes (..., 3) -> centres (..., 1, 2) and sides (..., 1, 1), ready to broadcast over joints."""
@@ -75,3 +78,11 @@ def torso_diameter(joints_px, torso_ends):
     """Distance (...) px of the two torso joints of (..., J, 2); NaN where one is unlabelled. Tensors work too."""
     first, second = torso_ends
     return ((joints_px[..., first, :] - joints_px[..., second, :]) ** 2).sum(-1) ** 0.5
+
+
+def box_sides(poses_px, skeleton):
+    """Sides (N,) px of the cascade's boxes from the former stage's poses (N, J, 2), never from partly refined ones.
+
+    original: the side changed as soon as a hip or shoulder had been refined.
+    """
+    return np.maximum(SIGMA * torso_diameter(poses_px, skeleton.torso_ends), SMALLEST_SIDE_PX)

@@ -58,6 +58,25 @@ def made_from(path, origin_now):
     return known.get("made_from") == origin_now and known.get("digest") == arrays.digest(path)
 
 
+def stale_refiners(workdir, data, stage):
+    """Joints whose refiner learnt from other predictions of the former stage than its models make now.
+
+    Those predictions' file tells; where it is missing, or a refiner has no .json, nothing is known, and none is stale.
+    """
+    path = path_of(workdir, stage - 1)
+    if not path.exists() or not path.with_suffix(".json").exists():
+        return []
+    now = arrays.digest(path) if made_from(path, origin(workdir, data, stage - 1)) else None
+    stale = []
+    for joint in data.skeleton.joints:
+        model = workdir / f"{model_name(joint, stage)}.pt"
+        if model.exists() and model.with_suffix(".json").exists():
+            settings = files.load_json(model.with_suffix(".json"), "Train_stage_2.py (step 5)").get("settings")
+            if isinstance(settings, dict) and settings.get("train_output", now) != now:
+                stale.append(joint)
+    return stale
+
+
 def check_origin(path, made_from, made_by):
     """InputError where the .json beside `path` says that it was made from something else than what is there now.
 

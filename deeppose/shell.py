@@ -78,7 +78,7 @@ def parser(description):
     """An ArgumentParser that shows a script's docstring, with --workdir."""
     arguments = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--workdir", type=Path, default=Path("."),
-                           help="folder of the arrays and models (default: .)")
+                           help="folder of the arrays and models (default: %(default)s)")
     return arguments
 
 

@@ -372,6 +372,8 @@ def test_step_6_without_a_single_refiner(ready, capsys):
 
 def test_step_6_with_a_refiner_that_is_none(ready, capsys):
     torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    torch.save({"heatmaps.joints.bias": torch.zeros(())}, ready / "model_head.pt")
+    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "Alex_net_c1")
     torch.save(nn.Linear(2, 2).state_dict(), ready / "model_head.pt")
     fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "Alex_net_c1")
     assert not list(ready.glob("test_output*")) and not list(ready.glob("metrics*"))

@@ -186,3 +186,7 @@ def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert said.count("warning:") == 1 and "code changed" in said
+    monkeypatch.setattr(checkpoint, "code_digest", lambda: "edited again")
+    Train_stage_1.main([*flags, "--resume"])
+    said = capsys.readouterr().out
+    assert "is finished" in said and "the code has changed since" in said

@@ -10,7 +10,7 @@ import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import checkpoint, deltas, files, predictions, runtime
-from deeppose.estimates import box_sides
+from deeppose.geometry import box_sides
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from predict import load, predict
@@ -83,6 +83,21 @@ def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded,
     assert {"stage_1", "stage_2", "stage_3", "gains_stage_3"} <= set(scores)
     assert {"gained", "gained_by_stage_3"} <= set(scores["intervals"])
     assert scores["gains_stage_3"]["head"] == 1 and scores["gains"]["head"] == 0.5 and scores["gains"]["neck"] is None
+
+
+def test_refiners_that_learnt_from_another_former_stage_are_said(cascaded, data, capsys):
+    own = ["--workdir", str(cascaded)]
+    third = [*own, "--stage", "3", "--joints", "head", *FEW]
+    Train_stage_2.main(third)
+    assert predictions.stale_refiners(cascaded, data, 2) == predictions.stale_refiners(cascaded, data, 3) == []
+    errors = np.load(cascaded / "deltas_3.npy")
+    save_constant(cascaded / "model_head.pt", 0.1, 0.2)  # stage 2, trained anew
+    capsys.readouterr()
+    test_stage_2.main([*own, *CPU])
+    assert "warning: stage 3's refiners of head learnt from what an earlier stage 2" in capsys.readouterr().out
+    Train_stage_2.main(third)
+    assert predictions.stale_refiners(cascaded, data, 3) == []
+    assert (np.load(cascaded / "deltas_3.npy") != errors)[LSP.index("head")].any()  # of the new stage 2
 
 
 def test_stage_3_wants_a_stage_2(cascaded, capsys):

@@ -13,8 +13,9 @@ import Train_stage_2
 from Cascade_1_net import Alex_net_c1, load_cascade, refine
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.estimates import SIGMA, SMALLEST_SIDE_PX, Examples, box_sides
+from deeppose.estimates import Examples
 from deeppose.gains import fit_gain
+from deeppose.geometry import SIGMA, SMALLEST_SIDE_PX, box_sides
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
@@ -212,6 +213,18 @@ def test_deltas_of_the_working_directory_come_before_the_projects(data, own_work
     np.save(own_workdir / "deltas.npy", np.ones((14, 40, 2)))
     path, deltas = deltas_of.find(options, data, None, RUN)
     assert path == own_workdir / "deltas.npy" and (deltas == 1).all()
+
+
+def test_the_same_deltas_are_not_written_again(data, own_workdir):
+    """Each of make's commands for a joint may draw them; the joints before it are not stale for that."""
+    predicted = write_predictions(own_workdir)
+    options = Train_stage_2.parse(["--workdir", str(own_workdir), "--make-deltas"])
+    path, drawn = deltas_of.find(options, data, predicted, RUN)
+    written = path.stat().st_mtime_ns
+    _, again = deltas_of.find(options, data, predicted, RUN)
+    assert path.stat().st_mtime_ns == written and (again == drawn).all()
+    path.write_bytes(b"")
+    assert (deltas_of.find(options, data, predicted, RUN)[1] == drawn).all()
 
 
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
