@@ -4,7 +4,7 @@ Reads   the photographs in --source, as LSP_data.py does
 Writes  results/<size>_<row>.json, and the tables in README.md
 Run     python -m results            make results
 
-Rows that are there already are left alone (--again runs them anew); a run that was stopped goes on where it was.
+Rows that are there already are left alone; a run that was stopped goes on where it was.
 """
 import sys
 from pathlib import Path
@@ -29,7 +29,9 @@ def parse(argv):
                              "those rows are left out without it")
     parser.add_argument("--stages", type=int, choices=(1, 2, 3), default=3,
                         help="no more than so many stages, for small machines (default: 3)")
-    parser.add_argument("--again", action="store_true", help="run rows anew that are recorded already")
+    parser.add_argument("--again", action="store_true",
+                        help="record rows again that are recorded already; steps that are finished in "
+                             "WORKDIR/<size>_<row> stay as they are: remove it to train anew")
     parser.add_argument("--table", action="store_true", help="only make the tables from what is recorded")
     parser.set_defaults(workdir=Path("results_work"))
     return parser.parse_args(argv)
@@ -53,8 +55,8 @@ def main(argv=None):
             try:
                 workdir, steps = run.run_row(name, options.size, options.workdir, options.source, options.part,
                                              options.stages, more)
-                print(run.record(name, options.size, workdir, steps, runtime_here), flush=True)
-            except RunError as error:
+                print(run.record(name, options.size, workdir, steps, options.stages, runtime_here), flush=True)
+            except (RunError, InputError) as error:
                 failed.append(f"{name}: {error}")
                 print(failed[-1], flush=True)
     table.write()

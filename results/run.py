@@ -26,33 +26,45 @@ COMPARED = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mea
 def step(script, *flags):
     """Run one script; returns what it was, without the paths of this machine, and its seconds; RunError if it fails."""
     began = time.monotonic()
-    code = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)]).returncode
+    child = subprocess.Popen([sys.executable, str(ROOT / script), *map(str, flags)])
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.wait()  # it saves its state
+        raise
     if code:
         raise RunError(f"{script} ended with exit code {code}, see above; the same command goes on from there")
-    shown = [Path(str(flag)).name if isinstance(flag, Path) else str(flag) for flag in flags]
+    shown = [shown_path(flag) if isinstance(flag, Path) else str(flag) for flag in flags]
     return {"command": " ".join(["python", script, *shown]), "seconds": round(time.monotonic() - began, 1)}
 
 
+def shown_path(path):
+    """A path as a row's commands show it: from the folder of the rows on, other files by name alone."""
+    return f"{path.parent.name}/{path.name}" if path.suffix == ".pt" else path.name
+
+
 def prepare(folder, source, copies):
-    """The arrays of step 1, made once for all rows that want the same; returns their folder and the step."""
+    """The arrays of step 1, made once for all rows that want the same: their folder, and the flags."""
     workdir = folder / ("data" if copies else "data_no_copies")
     flags = () if copies else ("--no-copies",)
     if not (workdir / "dataset.json").exists():
         step("LSP_data.py", *flags, "--source", source, "--workdir", workdir)
-    return workdir, " ".join(["python LSP_data.py", *flags])
+    return workdir, flags
 
 
 def run_row(name, size, folder, source, part, stages, more):
     """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder, commands."""
     row, workdir = ROWS[name], folder / f"{size}_{name}"
-    data, step_1 = prepare(folder, source, row.copies)
+    if row.against and not path_of(row.against, size).exists():
+        raise RunError(f"{row.against}, with which it is compared, is not recorded")
+    data, flags = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
-    steps = [{"command": step_1},
+    steps = [{"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])},
              step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
     if is_variant(name):
@@ -73,37 +85,37 @@ def run_row(name, size, folder, source, part, stages, more):
     return workdir, steps
 
 
-def held_out_poses(workdir, data, run):
-    """Each stage's joints (H, J, 2) px of the held-out rows."""
+def held_out_poses(workdir, data, stages, run):
+    """Each stage's joints (H, J, 2) px of the held-out rows; no more than so many stages."""
     frames, rows = Frames(data.train_images, run.device), data.held_out
     joints = predict_joints(load_stage_1(workdir, data, run), frames, rows, data, run)
     poses = {"stage_1": joints}
-    for stage in stages_here(workdir, data.skeleton):
+    for stage in stages:
         joints, _ = refine(workdir, data, frames, rows, joints, run, stage)
         poses[f"stage_{stage}"] = joints
     return poses
 
 
-def record(name, size, workdir, steps, run):
-    """Write results/<size>_<name>.json."""
+def record(name, size, workdir, steps, most, run):
+    """Write results/<size>_<name>.json, of no more than so many stages."""
     row, data = ROWS[name], arrays.open_dataset(workdir)
+    stages = [stage for stage in stages_here(workdir, data.skeleton) if stage <= min(row.stages, most)]
     true = data.train_labels[data.held_out].astype(float)
     model = files.load_json(workdir / "model_1.json", "step 2")
-    poses = held_out_poses(workdir, data, run)
+    poses = held_out_poses(workdir, data, stages, run)
     found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit(),
              "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
              "rows": model["settings"]["rows"], "epochs": model["settings"]["epochs"],
              "input_px": model["settings"]["input_px"] or data.frame_px, "recipe": model["settings"]["recipe"],
              "initial_weights": model["initial_weights"], "best_epoch": model["epoch"], "history": model["history"],
-             "cascade": cascade_facts(workdir, data),
+             "cascade": cascade_facts(workdir, data, stages),
              "held_out": {stage: {"scores": metrics.score(joints, true, data.skeleton),
                                   "intervals": metrics.intervals(joints, true, data.skeleton),
                                   "errors": error_statistics(joints, true, data.skeleton),
                                   "joints_px": [" ".join(f"{x:.1f}" for x in pose.flat) for pose in joints]}
                           for stage, joints in poses.items()}}
-    for metrics_file in ("metrics_stage_1.json", "metrics_stage_2.json"):
-        if (workdir / metrics_file).exists():
-            found["test"] = files.load_json(workdir / metrics_file, "step 3")
+    if not is_variant(name):
+        found["test"] = files.load_json(workdir / f"metrics_stage_{2 if stages else 1}.json", "step 3")
     if row.against:
         found["against"] = compare(poses["stage_1"], true, data.skeleton, path_of(row.against, size))
     files.save_json(path_of(name, size), found)
@@ -136,10 +148,10 @@ def error_statistics(joints, true, skeleton):
     return found
 
 
-def cascade_facts(workdir, data):
+def cascade_facts(workdir, data, stages):
     """Of each stage's refiners: rows, epochs, gain and held-out losses."""
     found = {}
-    for stage in stages_here(workdir, data.skeleton):
+    for stage in stages:
         facts = {name: json.loads(path.read_text()) for name in data.skeleton.joints
                  if (path := workdir / f"{model_name(name, stage)}.json").exists()}
         found[f"stage_{stage}"] = {name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
@@ -149,7 +161,7 @@ def cascade_facts(workdir, data):
 
 
 def commit():
-    """The project's commit; with "+" where files differ from it."""
-    said = subprocess.run(["git", "describe", "--always", "--abbrev=12", "--dirty=+"], cwd=ROOT, capture_output=True,
-                          text=True)
-    return said.stdout.strip() or "unknown"
+    """The project's commit; with "+" where a script differs from it."""
+    said, changed = (subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+                     for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--", "*.py")))
+    return said + "+" * bool(changed) or "unknown"

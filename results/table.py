@@ -20,7 +20,9 @@ def found():
     """The contents of all results/<size>_<row>.json, titled as in ROWS and in their order, full runs first."""
     order = list(ROWS)
     contents = [json.loads(path.read_text()) for path in sorted(run.RECORDS.glob("*_*.json"))]
-    contents = [result | {"title": ROWS[result["row"]].title} for result in contents]
+    sizes = {result["size"] for result in contents}
+    contents = [result | {"title": ROWS[result["row"]].title + f" ({result['size']})" * (len(sizes) > 1)}
+                for result in contents]
     return sorted(contents, key=lambda result: (result["size"] != "full", order.index(result["row"])))
 
 
@@ -30,10 +32,16 @@ def cell(value, interval=None, sign=""):
     return re.sub(r"(?<![\d])0\.", ".", text.replace(" ±", " ± "))
 
 
+def weights_name(result):
+    """What the tables call a run's initial weights."""
+    if ROWS[result["row"]].weights == "part":
+        return "ImageNet in part (ResNet-18, layers 1–3)"
+    return "random weights" if result["initial_weights"] == "random" else result["initial_weights"]
+
+
 def row_name(result):
-    """What a run is called: title, weights, and what it was trained on."""
-    weights = "part of ImageNet's" if result["initial_weights"].startswith("file ") else result["initial_weights"]
-    return f"{result['title']}, {weights} weights"
+    """What a run is called: its title, and its initial weights."""
+    return f"{result['title']}, {weights_name(result)}"
 
 
 def length(result):
@@ -82,11 +90,11 @@ def variant_tables(results):
     """Markdown: what each entry of the recipe gains on the held-out images, a table for each row compared with."""
     groups, parts = {}, []
     for result in sorted(results, key=lambda result: result["seed"]):
-        groups.setdefault(base_of(result["row"]), []).append(result)
+        groups.setdefault((result["size"], base_of(result["row"])), []).append(result)
     for group in groups.values():
         first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
         parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out "
-                     f"images alone ({length(first)}, {row_name(first).split(', ')[-1]}; paired intervals):\n\n"
+                     f"images alone ({length(first)}, {weights_name(first)}; paired intervals):\n\n"
                      + variant_table(group))
     return parts
 
@@ -111,7 +119,7 @@ def run_table(results):
     for result in results:
         hours = sum(step.get("seconds", 0) for step in result["steps"]) / 3600
         commands = "<br>".join(f"`{step['command']}`" for step in result["steps"])
-        name = f"[{row_name(result)}](results/{result['size']}_{result['row']}.json)"
+        name = f"[{row_name(result)}](results/{result['size']}_{result['row']}.json), at commit {result['commit']}"
         lines.append(f"| {name} | {length(result)} | {commands} | {result['seed']} | {hours:.1f} | "
                      f"{result['hardware']}, {result['run']['threads']} threads |")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import pytest
 from helpers import fails
 
 from deeppose import deltas, metrics
+from deeppose.shell import RunError
 from deeppose.skeleton import LSP
 from results import __main__ as results
 from results import rows, run, table
@@ -98,6 +99,22 @@ def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
     low, high = found["pdj_0.2"]["interval"]
     assert found["pdj_0.2"]["gain"] == pytest.approx(gained) and 0 < low < gained < high
     assert found["pcp_strict_mean_4"]["gain"] > 0
+
+
+def test_a_variant_without_its_base_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "RECORDS", tmp_path)
+    with pytest.raises(RunError, match="variants"):
+        run.run_row("no_turn", "tiny", tmp_path / "work", tmp_path, tmp_path / "part.pth", 3, [])
+    assert not (tmp_path / "work").exists()
+
+
+def test_runs_of_two_sizes_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "RECORDS", tmp_path)
+    variant = json.loads((run.ROOT / "results" / "cpu_variants.json").read_text())
+    for size in ("cpu", "full"):
+        (tmp_path / f"{size}_variants.json").write_text(json.dumps(variant | {"size": size}))
+    both = table.variant_tables(table.found())
+    assert len(both) == 2 and "(full)" in both[0] and "(cpu)" in both[1]
 
 
 def test_a_row_that_is_not_there_is_refused(capsys):
