@@ -128,7 +128,7 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
         "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
-        "stage_2": pairs(far=10800, near=5400, right=1800),
+        "stage_2": pairs(far=10800, near=5400, right=5400),
         "best_random_stage_2": pairs(far=7200, near=3600, right=5400),
         "stage_3": (("--rows", "1800", "--weights", "former", "--vary", "learning_rate=1e-4", *SMALL_CROPS),),
         "best_random_stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS),),
