@@ -101,7 +101,7 @@ results: | $(PACKAGES)
 	$(RUN) -m results --source $(SOURCE) $(RESULTS)
 
 .venv/packages: requirements.txt
-	@echo "Setting up .venv: PyTorch with its CUDA libraries, about 6 GB of disk."
+	@echo "Setting up .venv: PyTorch with its CUDA libraries, 6 GB of disk, 9 while they are being installed."
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
