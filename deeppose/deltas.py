@@ -17,7 +17,7 @@ def draw(predicted_px, true_px, skeleton, seed):
     predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
 
     DeepPose draws from the normal distribution of their variance, but a few gross errors make most of that: the
-    median error would come out 1.1 to 1.9 times too large (held-out errors of results/cpu_best_part.json).
+    median error would come out 1.1 to 2.0 times too large (held-out errors of results/cpu_best_part.json).
     """
     draws = []
     for joint, name in enumerate(skeleton.joints):
