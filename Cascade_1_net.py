@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from deeppose import checkpoint, crops, geometry, runtime
-from deeppose.geometry import box_sides
 from deeppose.lrn import local_response_norm
 from deeppose.predictions import model_name
 
@@ -204,7 +203,7 @@ def refine(workdir, data, frames, rows, joints_px, run, stage=2):
 
     A joint whose checkpoint is missing keeps its estimate; its gain is None.
     """
-    refined, gains, sides = joints_px.copy(), {}, box_sides(joints_px, data.skeleton)
+    refined, gains, sides = joints_px.copy(), {}, geometry.box_sides(joints_px, data.skeleton)
     print(f"stage {stage}, joint by joint:")
     for joint, name in enumerate(data.skeleton.joints):
         network = load_cascade(workdir, name, run, stage)

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from Cascade_1_net import load_cascade, refine_joint, stages_here
 from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
 from deeppose.framing import FRAME_PX
-from deeppose.geometry import box_sides
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
 from deeppose.shell import InputError
@@ -79,7 +78,7 @@ def estimate(model, squares, frames):
     joints = predict_joints(model.stage_1, frames, rows, model, model.run)
     poses = {"stage_1": joints, "stage_2": None}
     for stage, networks in model.refiners.items():
-        before, sides, joints = joints, box_sides(joints, model.skeleton), joints.copy()
+        before, sides, joints = joints, geometry.box_sides(joints, model.skeleton), joints.copy()
         for name, network in networks.items():
             joint = model.skeleton.index(name)
             joints[:, joint] = refine_joint(network, frames, rows, before[:, joint], sides, model.run)

@@ -225,6 +225,8 @@ def test_the_same_deltas_are_not_written_again(data, own_workdir):
     assert path.stat().st_mtime_ns == written and (again == drawn).all()
     path.write_bytes(b"")
     assert (deltas_of.find(options, data, predicted, RUN)[1] == drawn).all()
+    np.save(path, np.ones((14, 40, 3)))
+    assert (deltas_of.find(options, data, predicted, RUN)[1] == drawn).all()
 
 
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
