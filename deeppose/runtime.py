@@ -1,10 +1,12 @@
 """Device, precision, seeding, the processes that torchrun starts, and one loop for inference."""
 import ctypes
 import datetime
+import importlib
 import os
 import platform
 import sys
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -147,10 +149,22 @@ def choose(options, parallel=False):
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         _keep_freed_memory()
     if world > 1:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        shell.until_end(_process_group("nccl" if device.type == "cuda" else "gloo"))
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     return Runtime(device, precision, options.compile, rank, world)
+
+
+@contextmanager
+def _process_group(backend):
+    """torch's process group, whose threads have ended when it is left: else they may abort a process that is done.
+
+    After an error it is left as it is, since the other processes may be waiting in it.
+    """
+    importlib.import_module("torch.distributed.nn")  # its functions keep, for good, the group that there is by then
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    yield
+    distributed.destroy_process_group()
 
 
 def _keep_freed_memory():
