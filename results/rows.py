@@ -94,9 +94,14 @@ ROWS = {
 
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
 
-SMALL_CROPS = ("--crop-px", "129", "--simulated", "1", "--epochs", "1")
+SMALL_CROPS = ("--crop-px", "129", "--simulated", "1")
 TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1")
 FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the original's head needs
+
+
+def refiners(joints, weights, count, epochs=1):
+    """A command of step 5: `count` rows, each with a real and a simulated estimate in an epoch."""
+    return ("--joints", joints, "--weights", weights, "--rows", str(count), *SMALL_CROPS, "--epochs", str(epochs))
 
 
 def pairs(far, near, right):
@@ -107,11 +112,18 @@ def pairs(far, near, right):
     near   rows for the left side's and the middle's other joints
     right  rows for the right side's, which start from the left's networks, mirrored
     """
-    def command(joints, weights, count):
-        return ("--joints", joints, "--weights", weights, "--rows", str(count), *SMALL_CROPS)
-    return (command("left_elbow", "none", far), command("left_wrist,left_ankle", "model_left_elbow.pt", far),
-            command("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near),
-            command(",".join(joint for joint in LSP.joints if joint.startswith("right")), "opposite", right))
+    return (refiners("left_elbow", "none", far), refiners("left_wrist,left_ankle", "model_left_elbow.pt", far),
+            refiners("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near),
+            refiners(",".join(joint for joint in LSP.joints if joint.startswith("right")), "opposite", right))
+
+
+LONGER = (  # an arm and a leg from random weights, most for the ends of the limbs
+    refiners("left_elbow", "none", 10800, 4), refiners("left_ankle", "none", 10800, 4),
+    refiners("left_wrist", "model_left_elbow.pt", 10800, 3), refiners("left_knee", "model_left_ankle.pt", 10800, 2),
+    refiners("left_shoulder,neck,head", "model_left_elbow.pt", 10800),
+    refiners("left_hip", "model_left_ankle.pt", 10800),
+    refiners("right_elbow,right_wrist,right_ankle,right_knee", "opposite", 10800, 2),
+    refiners("right_shoulder,right_hip", "opposite", 10800))
 
 
 SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to those of step 5's commands for a stage
@@ -130,8 +142,10 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         "stage_2": pairs(far=10800, near=5400, right=5400),
         "best_random_stage_2": pairs(far=7200, near=3600, right=5400),
-        "stage_3": (("--rows", "1800", "--weights", "former", "--vary", "learning_rate=1e-4", *SMALL_CROPS),),
-        "best_random_stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS),),
+        "best_part_stage_2": LONGER,
+        "stage_3": (("--rows", "1800", "--weights", "former", "--vary", "learning_rate=1e-4", *SMALL_CROPS,
+                     "--epochs", "1"),),
+        "best_random_stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS, "--epochs", "1"),),
         "original_stage_2": (("--joints", "left_elbow", "--rows", "1500", *FULL_CROPS),
                              ("--joints", ",".join(joint for joint in LSP.joints if joint != "left_elbow"),
                               "--weights", "model_left_elbow.pt", "--rows", "200", *FULL_CROPS))},
