@@ -155,15 +155,19 @@ def cell_centres(size_px, device=None):
     return torch.cartesian_prod(at, at).flip(1)
 
 
-def displacements(network, frames, rows, boxes_px, run):
+def displacements(network, frames, rows, boxes_px, run, mirrored=False):
     """The network's displacements (len(rows), 2), in box sides, for one box a row.
 
     frames    a Frames
     boxes_px  (len(rows), 3) around the estimates
+    mirrored  whether the network sees the boxes' mirror images, of which its displacements then are
     """
     boxes = torch.from_numpy(boxes_px[:, None].astype(np.float32)).to(run.device)  # (len(rows), 1, 3)
-    return runtime.infer(network, frames, rows, run,
-                         lambda images, piece: crops.crop(images, boxes[piece], network.size_px))
+
+    def cut(images, piece):
+        seen = crops.crop(images, boxes[piece], network.size_px)
+        return seen.flip(3) if mirrored else seen
+    return runtime.infer(network, frames, rows, run, cut)
 
 
 def refine_joint(network, frames, rows, estimates_px, sides_px, run):

@@ -28,7 +28,7 @@ from Cascade_1_net import (
     refine,
     stages_here,
 )
-from deeppose import arrays, checkpoint, deltas, files, geometry, predictions, recipes, runtime, shell
+from deeppose import arrays, checkpoint, deltas, files, predictions, recipes, runtime, shell
 from deeppose.deltas import DRAWN
 from deeppose.estimates import Examples
 from deeppose.gains import counted, fit_gain
@@ -113,11 +113,11 @@ def initial_weights(name, skeleton, options):
 
 def evaluate(network, examples, run):
     """Held-out mean counted error without the network and with it, torso diameters, and its best gain."""
-    rows, joint = examples.held_out, examples.joint
-    estimates, sides = examples.estimates[rows, joint], examples.sides[0, rows]
-    boxes = geometry.box_around(estimates, sides)
-    said = SIGMA * displacements(network, examples.frames, rows, boxes, run)  # torso diameters
-    wanted = SIGMA * (examples.true[rows, joint] - estimates) / sides[:, None]
+    rows, said, wanted = examples.held_out, [], []
+    for boxes, displaced, mirrored in examples.held_out_errors():
+        said.append(SIGMA * displacements(network, examples.frames, rows, boxes, run, mirrored))  # torso diameters
+        wanted.append(SIGMA * displaced)
+    said, wanted = np.stack(said, 1), np.stack(wanted, 1)  # (n, 1 or 2, 2)
     gain = fit_gain(said, wanted)
     losses = {"loss_without": wanted, "loss": wanted - said, "loss_with_gain": wanted - gain * said}
     return {name: float(counted(left).mean()) for name, left in losses.items()} | {"gain": gain}

@@ -21,9 +21,23 @@ class Examples:
         mirrored = geometry.mirror(self.estimates, data.frame_px, self.flip)
         self.sides = np.stack([geometry.box_sides(poses, data.skeleton)
                                for poses in (self.estimates, mirrored)])  # (2, N) px
-        labelled = ~np.isnan(self.true[:, joint]).any(1)
-        self.rows = data.trained_on[labelled[data.trained_on]]
-        self.held_out = data.held_out[labelled[data.held_out]]
+        labelled = ~np.isnan(self.true).any(2)  # (N, J)
+        self.rows = data.trained_on[labelled[data.trained_on, joint]]
+        self.judged = (joint, self.flip[joint]) if recipe.mirror else (joint,)
+        self.held_out = data.held_out[labelled[data.held_out][:, list(self.judged)].any(1)]
+
+    def held_out_errors(self):
+        """The estimates that a network is judged by: for each of them a held-out row's box and what is wanted there.
+
+        The joint's own, and of a network that learns from mirror images too its opposite's, to be seen mirrored: twice
+        as many errors tell a gain from chance. Yields boxes (n, 3) px, displacements (n, 2) in box sides of the box as
+        seen (NaN without a label), and whether it is to be seen mirrored.
+        """
+        for mirrored, joint in enumerate(self.judged):
+            estimates, sides = self.estimates[self.held_out, joint], self.sides[mirrored, self.held_out]
+            wanted = (self.true[self.held_out, joint] - estimates) / sides[:, None]
+            wanted[:, 0] *= -1 if mirrored else 1
+            yield geometry.box_around(estimates, sides), wanted, bool(mirrored)
 
     def draw(self, rows, rng):
         """Boxes (n, 21, 3) px, targets (n, 21, J, 2) in box sides from their centres, and Views of the n x 21 crops.

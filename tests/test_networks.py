@@ -253,7 +253,7 @@ def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlab
 
 def test_gain_leaves_the_least_error_within_0_and_1():
     rng = np.random.default_rng(0)
-    said = rng.normal(0, 0.2, (50, 2)).astype(np.float32)
+    said = rng.normal(0, 0.2, (50, 1, 2)).astype(np.float32)
     assert fit_gain(said, 0.3 * said) == pytest.approx(0.3)
     assert fit_gain(said, 0.3 * said + rng.normal(0, 0.01, said.shape)) == pytest.approx(0.3, abs=0.05)
     gross = 0.6 * said
@@ -266,8 +266,20 @@ def test_gain_leaves_the_least_error_within_0_and_1():
 def test_gain_is_zero_unless_it_clearly_helps():
     """Displacements that have nothing to do with what is wanted get a gain above 0 by chance in one case of 40."""
     rng = np.random.default_rng(1)
-    pairs = rng.normal(size=(400, 2, 30, 2))
+    pairs = rng.normal(size=(400, 2, 30, 1, 2))
     assert np.mean([fit_gain(said, wanted) > 0 for said, wanted in pairs]) < 0.06
+
+
+def test_two_errors_of_an_image_that_are_alike_do_not_count_twice():
+    """Were they taken for independent, chance would give a gain far more often."""
+    rng = np.random.default_rng(2)
+    pairs = rng.normal(size=(400, 2, 30, 1, 2)).repeat(4, 3)
+    assert np.mean([fit_gain(said, wanted) > 0 for said, wanted in pairs]) < 0.06
+    said, wanted = pairs[0]
+    wanted = 0.4 * said + 0.01 * wanted
+    some = wanted.copy()
+    some[::2, 1:] = np.nan  # not labelled
+    assert fit_gain(said, some) == fit_gain(said, wanted) == pytest.approx(0.4, abs=0.02)
 
 
 def test_weights_from_a_file_in_torchvisions_format(tmp_path):

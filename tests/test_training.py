@@ -14,7 +14,7 @@ from Cascade_1_net import Alex_net_c1, load_cascade, refine
 from deeppose import arrays, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.estimates import Examples
-from deeppose.gains import fit_gain
+from deeppose.gains import counted, fit_gain
 from deeppose.geometry import SIGMA, SMALLEST_SIDE_PX, box_sides
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
@@ -85,19 +85,30 @@ def test_no_test_row_reaches_training(own_workdir):
     assert all(same(before, after) for before, after in zip(*found))
 
 
-def test_the_saved_gain_is_that_of_the_saved_weights(data, own_workdir):
+def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_workdir):
+    """A refiner that learns from mirror images is judged by the opposite joint's errors too, mirrored."""
     predicted = write_predictions(own_workdir)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "neck", "--rows", "6",
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "left_knee", "--rows", "6",
                         "--epochs", "2", *SMALL])
-    network, joint = load_cascade(own_workdir, "neck", RUN), LSP.index("neck")
-    estimates, true = predicted[data.held_out, joint].astype(float), data.train_labels[data.held_out, joint]
-    sides = np.maximum(2 * np.linalg.norm(predicted[data.held_out, 9] - predicted[data.held_out, 2], axis=1), 40)
-    images = torch.from_numpy(np.array(data.train_images[data.held_out])).permute(0, 3, 1, 2) / 255
-    boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides])).float()
-    with torch.inference_mode():
-        said = network(crops.crop(images, boxes[:, None], 227)).numpy()
-    wanted = (true - estimates) / sides[:, None]
-    assert network.gain.item() == pytest.approx(fit_gain(SIGMA * said, SIGMA * wanted), abs=0.011)
+    network, rows = load_cascade(own_workdir, "left_knee", RUN), data.held_out
+    images = torch.from_numpy(np.array(data.train_images[rows])).permute(0, 3, 1, 2) / 255
+    said, wanted = [], []
+    for mirrored in (False, True):
+        poses, true = (joints[rows].astype(float) for joints in (predicted, data.train_labels))
+        if mirrored:
+            images = images.flip(3)
+            poses, true = (geometry.mirror(joints, data.frame_px, LSP.flip) for joints in (poses, true))
+        sides = np.maximum(2 * np.linalg.norm(poses[:, 9] - poses[:, 2], axis=1), 40)
+        estimates = poses[:, LSP.index("left_knee")]
+        boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides])).float()
+        with torch.inference_mode():
+            said.append(network(crops.crop(images, boxes[:, None], 227)).numpy())
+        wanted.append((true[:, LSP.index("left_knee")] - estimates) / sides[:, None])
+    said, wanted = SIGMA * np.stack(said, 1), SIGMA * np.stack(wanted, 1)
+    assert network.gain.item() == pytest.approx(fit_gain(said, wanted), abs=0.011)
+    recorded = json.loads((own_workdir / "model_left_knee.json").read_text())["history"]
+    assert recorded[0]["loss_without"] == pytest.approx(counted(wanted).mean(), rel=1e-5)
+    assert min(abs(entry["loss"] - counted(wanted - said).mean()) for entry in recorded) < 1e-4
 
 
 def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_side(data, tmp_path):
@@ -235,9 +246,10 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
     examples = Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)), Train_stage_2.BEST, 20)
     examples.held_out = examples.rows  # two held-out rows are too few to tell a gain from chance
 
-    def say(network, images, rows, boxes, run):
+    def say(network, images, rows, boxes, run, mirrored):
         centres = boxes[:, :2] + boxes[:, 2:] / 2
-        return 2 * (examples.true[rows, LSP.index("neck")] - centres) / boxes[:, 2:]  # twice what is wanted
+        wanted = (examples.true[rows, LSP.index("neck")] - centres) / boxes[:, 2:]
+        return 2 * wanted * [-1 if mirrored else 1, 1]  # twice what is wanted
     monkeypatch.setattr(Train_stage_2, "displacements", say)
     found = Train_stage_2.evaluate(None, examples, None)
     assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
