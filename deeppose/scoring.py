@@ -1,5 +1,6 @@
 """What both test scripts do with their poses: score them, write every score as JSON, print the tables."""
 import argparse
+import itertools
 import math
 
 import numpy as np
@@ -29,7 +30,8 @@ def evaluate(workdir, data, stages, threshold=None):
     """Scores and intervals of the stages' predictions, name -> joints (N, J, 2) px, beside the mean pose's.
 
     Returns two dictionaries by column name: metrics.score's for the mean pose and every stage, metrics.intervals'
-    for every stage, for what the last gained over stage 1 ("gained"), and stage 3 over stage 2 ("gained by stage 3").
+    for every stage, for what each gained over the one before ("gained by stage 2"), and the last over the first
+    ("gained").
     """
     true, skeleton = data.test_labels.astype(float), data.skeleton
     thresholds = () if threshold is None else (threshold,)
@@ -39,11 +41,12 @@ def evaluate(workdir, data, stages, threshold=None):
     except ValueError as error:
         raise InputError(f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again") from None
     intervals = {name: metrics.intervals(joints, true, skeleton, thresholds) for name, joints in stages.items()}
-    if len(stages) > 1:
-        first, *_, before, last = ["stage 1", *stages]
-        intervals["gained"] = metrics.intervals(stages[last], true, skeleton, thresholds, stages[first])
-        if before != first:
-            intervals[f"gained by {last}"] = metrics.intervals(stages[last], true, skeleton, thresholds, stages[before])
+    def gained(before, after):
+        return metrics.intervals(stages[after], true, skeleton, thresholds, stages[before])
+    names = list(stages)
+    intervals |= {f"gained by {after}": gained(before, after) for before, after in itertools.pairwise(names)}
+    if len(names) > 1:
+        intervals["gained"] = gained(names[0], names[-1])
     return scores, intervals
 
 

@@ -1,4 +1,5 @@
 """The README's tables of results, made from results/*.json: no figure is typed by hand."""
+import itertools
 import json
 import re
 
@@ -71,18 +72,17 @@ def score_table(results, kind):
 
 
 def gain_table(results):
-    """Markdown: what the cascade gained over stage 1 on the test images, part by part, with paired intervals."""
-    lines = ["| gained over stage 1, strict PCP | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |",
+    """Markdown: what each stage gained over the one before on the test images, part by part, with paired intervals."""
+    lines = ["| gained, strict PCP | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |",
              "|---" * (len(PARTS) + 2) + "|"]
+    keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
     for result in results:
         test = result.get("test", {})
-        if "gained" not in test.get("intervals", {}):
-            continue
-        last = "stage_3" if "stage_3" in test else "stage_2"
-        keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
-        cells = [cell(test[last][a][b] - test["stage_1"][a][b], test["intervals"]["gained"][a][b], "+")
-                 for a, b in keys]
-        lines.append(f"| {row_name(result)}: {last.replace('_', ' ')} | " + " | ".join(cells) + " |")
+        for before, stage in itertools.pairwise(name for name in ("stage_1", "stage_2", "stage_3") if name in test):
+            cells = [cell(test[stage][a][b] - test[before][a][b], test["intervals"][f"gained_by_{stage}"][a][b], "+")
+                     for a, b in keys]
+            lines.append(f"| {row_name(result)}: **{stage.replace('_', ' ')}** over {before.replace('_', ' ')} | "
+                         + " | ".join(cells) + " |")
     return "\n".join(lines) if len(lines) > 2 else ""
 
 

@@ -9,7 +9,7 @@ from helpers import SMALL, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, deltas, files, predictions, runtime
+from deeppose import checkpoint, deltas, files, metrics, predictions, runtime
 from deeppose.geometry import box_sides
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
@@ -81,7 +81,10 @@ def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded,
     assert not np.delete(moved, head, 1).any()
     scores = json.loads((cascaded / "metrics_stage_2.json").read_text())
     assert {"stage_1", "stage_2", "stage_3", "gains_stage_3"} <= set(scores)
-    assert {"gained", "gained_by_stage_3"} <= set(scores["intervals"])
+    second, third = (joints.astype(float) for joints in outputs)
+    ends = metrics.intervals(third, data.test_labels.astype(float), LSP, before=second)["auc"]
+    assert scores["intervals"]["gained_by_stage_3"]["auc"] == pytest.approx(ends, abs=1e-6)
+    assert scores["intervals"]["gained"] != scores["intervals"]["gained_by_stage_2"]
     assert scores["gains_stage_3"]["head"] == 1 and scores["gains"]["head"] == 0.5 and scores["gains"]["neck"] is None
 
 
