@@ -179,13 +179,14 @@ def stage_2_training(path, curves):
              "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
              "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"])}  # on top: with a gain of 0 they are one
     figure, panels = _panels(len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True)
+    longest = max((columns["epoch"] for columns in curves.values()), key=len)  # one joint may be trained for longer
     for axes, (joint, columns) in zip(panels, curves.items()):
         for key, (_, look) in lines.items():
             axes.plot(columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"]))
         best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])  # the last of equals, as kept
         axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
                        f"{columns['epoch'][best]:.0f})", fontsize=9)
-        axes.set(xlim=_around(columns["epoch"]))
+        axes.set(xlim=_around(longest))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)

@@ -87,6 +87,19 @@ def test_learning_curves_of_several_runs(tmp_path):
     assert opened(tmp_path / "learning.png").std() > 10
 
 
+def test_joints_that_were_trained_for_longer_than_others_are_seen_to_their_end(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    curves = {name: {"epoch": np.arange(1.0, count + 1), "gain": np.ones(count)}
+              | {key: np.full(count, 0.1) for key in ("loss", "loss_with_gain", "loss_without")}
+              for name, count in (("neck", 2), ("left_elbow", 5), ("head", 1))}
+    plots.stage_2_training(tmp_path / "curves.png", curves)
+    for axes in figures[0].axes:
+        low, high = axes.get_xlim()
+        assert all(low < line.get_xdata().min() and line.get_xdata().max() < high for line in axes.lines)
+    assert [axes.lines[0].get_xdata().max() for axes in figures[0].axes] == [2, 5, 1]
+
+
 def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     true, poses = stages
     points = plots.pdj_points(poses["stage 1"], true, LSP, [0.1, 0.2])
