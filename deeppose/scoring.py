@@ -1,5 +1,6 @@
 """What both test scripts do with their poses: score them, write every score as JSON, print the tables."""
 import argparse
+import functools
 import itertools
 import math
 
@@ -41,6 +42,8 @@ def evaluate(workdir, data, stages, threshold=None):
     except ValueError as error:
         raise InputError(f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again") from None
     intervals = {name: metrics.intervals(joints, true, skeleton, thresholds) for name, joints in stages.items()}
+
+    @functools.cache  # of two stages the one before is the first
     def gained(before, after):
         return metrics.intervals(stages[after], true, skeleton, thresholds, stages[before])
     names = list(stages)

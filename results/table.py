@@ -63,12 +63,17 @@ def score_table(results, kind):
     for result in results:
         test = result.get("test", {})
         rows += [(f"{row_name(result)}: **{stage.replace('_', ' ')}**", test[stage], test["intervals"][stage])
-                 for stage in ("stage_1", "stage_2", "stage_3") if stage in test]
+                 for stage in stages_of(test)]
     for name, scores, intervals in rows:
         keys = [(f"pcp_{kind}", part) for part in PARTS] + [("pdj", "0.20")]
         cells = [cell(scores[a][b], intervals and intervals[a][b]) for a, b in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def stages_of(test):
+    """The stages that a record has test scores of, in their order."""
+    return [stage for stage in ("stage_1", "stage_2", "stage_3") if stage in test]
 
 
 def gain_table(results):
@@ -78,7 +83,7 @@ def gain_table(results):
     keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
     for result in results:
         test = result.get("test", {})
-        for before, stage in itertools.pairwise(name for name in ("stage_1", "stage_2", "stage_3") if name in test):
+        for before, stage in itertools.pairwise(stages_of(test)):
             cells = [cell(test[stage][a][b] - test[before][a][b], test["intervals"][f"gained_by_{stage}"][a][b], "+")
                      for a, b in keys]
             lines.append(f"| {row_name(result)}: **{stage.replace('_', ' ')}** over {before.replace('_', ' ')} | "
