@@ -1,31 +1,33 @@
-"""Step 1: cut square frames around the people of LSP and LSPe, with their joints, into arrays.
+"""Step 1 for the Leeds Sports images: cut square frames around the people of LSP and LSPe, with their joints.
 
 Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe), or the sets as they are
         downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files
-Writes  train_images.npy  train_labels.npy  train_rows.npy
-        test_images.npy   test_labels.npy   test_rows.npy   dataset.json
+Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
+        test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
 Run     python LSP_data.py
 """
 import re
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, downloads, files, framing, geometry, shell
-from deeppose.framing import FRAME_PX
-from deeppose.locks import lock
-from deeppose.photo_sets import BrokenImages, Job, PhotoSet, check_images, name_broken
+from deeppose import downloads, framing, geometry, shell
+from deeppose.framing import Layout
+from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
 from deeppose.skeleton import LSP
 
+FRAME = (227, 227)            # both networks' input; original
 BOX_SCALE = (1.1, 1.8)        # training box side / joints' extent; a letterboxed test image has 1.13-1.79
 SHIFT_PX = 10                 # the box centre moves by up to this, in pixels of the frame (original: 5)
 SMALLEST_BOX_PX = 20          # of the photograph: an image with one labelled joint still gets a box
 COPY_PROBABILITY = 0.5        # a moved copy of an image, then a mirrored copy of each: as in the original
 HELD_OUT_EVERY = 5            # every fifth LSP training image chooses checkpoints and gains
-LSP_NUMBER, LSPE_NUMBER = 1, 2  # the sets' numbers in *_rows.npy
+LSP_NUMBER = 1                # the sets' numbers in *_rows.npy
+LSPE_NUMBER = 2
 PLACES = {  # where a set may lie: folder of images and labels, or a zip file with both inside
     LSP_NUMBER: (("images_1", "joints_1.mat"), ("lsp_dataset/images", "lsp_dataset/joints.mat"),
                  ("lsp_dataset_original/images", "lsp_dataset_original/joints.mat"),
@@ -38,6 +40,23 @@ PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html",
 LARGEST_COORDINATE_PX = 1e5
 IMAGE_NAME = re.compile(r"im(\d{1,9})\.jpe?g", re.IGNORECASE | re.ASCII)
 LIKE_AN_IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp|gif|tiff?|webp)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """LSP or LSPe, whose images are numbered from 1.
+
+    number    of the set, in *_rows.npy
+    joints    (N, J, 2) px, NaN where there is no label
+    openers   image number -> its name in the set, and what opens it
+    misnamed  name of an image without a number -> a line that says so
+    place     where it lies, for the person at the shell
+    """
+    number: int
+    joints: np.ndarray
+    openers: dict
+    misnamed: dict
+    place: Path
 
 
 def open_set(source, number):
@@ -53,29 +72,32 @@ def open_set(source, number):
             joints = read_joints(f"{place}/{labels[0]}", entries[labels[0]], number)
             break
         if not isinstance(place, str) and (source / place[0]).is_dir():
-            place, labels = source / place[0], source / place[1]
+            labels = source / place[1]
+            place = source / place[0]
             if not labels.is_file():
                 raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
-            images, joints = downloads.listing(place), read_joints(labels, partial(open, labels, "rb"), number)
+            images = downloads.listing(place)
+            joints = read_joints(labels, partial(open, labels, "rb"), number)
             break
     else:
         name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
         raise InputError(f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
                          f"people instead: python -m deeppose.sample {source}")
-    return PhotoSet(number, joints, *number_images(images, place), str(place))
+    return PhotoSet(number, joints, *number_images(images, place), place)
 
 
 def number_images(images, place):
     """A PhotoSet's openers and misnamed, from its files (name -> what opens it): im0001.jpg is image 1."""
-    openers, misnamed = {}, {}
+    openers = {}
+    misnamed = {}
     for name, opener in images.items():
-        short, name = name.split("/")[-1], f"{place}/{name}"
+        short = name.split("/")[-1]
         if match := IMAGE_NAME.fullmatch(short):
             if int(match[1]) in openers:
-                raise InputError(f"{name}: is image number {int(match[1])} again; remove one of the two")
+                raise InputError(f"{place}/{name}: is image number {int(match[1])} again; remove one of the two")
             openers[int(match[1])] = name, opener
         elif LIKE_AN_IMAGE.fullmatch(short):
-            misnamed[name] = f"{name}: is not named like im0001.jpg, so its labels are unknown"
+            misnamed[name] = f"{place}/{name}: is not named like im0001.jpg, so its labels are unknown"
     return openers, misnamed
 
 
@@ -100,40 +122,12 @@ def read_joints(name, opener, number):
 
 
 def draw_box(joints_px, rng):
-    """A training box (3,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by up to SHIFT_PX."""
-    centre, extent = geometry.joints_extent(joints_px)
-    side = max(extent * rng.uniform(*BOX_SCALE), SMALLEST_BOX_PX)
-    return geometry.box_around(centre + rng.uniform(-SHIFT_PX, SHIFT_PX, 2) * side / FRAME_PX, side)
-
-
-def plan(lsp, lspe, options, left_out):
-    """All images in the order of their numbers, each with its rows: list of Job, and rows per part.
-
-    left_out  (set number, image number) of those that cannot be used
-    """
-    limit, copies, seed = options.limit, not options.no_copies, options.seed
-    half = len(lsp.joints) // 2  # LSP: 1-1000 train, 1001-2000 test
-    train = [(lsp, n) for n in range(1, half + 1)][:limit] + [(lspe, n) for n in range(1, len(lspe.joints) + 1)][:limit]
-    test = [(lsp, n) for n in range(half + 1, len(lsp.joints) + 1)][:limit]
-    jobs, counts = [], {"train": 0, "test": 0}
-    for part, images in (("train", train), ("test", test)):
-        for photo_set, number in images:
-            if (photo_set.number, number) in left_out:
-                continue
-            held_out = part == "train" and photo_set is lsp and number % HELD_OUT_EVERY == 1
-            joints = photo_set.joints[number - 1]
-            if part == "test" or held_out or np.isnan(joints).all():
-                views = [(None, False)]
-            else:
-                rng = np.random.default_rng((seed, photo_set.number, number))  # the same rows whatever the limit
-                views = draw_views(joints, copies, rng)
-            rows = tuple((counts[part] + k, *view) for k, view in enumerate(views))
-            counts[part] += len(views)
-            jobs.append(Job(part, photo_set, number, rows, held_out))
-    if not counts["test"] or not any(job.held_out for job in jobs) or all(job.held_out for job in jobs):
-        raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
-                         f"download the set again from {PAGES[LSP_NUMBER]}")
-    return jobs, counts
+    """A training box (4,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by up to SHIFT_PX."""
+    low = np.nanmin(joints_px, 0)
+    high = np.nanmax(joints_px, 0)
+    side = max((high - low).max() * rng.uniform(*BOX_SCALE), SMALLEST_BOX_PX)
+    shift = rng.uniform(-SHIFT_PX, SHIFT_PX, 2) * side / FRAME[0]
+    return geometry.box_around((low + high) / 2 + shift, side)
 
 
 def draw_views(joints_px, copies, rng):
@@ -146,50 +140,64 @@ def draw_views(joints_px, copies, rng):
     return views
 
 
-def write(workdir, jobs, counts, facts):
-    """Cut all frames into the arrays; dataset.json last. Returns dataset.json's content."""
-    letterboxed, digests = framing.write(workdir, jobs, counts, LSP)
-    lsp_training = [pose for job, pose in zip(jobs, letterboxed)
-                    if job.part == "train" and job.photo_set.number == LSP_NUMBER]
-    labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
-    facts = facts | {
-        "rows": counts, "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
-        "held_out_rows": [job.rows[0][0] for job in jobs if job.held_out],
-        "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
-        "digests": digests,
-        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
-    }
-    files.save_json(workdir / "dataset.json", facts)
-    return facts
+def numbered_images(lsp, lspe, limit):
+    """(part, set, image number) of all images wanted, in the order of their rows."""
+    half = len(lsp.joints) // 2  # LSP: 1-1000 train, 1001-2000 test
+    parts = [("train", lsp, range(1, half + 1)), ("train", lspe, range(1, len(lspe.joints) + 1)),
+             ("test", lsp, range(half + 1, len(lsp.joints) + 1))]
+    return [(part, photo_set, number) for part, photo_set, numbers in parts for number in numbers[:limit]]
 
 
-def print_table(workdir, jobs, facts):
-    """What was written, for the person at the shell."""
-    print(f"\n{'rows of':<22}{'images':>8}{'rows':>8}{'mirrored':>10}{'held out':>10}")
-    for part, number, name in (("train", LSP_NUMBER, "LSP, training"), ("train", LSPE_NUMBER, "LSPe, training"),
-                               ("test", LSP_NUMBER, "LSP, test")):
-        own = [job for job in jobs if job.part == part and job.photo_set.number == number]
-        rows = [row for job in own for row in job.rows]
-        print(f"{name:<22}{len(own):>8}{len(rows):>8}{sum(row[2] for row in rows):>10}"
-              f"{sum(job.held_out for job in own):>10}")
-    print(f"\n{'file':<22}{'shape':<24}{'type':<10}{'MB':>8}  unlabelled joints")
-    for name in facts["digests"]:
-        array = np.load(workdir / name, mmap_mode="r")
-        empty = facts["unlabelled_joints"][name.split("_")[0]] if "labels" in name else ""
-        print(f"{name:<22}{str(array.shape):<24}{str(array.dtype):<10}{array.nbytes / 1e6:>8.1f}  {empty}")
-    print(f"dataset.json          written last: step 1 is complete in {workdir}")
+def plan(lsp, lspe, options, left_out):
+    """All images in the order of their numbers, each with its rows: a list of Job.
+
+    left_out  (set number, image number) of those that cannot be used
+    """
+    jobs = []
+    counts = {"train": 0, "test": 0}
+    for part, photo_set, number in numbered_images(lsp, lspe, options.limit):
+        if (photo_set.number, number) in left_out:
+            continue
+        held_out = part == "train" and photo_set is lsp and number % HELD_OUT_EVERY == 1
+        joints = photo_set.joints[number - 1]
+        views = [(None, False)]
+        if part == "train" and not held_out and not np.isnan(joints).all():
+            rng = np.random.default_rng((options.seed, photo_set.number, number))  # the same rows whatever the limit
+            views = draw_views(joints, not options.no_copies, rng)
+        rows = tuple(Row(counts[part] + k, joints, box, mirrored=mirrored) for k, (box, mirrored) in enumerate(views))
+        counts[part] += len(rows)
+        name, opener = photo_set.openers.get(number, ("", None))
+        path = f"{photo_set.place}/{name}"
+        jobs.append(Job(part, photo_set.number, number, f"{photo_set.place.name}/{name}", path, opener, rows, held_out))
+    held_out = [job.held_out for job in jobs if job.part == "train"]
+    if not counts["test"] or not any(held_out) or all(held_out):
+        raise InputError(f"{lsp.place}: too few images are left to train on, to hold out and to test on; "
+                         f"download the set again from {PAGES[LSP_NUMBER]}")
+    return jobs
+
+
+def check_images(sets, jobs):
+    """What is wrong before any image is opened: (set number, image number or name) -> a line that names the file."""
+    found = {}
+    places = {photo_set.number: photo_set.place for photo_set in sets}
+    for photo_set in sets:
+        found |= {(photo_set.number, name): line for name, line in photo_set.misnamed.items()}
+        count = len(photo_set.joints)
+        for number in sorted(n for n in photo_set.openers if not 1 <= n <= count):
+            name = f"{photo_set.place}/{photo_set.openers[number][0]}"
+            found[photo_set.number, number] = f"{name}: has no labels, joints are those of images 1 to {count}"
+    for job in jobs:
+        if job.opener is None:
+            found[job.set_number, job.image] = (f"{places[job.set_number]}: image number {job.image} is missing; "
+                                                "fetch the set again")
+    return found
 
 
 def parse(argv):
     """The command line: see --help."""
     parser = shell.parser(__doc__)
-    parser.add_argument("--source", type=Path, default=Path("."), help="folder with the downloaded sets (default: .)")
-    parser.add_argument("--limit", type=shell.at_least(1), metavar="N",
-                        help="only the first N images of LSP's training, LSP's test and LSPe (default: all)")
+    shell.add_source_arguments(parser, "the first N images of LSP's training, LSP's test and LSPe")
     parser.add_argument("--no-copies", action="store_true", help="one row an image: no moved, no mirrored copies")
-    parser.add_argument("--skip-broken", action="store_true",
-                        help="name images that cannot be used, and go on without them (default: name them and stop)")
-    parser.add_argument("--seed", type=shell.at_least(0), default=0, help="of the boxes and copies (default: 0)")
     return parser.parse_args(argv)
 
 
@@ -197,27 +205,11 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
-    jobs, counts = plan(lsp, lspe, options, {})
-    left_out = check_images((lsp, lspe), jobs)
-    name_broken(list(left_out.values()), options.skip_broken)
-    if left_out:
-        jobs, counts = plan(lsp, lspe, options, left_out)
-    files.make_folder(options.workdir, "--workdir names one")
-    shell.until_end(lock(options.workdir, "dataset"))
-    facts = None
-    while not facts:  # once, or with --skip-broken again without what could not be used
-        print(f"{len(jobs)} images from {lsp.place} and {lspe.place} -> {counts['train']} training "
-              f"and {counts['test']} test rows of {FRAME_PX} x {FRAME_PX} px")
-        known = {"format": 1, "skeleton": LSP.name, "joints": list(LSP.joints), "frame_px": FRAME_PX,
-                 "options": {"limit": options.limit, "copies": not options.no_copies}, "seed": options.seed,
-                 "skipped_images": sorted(key for key in left_out if isinstance(key[1], int))}
-        try:
-            facts = write(options.workdir, jobs, counts, known)
-        except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken)
-            left_out = left_out | error.found
-            jobs, counts = plan(lsp, lspe, options, left_out)
-    print_table(options.workdir, jobs, facts)
+    jobs = plan(lsp, lspe, options, {})
+    layout = Layout(LSP, FRAME, 1.0, {LSP_NUMBER: "LSP", LSPE_NUMBER: "LSPe"}, whole=True, floor_set=LSP_NUMBER)
+    facts = {"options": {"limit": options.limit, "copies": not options.no_copies}}
+    framing.prepare(options, partial(plan, lsp, lspe, options), layout, facts, check_images((lsp, lspe), jobs),
+                    f"{lsp.place} and {lspe.place}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Step 2: train the ResNet-34 that regresses all joints from a whole frame.
+"""Step 2: train the network that regresses all joints from a whole frame.
 
-Reads   train_images.npy  train_labels.npy  dataset.json
-Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json  curves_stage_1.csv
+Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json
+Writes  model_1.pt (the epoch with the best held-out score)  model_1.json  curves_stage_1.csv
 Run     python Train_stage_1.py
 """
 import math
@@ -12,40 +12,49 @@ import time
 import numpy as np
 import torch
 
-from deeppose import arrays, augment, checkpoint, crops, files, geometry, metrics, recipes, runtime, shell
+from deeppose import (
+    arrays,
+    augment,
+    checkpoint,
+    crops,
+    files,
+    losses,
+    metrics,
+    networks,
+    pretrained,
+    recipes,
+    runtime,
+    shell,
+)
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from deeppose.losses import heatmap_loss, masked_loss
-from deeppose.recipes import Recipe
+from deeppose.networks import NETWORKS, Stage_1
 from deeppose.shell import InputError
-from Resnet_stage_1 import Resnet_stage_1, cell_centres, load_initial, predict_joints
 
 BATCH_SIZE = 64           # original
 EPOCHS = 200              # original
-CHOSEN_BY = "0.20"        # held-out PDJ@0.2 chooses the epoch (original: PDJ@0.5 of the test set)
 SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
-ORIGINAL = Recipe()       # MSE, Adam 5e-4, no augmentation but step 1's copies
-BEST = Recipe(            # each entry with what it gained on the held-out images: README, Accuracy
-    head="integral", loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200, schedule="cosine",
-    turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3)
-RECIPES = {"best": BEST, "original": ORIGINAL}
 
 
-def gradient(network, images, targets, part, recipe, run):
+def gradient(network, images, targets, part, recipe, run, cells=None):
     """Add a batch's gradient to the network's, and return the loss; the process works on its part of the batch.
 
-    images   (n, 3, size, size) in [0, 1], of this process's part
+    images   (n, 3, h, w) in [0, 1], of this process's part
     targets  (N, J, 2) of the whole batch, normalised, NaN without a label
     part     slice of the batch that is this process's
+    cells    function of (w, h) and a device: where the heatmaps' cells are
     """
     with run.autocast():
-        predicted, log_heatmaps = network(images.to(run.dtype))
+        predicted = network(images.to(run.dtype))
+    true = targets[part]
     # Gradients are averaged over the processes: with this count that makes the whole batch's mean.
-    count, true = (~torch.isnan(targets)).sum() / run.world, targets[part]
-    loss = masked_loss(predicted, true.flatten(1), recipe.loss, count)
+    count = losses.count_of(targets, recipe.loss) / run.world
+    loss = losses.masked_loss(predicted.joints, true, recipe.loss, count)
     if recipe.heatmaps:
-        cells = cell_centres(images.shape[-1], true.device)
-        loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, true, cells, count)
+        where = cells((images.shape[3], images.shape[2]), true.device)
+        labelled = losses.count_of(targets, "mse") / run.world
+        own = losses.heatmap_loss(predicted.heatmaps, true, where, labelled, recipe.heatmap_loss)
+        loss = loss + recipe.heatmaps * own
     loss.backward()
     return loss
 
@@ -53,90 +62,113 @@ def gradient(network, images, targets, part, recipe, run):
 class Examples:
     """What the network learns from: the frames and their joints, as the recipe has them seen."""
 
-    def __init__(self, data, recipe, input_px, run):
-        targets = geometry.normalise(data.train_labels, data.frame_box).astype(np.float32)
-        self.targets = torch.from_numpy(targets).to(run.device)  # (N, J, 2), in frame sides from the centre
-        self.frames, self.flip = Frames(data.train_images, run.device), data.skeleton.flip
-        self.recipe, self.size_px = recipe, input_px or data.frame_px
+    def __init__(self, data, recipe, input_size, run):
+        targets = data.normalised(data.train_labels).astype(np.float32)
+        self.targets = torch.from_numpy(targets).to(run.device)  # (N, J, 2), in view boxes from the centre
+        self.frames = Frames(data.train_images, run.device)
+        self.flip = data.skeleton.flip
+        self.view_box = data.view_box
+        self.recipe = recipe
+        self.input_size = input_size
 
-    def see(self, frames, rows, part, rng):
-        """Images (n, 3, size, size) of the part's frames, and the targets (N, J, 2) of all these rows."""
+    def draw(self, frames, rows, part, rng):
+        """Images (n, 3, h, w) of the part's frames, and the targets (N, J, 2) of all these rows."""
         ranges = self.recipe.ranges
-        views = augment.draw(len(rows), ranges, rng)
-        images = augment.see(crops.to_float(frames), views[part], ranges, self.size_px)
+        views = augment.draw(len(rows), ranges, rng, self.view_box[2] / self.view_box[3])
+        boxes = np.broadcast_to(self.view_box, (len(frames), 1, 4))
+        images = augment.apply(crops.to_float(frames), boxes, views[part], ranges, self.input_size)
         targets = self.targets[torch.from_numpy(rows)]
         return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+
+
+def freeze(network, share_done, recipe, loaded):
+    """Leave a backbone with loaded weights as it is for the recipe's share of the run."""
+    if recipe.frozen:
+        for weight in network.backbone.parameters():
+            weight.requires_grad_(not loaded or share_done >= recipe.frozen)
 
 
 def train_epoch(network, optimiser, examples, rows, options, state, run):
     """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
     network.train()
-    epoch, size, part = state.epoch, options.batch_size, slice(run.rank, None, run.world)
-    order, recipe = runtime.rng(options.seed, "order", epoch).permutation(rows), examples.recipe
-    steps_an_epoch = math.ceil(len(order) / size)
-    batches = [order[step * size:(step + 1) * size] for step in range(state.step, steps_an_epoch)]
+    epoch = state.epoch
+    recipe = examples.recipe
+    part = slice(run.rank, None, run.world)
+    order = runtime.rng(options.seed, "order", epoch).permutation(rows)
+    steps_an_epoch = math.ceil(len(order) / options.batch_size)
+    batches = [order[step * options.batch_size:(step + 1) * options.batch_size]
+               for step in range(state.step, steps_an_epoch)]
     batches = [np.resize(batch, max(len(batch), run.world)) for batch in batches]  # no process without a row
     read = examples.frames.batches([batch[part] for batch in batches])
     for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
+        # draw this step's views: what is drawn is a function of seed, epoch and step; dropout of the process too
         step = state.step
-        # What is drawn is a function of seed, epoch and step; dropout of the process too.
-        images, targets = examples.see(frames, batch, part, runtime.rng(options.seed, "view", epoch, step))
+        images, targets = examples.draw(frames, batch, part, runtime.rng(options.seed, "view", epoch, step))
         runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
-        steps_done, steps = steps_an_epoch * (epoch - 1) + step, steps_an_epoch * options.epochs
+        # set the rate
+        steps_done = steps_an_epoch * (epoch - 1) + step
+        steps = steps_an_epoch * options.epochs
         optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
+        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
+        # step
         optimiser.zero_grad()
-        loss = gradient(network, images, targets, part, recipe, run)
+        loss = gradient(network, images, targets, part, recipe, run, getattr(state.network, "cells", None))
         loss = state.exchange(loss.item())
-        state.need_finite(loss, batch)
+        state.check_finite(loss, batch)
         optimiser.step()
         if state.average is not None:
             state.average.update_parameters(state.network)
-        state.step, state.total = step + 1, state.total + loss * len(batch)
+        state.step = step + 1
+        state.total += loss * len(batch)
         state.tick()
     return state.total / len(order)
 
 
-def evaluate(network, examples, data, run):
+def evaluate(model, examples, data, run):
     """Loss of the coordinates, and scores, on the held-out rows."""
-    joints = predict_joints(network, examples.frames, data.held_out, data, run)
-    outputs = torch.from_numpy(geometry.normalise(joints, data.frame_box).astype(np.float32))
-    loss = masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
-    return loss, metrics.score(joints, data.train_labels[data.held_out], data.skeleton)
+    joints, _ = model.predict(examples.frames, data.held_out, run)
+    outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
+    loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
+    return loss, metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
 
 
-def report(epoch, options, train_loss, loss, scores, image_rate, seconds_left):
-    """One line an epoch."""
+def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
+    """One line an epoch; shown: what metrics.headline gives."""
     minutes = round(seconds_left / 60)
-    print(f"epoch {epoch:>3}/{options.epochs}  loss {train_loss:.5f}  held-out loss {loss:.5f}  "
-          f"PDJ@0.2 {scores['pdj']['0.20']:.3f}  strict PCP {scores['pcp_strict']['mean_4']:.3f}  "
+    scores = "  ".join(f"{name} {score:.3f}" for name, score in shown.values())
+    print(f"epoch {epoch:>3}/{options.epochs}  loss {train_loss:.5f}  held-out loss {loss:.5f}  {scores}  "
           f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min", flush=True)
 
 
-def train(network, optimiser, examples, data, rows, options, state, run):
+def train(model, optimiser, examples, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
-    shared = run.share(network)
+    shared = run.share(model.network)
+    trained = Stage_1(state.model, *list(vars(model).values())[1:])
     while state.epoch <= options.epochs:
-        began, skipped = time.perf_counter(), state.step * options.batch_size
+        began = time.perf_counter()
+        skipped = state.step * options.batch_size
         train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run)
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
         if run.rank == 0:
             with state.evaluating():
-                loss, scores = evaluate(state.model, examples, data, run)
-            judge(state.model, loss, scores, train_loss, image_rate, options, state)
+                loss, scores = evaluate(trained, examples, data, run)
+            record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
         state.next_epoch()
 
 
-def judge(network, loss, scores, train_loss, image_rate, options, state):
+def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):
     """Report an epoch, and keep its weights if they are the best so far."""
     epoch = state.epoch
-    report(epoch, options, train_loss, loss, scores, image_rate, state.seconds / epoch * (options.epochs - epoch))
-    state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss,
-                          "pdj_0.2": scores["pdj"][CHOSEN_BY],
-                          "pcp_strict_mean_4": scores["pcp_strict"]["mean_4"]})
+    shown = metrics.headline(scores, skeleton)
+    seconds_left = state.seconds / epoch * (options.epochs - epoch)
+    report(epoch, options, train_loss, loss, shown, image_rate, seconds_left)
+    columns = {column: score for column, (_, score) in shown.items()}
+    state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss} | columns)
     files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
-    if not state.best or scores["pdj"][CHOSEN_BY] > state.best["held_out"]["pdj"][CHOSEN_BY]:
-        state.best_weights = checkpoint.weights_of(network)
+    score = metrics.chosen(scores, skeleton)
+    if not state.best or score > metrics.chosen(state.best["held_out"], skeleton):
+        state.best_weights = checkpoint.weights_of(state.model)
         state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
 
 
@@ -144,54 +176,67 @@ def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
+    parser.add_argument("--network", choices=NETWORKS, default=networks.DEFAULT,
+                        help=f"which network is trained (default: {networks.DEFAULT})")
     parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
                         help=f"images a step (default: {BATCH_SIZE})")
-    parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE",
-                        help="initial weights of the ResNet-34: ImageNet's where they can be had (auto), or else "
-                             "stop (imagenet), random ones (none), a file in torchvision's format (default: auto)")
-    recipes.add_arguments(parser, RECIPES)
+    pretrained.add_argument(parser)
+    named = dict.fromkeys(name for _, known in NETWORKS.values() for name in known)
+    recipes.add_arguments(parser, named)
     parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
-                        help="reduce images to N x N first, for small machines: 129 trains three times as fast "
-                             "(default: the whole 227 x 227)")
+                        help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
+                             "times as fast as 227 (default: as they are)")
     options = parser.parse_args(argv)
-    recipes.choose(parser, options, RECIPES)
+    recipes.choose(parser, options, NETWORKS[options.network][1])
     return options
+
+
+def build(data, options, run):
+    """The Stage_1 to be trained, with random weights."""
+    view_size = data.view_box[2:]
+    if options.input_px > max(view_size):
+        raise InputError(f"--input-px {options.input_px}: the images have only {max(view_size):g} pixels a side")
+    runtime.seed_torch(options.seed, "initial weights")
+    network = networks.build(options.network, data.skeleton.joint_count, options.recipe.options)
+    size = networks.input_size(view_size, options.input_px, options.recipe.stretch)
+    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size)
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
-    data, recipe = arrays.open_dataset(options.workdir), options.recipe
-    if options.input_px > data.frame_px:
-        raise InputError(f"--input-px {options.input_px}: the frames have only {data.frame_px} pixels a side")
+    data = arrays.open_dataset(options.workdir)
+    recipe = options.recipe
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     path = options.workdir / "model_1.pt"
     if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
         shell.until_end(lock(options.workdir, "model_1"))
-    settings = {"rows": len(rows), "epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed,
-                "weights": options.weights, "precision": run.precision, "input_px": options.input_px,
-                "recipe": vars(recipe), "dataset": data.digests}
+    model = build(data, options, run)
+    settings = {"network": options.network, "rows": len(rows), "epochs": options.epochs,
+                "batch_size": options.batch_size, "seed": options.seed, "weights": options.weights,
+                "precision": run.precision, "input_px": options.input_px, "recipe": vars(recipe),
+                "dataset": data.digests}
     if checkpoint.finished(path, settings, options.resume):
         return
-    runtime.seed_torch(options.seed, "initial weights")
-    network = run.place(Resnet_stage_1(data.skeleton.joint_count, recipe.head, options.input_px))
-    optimiser = recipe.optimiser_of(network, run.device)
-    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options,
-                                     recipe.average_of(network))
+    optimiser = recipe.optimiser_of(model.network, run.device)
+    state = checkpoint.TrainingState(path, settings, run, model.network, optimiser, options,
+                                     recipe.average_of(model.network))
     if not state.about:
-        state.about = {"initial_weights": load_initial(network, options.weights)}
+        initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
+        state.about = {"initial_weights": initial}
     with state.catching_signals():
-        print(f"ResNet-34 from {state.about['initial_weights']} weights, {len(rows)} training rows, "
+        print(f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
               f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
-        train(network, optimiser, Examples(data, recipe, options.input_px, run), data, rows, options, state, run)
+        examples = Examples(data, recipe, model.input_size, run)
+        train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish({"network": "Resnet_stage_1", "head": recipe.head, "skeleton": data.skeleton.name,
-                      "seed": options.seed})
-    print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
-          f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
+        state.finish(model.described() | {"options": recipe.options, "seed": options.seed})
+    score = metrics.chosen(state.best["held_out"], data.skeleton)
+    print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
+          "next: test_stage_1.py")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,20 @@ import os
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from deeppose import files
+from deeppose import files, geometry, skeleton
 from deeppose.shell import InputError
-from deeppose.skeleton import SKELETONS, Skeleton
+from deeppose.skeleton import Skeleton
 
-STEP_1 = "LSP_data.py (step 1)"
-BLOCK, BLOCKS = 65536, 256    # bytes, and how many of them a fingerprint reads
+PROJECT = Path(__file__).resolve().parent.parent
+STEP_1 = f"{' or '.join(sorted(path.name for path in PROJECT.glob('*_data.py')))} (step 1)"
+FORMAT = 2                    # of dataset.json
+COLUMNS = ("set", "image", "person", "x0", "y0", "w", "h", "mirrored", "head_px", "area_px", "score")
+BLOCK = 65536                 # bytes
+BLOCKS = 256                  # how many of them a fingerprint reads
 FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
 
 
@@ -94,64 +99,159 @@ def begin_digest(array):
 class Dataset:
     """What step 1 wrote.
 
-    {train,test}_images  uint8 (N, frame, frame, 3), RGB, memory-mapped
+    skeleton             the data set's Skeleton
+    frame                (w, h) px of the stored frames
+    margin               frame sides / box sides: what of a frame lies around the box that a test shows
+    {train,test}_images  uint8 (N, h, w, 3), RGB, memory-mapped
     {train,test}_labels  float32 (N, J, 2) px of the frame, NaN where there is no label
+    {train,test}_rows    float64 (N, columns), see `column`
     held_out             row numbers of the training arrays that are never trained on
     trained_on           the others
-    mean_pose            float64 (J, 2) px: mean of the letterboxed LSP training labels
-    digests              sha256 of the arrays, by file name
+    mean_pose            float64 (J, 2) px of the frame: mean of the training poses as a test shows them
+    columns              of the rows, by name
+    facts                dataset.json as it is
     """
     skeleton: Skeleton
-    frame_px: int
+    frame: tuple
+    margin: float
     train_images: np.ndarray
     train_labels: np.ndarray
+    train_rows: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    test_rows: np.ndarray
     held_out: np.ndarray
     trained_on: np.ndarray
     mean_pose: np.ndarray
-    digests: dict
+    columns: tuple
+    facts: dict
 
     @property
-    def frame_box(self):
-        """The whole frame as a box (3,) px."""
-        return np.array([0.0, 0.0, self.frame_px])
+    def digests(self):
+        """sha256 of the arrays, by file name."""
+        return self.facts["digests"]
+
+    @property
+    def view_box(self):
+        """What of a frame a test shows, as a box (4,) px of the frame."""
+        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
+
+    def column(self, part, name):
+        """A column (N,) of the "train" or "test" rows, such as "image"."""
+        return (self.train_rows if part == "train" else self.test_rows)[:, self.columns.index(name)]
+
+    def boxes(self, part):
+        """The rows' boxes (N, 4) px of their photographs."""
+        return np.stack([self.column(part, name) for name in ("x0", "y0", "w", "h")], 1)
+
+    def scale(self, part):
+        """Pixels of the frame / pixels of the photograph, (N,)."""
+        return self.frame[0] / (self.column(part, "w") * self.margin)
+
+    def sizes(self, part):
+        """Head and box sizes (N,) px of the frame, and areas (N,) px^2: what units of scores may need."""
+        scale = self.scale(part)
+        box = np.full(len(scale), max(self.view_box[2:]))
+        return {"head": self.column(part, "head_px") * scale, "box": box,
+                "area": self.column(part, "area_px") * scale ** 2}
+
+    def held_out_sizes(self):
+        """`sizes` of the held-out rows."""
+        return {name: values[self.held_out] for name, values in self.sizes("train").items()}
+
+    def normalised(self, joints_px):
+        """Joints (..., J, 2) px of the frame -> in widths and heights of the view box, from its centre."""
+        return geometry.normalise(joints_px, self.view_box)
+
+    def to_photographs(self, joints_px, part):
+        """Joints (N, J, 2) px of the frames -> px of the rows' photographs, mirrored rows turned back."""
+        regions = geometry.scale_box(self.boxes(part), self.margin)
+        flipped = geometry.mirror(joints_px, self.frame[0], self.skeleton.flip)
+        mirrored = self.column(part, "mirrored").astype(bool)[:, None, None]
+        return geometry.frame_to_image(np.where(mirrored, flipped, joints_px), regions, self.frame)
+
+    def photographs(self, workdir, part):
+        """The names of the rows' photographs, a list."""
+        return load_names(workdir / f"{part}_photographs.txt", len(getattr(self, f"{part}_rows")))
 
 
 def open_dataset(workdir):
     """The Dataset of a working directory; InputError where a file is missing or does not fit dataset.json."""
     path = workdir / "dataset.json"
     facts = files.load_json(path, STEP_1)
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path}: is of another version of this project; run {STEP_1} again")
     try:
-        skeleton, frame_px = SKELETONS[facts["skeleton"]], int(facts["frame_px"])
-        counts = {part: int(facts["rows"][part]) for part in ("train", "test")}
-        held_out = np.array(facts["held_out_rows"], np.int64)
-        mean_pose = np.array(facts["mean_pose_px"], float).reshape(skeleton.joint_count, 2)
-        digests, fingerprints = dict(facts["digests"]), dict(facts["fingerprints"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+        known = _read_facts(facts)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
-    if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
-        raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
-    if not np.isfinite(mean_pose).all():
-        raise InputError(f"{path}: the mean pose is not finite; run {STEP_1} again")
+    _check_facts(path, known, facts)
+    joint_count = known["skeleton"].joint_count
+    width, height = known["frame"]
     arrays = {}
-    for part, count in counts.items():
-        arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8,
-                                        (count, frame_px, frame_px, 3), STEP_1)
-        labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * skeleton.joint_count), STEP_1)
-        arrays[f"{part}_labels"] = np.array(labels).reshape(count, skeleton.joint_count, 2)
-        _check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], frame_px)
+    for part in ("train", "test"):
+        count = facts["rows"][part]
+        arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8, (count, height, width, 3), STEP_1)
+        labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * joint_count), STEP_1)
+        arrays[f"{part}_labels"] = np.array(labels).reshape(count, joint_count, 2)
+        rows = load(workdir / f"{part}_rows.npy", np.float64, (count, len(known["columns"])), STEP_1)
+        arrays[f"{part}_rows"] = np.array(rows)
+        check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], known["frame"])
     for name in arrays:
-        if fingerprint(workdir / f"{name}.npy") != fingerprints.get(f"{name}.npy"):
+        if fingerprint(workdir / f"{name}.npy") != facts["fingerprints"].get(f"{name}.npy"):
             raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
-    return Dataset(skeleton, frame_px, held_out=held_out, mean_pose=mean_pose, digests=digests,
-                   trained_on=np.setdiff1d(np.arange(counts["train"]), held_out), **arrays)
+    trained_on = np.setdiff1d(np.arange(facts["rows"]["train"]), known["held_out"])
+    return Dataset(**known, trained_on=trained_on, facts=facts, **arrays)
 
 
-def _check_labels(path, labels_px, frame_px):
+def _read_facts(facts):
+    """Entries of dataset.json as a Dataset has them; any error but InputError where one is missing or wrong."""
+    own = skeleton.from_description(facts["skeleton"])
+    width, height = (int(side) for side in facts["frame"])
+    counts = facts["rows"]
+    if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
+        raise ValueError("rows")
+    dict(facts["digests"])
+    dict(facts["fingerprints"])
+    return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
+            "held_out": np.array(facts["held_out_rows"], np.int64),
+            "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
+            "columns": tuple(str(name) for name in facts["columns"])}
+
+
+def _check_facts(path, known, facts):
+    """InputError where entries of dataset.json, as _read_facts gives them, make no sense together."""
+    held_out = known["held_out"]
+    if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= facts["rows"]["train"]:
+        raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
+    if not np.isfinite(known["mean_pose"]).all():
+        raise InputError(f"{path}: the mean pose is not finite; run {STEP_1} again")
+    if min(known["frame"]) < 1 or not 1 <= known["margin"] < 10 or not set(COLUMNS) <= set(known["columns"]):
+        raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again")
+
+
+def check_labels(path, labels_px, frame):
     """InputError where labels (N, J, 2) hold infinity, half a joint, or a joint far from its frame."""
     half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])
-    far = np.abs(labels_px - frame_px / 2) > FARTHEST * frame_px  # False for NaN, which is no label
+    centre = np.array(frame) / 2
+    far = np.abs(labels_px - centre) > FARTHEST * max(frame)  # False for NaN, which is no label
     wrong = np.flatnonzero((half | far.any(-1)).any(-1))
     if wrong.size:
         raise InputError(f"{path}: row {wrong[0]} holds a label that cannot be right; run {STEP_1} again")
+
+
+def save_names(path, names):
+    """Write names, a line each."""
+    with files.replacing(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")
+
+
+def load_names(path, count):
+    """The `count` names that save_names wrote; InputError where they are others."""
+    try:
+        names = files.present(path, STEP_1).read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
+    except OSError:
+        names = []
+    if len(names) != count:
+        raise InputError(f"{path}: does not name a photograph for each of {count} rows; run {STEP_1} again")
+    return names

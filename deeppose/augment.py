@@ -1,28 +1,32 @@
 """Training images as they might also have been taken: mirrored, turned, scaled, moved, recoloured, partly hidden.
 
-What happens to each image is drawn by NumPy from a seed, so that a resumed run draws the same on any device; it
-is applied to whole batches on the images' device, before anything else is: one resampling, no copies kept.
-Coordinates are normalised: (0, 0) is the frame's centre and 1 its side.
+What happens to each image is drawn by NumPy from a seed, so that a resumed run draws the same on any device; it is
+applied to whole batches on the images' device, together with the crop: one resampling, no copies kept. Coordinates
+are normalised: (0, 0) is the box's centre, and 1 its width or height.
 """
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-SMALLEST_HIDDEN, LARGEST_HIDDEN = 0.1, 0.4  # sides of the hidden box, in sides of the frame
-GREY = (0.299, 0.587, 0.114)                # of R, G, B: ITU-R BT.601
+from deeppose import crops
+
+SMALLEST_HIDDEN = 0.1          # widths and heights of the hidden box, in those of the image
+LARGEST_HIDDEN = 0.4
+GREY = (0.299, 0.587, 0.114)   # of R, G, B: ITU-R BT.601
+TURN_LIMIT = 2.0               # of a normal distribution of angles: as SimpleBaseline's
 
 
 @dataclass(frozen=True)
 class Ranges:
     """What is drawn, evenly, for each image."""
-    turn_deg: float = 0.0   # by up to this, either way
-    scale: float = 0.0      # by 1 / (1 + scale) ... 1 + scale
-    shift: float = 0.0      # by up to this many frame sides along each axis
-    mirror: float = 0.0     # probability
-    colour: float = 0.0     # brightness, contrast and saturation each by 1 / (1 + colour) ... 1 + colour
-    hide: float = 0.0       # probability that a box of the image is made grey
+    turn_deg: float = 0.0    # by up to this, either way
+    turn_share: float = 0.0  # more than 0: that share of the images is turned, by a normal distribution of turn_deg
+    scale: float = 0.0       # by 1 / (1 + scale) ... 1 + scale
+    shift: float = 0.0       # by up to this many widths and heights
+    mirror: float = 0.0      # probability
+    colour: float = 0.0      # brightness, contrast and saturation each by 1 / (1 + colour) ... 1 + colour
+    hide: float = 0.0        # probability that a box of the image is made grey
 
     @property
     def moves(self):
@@ -49,13 +53,16 @@ class Views:
         return Views(*(value[part] for value in vars(self).values()))
 
 
-def draw(count, ranges, rng):
-    """Views of `count` images."""
-    angle = np.radians(rng.uniform(-ranges.turn_deg, ranges.turn_deg, count))
+def draw(count, ranges, rng, aspect=1.0):
+    """Views of `count` images, w / h = aspect."""
+    angle = np.radians(_angles(count, ranges, rng))
     scale = (1 + ranges.scale) ** rng.uniform(-1, 1, count)
     mirrored = rng.random(count) < ranges.mirror
-    cos, sin, sign = scale * np.cos(angle), scale * np.sin(angle), np.where(mirrored, -1, 1)
-    linear = np.stack([cos * sign, -sin, sin * sign, cos], 1).reshape(count, 2, 2)
+    cos = scale * np.cos(angle)
+    sin = scale * np.sin(angle)
+    sign = np.where(mirrored, -1, 1)
+    # The turn is one of pixels: in widths and heights its corners off the diagonal are stretched by the aspect.
+    linear = np.stack([cos * sign, -sin / aspect, sin * sign * aspect, cos], 1).reshape(count, 2, 2)
     side = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, (count, 1)) * (rng.random((count, 1)) < ranges.hide)
     centre = rng.uniform(-0.5, 0.5, (count, 2))
     return Views(linear, rng.uniform(-ranges.shift, ranges.shift, (count, 2)), mirrored,
@@ -63,19 +70,44 @@ def draw(count, ranges, rng):
                  np.concatenate([centre - side / 2, centre + side / 2], 1))
 
 
-def see(images, views, ranges, size_px):
-    """Images (N, 3, H, W) in [0, 1] -> what the views show of them, (N, 3, size_px, size_px), black outside."""
-    if ranges.moves or images.shape[-1] != size_px:
-        back = np.linalg.inv(views.linear)  # grid_sample asks where each pixel comes from
-        back = np.concatenate([back, -2 * back @ views.offset[:, :, None]], 2)  # its coordinates are twice ours
-        theta = torch.from_numpy(back.astype(np.float32)).to(images.device)
-        grid = F.affine_grid(theta, [len(images), 3, size_px, size_px], align_corners=False)
-        images = F.grid_sample(images, grid.to(images.dtype), align_corners=False)
+def _angles(count, ranges, rng):
+    """Angles (count,) in degrees."""
+    if not ranges.turn_share:
+        return rng.uniform(-ranges.turn_deg, ranges.turn_deg, count)
+    turned = rng.random(count) < ranges.turn_share
+    normal = rng.standard_normal(count).clip(-TURN_LIMIT, TURN_LIMIT)
+    return np.where(turned, ranges.turn_deg * normal, 0)
+
+
+def apply(images, boxes_px, views, ranges, size):
+    """Boxes of images as the views show them, in one resampling; black outside the image.
+
+    images    (N, 3, H, W) in [0, 1]
+    boxes_px  (N, K, 4) in pixels of the images, NumPy
+    views     of N * K
+    size      (w, h) of what is returned, (N * K, 3, h, w)
+    """
+    n, k = boxes_px.shape[:2]
+    if ranges.turn_deg:
+        images = crops.crop_turned(images, boxes_px, views.linear.reshape(n, k, 2, 2),
+                                   views.offset.reshape(n, k, 2), size)
+    elif ranges.moves or not _shows(images, boxes_px, size):
+        scale = views.linear[:, [0, 1], [0, 1]].reshape(n, k, 2)  # negative along x where it is mirrored
+        sizes = boxes_px[..., 2:] / scale
+        centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * views.offset.reshape(n, k, 2)
+        seen = np.concatenate([centres - sizes / 2, sizes], -1).astype(np.float32)
+        images = crops.crop(images, torch.from_numpy(seen).to(images.device), size)
     if ranges.colour:
         images = _recolour(images, torch.from_numpy(views.colour).to(images))
     if ranges.hide:
         images = _hide(images, torch.from_numpy(views.hidden).to(images))
     return images
+
+
+def _shows(images, boxes_px, size):
+    """Whether the images are what is wanted already: each seen as a whole, at that size."""
+    whole = (0, 0, images.shape[3], images.shape[2])
+    return tuple(size) == whole[2:] and boxes_px.shape[1] == 1 and (boxes_px == whole).all()
 
 
 def _recolour(images, factors):
@@ -90,20 +122,27 @@ def _recolour(images, factors):
 
 def _hide(images, boxes):
     """Make what lies in the boxes (N, 4) grey."""
-    size = images.shape[-1]
-    at = (torch.arange(size, device=images.device) + 0.5) / size - 0.5
     x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
-    across, down = (x0 <= at) & (at < x1), (y0 <= at) & (at < y1)  # (N, size)
+    x = _centres(images.shape[3], images.device)
+    y = _centres(images.shape[2], images.device)
+    across = (x0 <= x) & (x < x1)  # (N, W)
+    down = (y0 <= y) & (y < y1)  # (N, H)
     return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.5)
 
 
+def _centres(count, device):
+    """Of an image's pixels along one axis, normalised."""
+    return (torch.arange(count, device=device) + 0.5) / count - 0.5
+
+
 def move(joints, views, flip):
-    """Normalised joints (N, J, 2), a tensor -> where the views show them; NaN for those that leave the frame.
+    """Normalised joints (N, J, 2), a tensor -> where the views show them; NaN for those that leave the box.
 
     flip  the skeleton's flip permutation
     """
     mirrored = torch.from_numpy(views.mirrored).to(joints.device)[:, None, None]
     joints = torch.where(mirrored, joints[:, list(flip)], joints)
-    linear, offset = (torch.from_numpy(part).to(joints) for part in (views.linear, views.offset))
+    linear = torch.from_numpy(views.linear).to(joints)
+    offset = torch.from_numpy(views.offset).to(joints)
     joints = joints @ linear.transpose(1, 2) + offset[:, None]
     return torch.where((joints.abs() <= 0.5).all(2, keepdim=True), joints, torch.nan)

@@ -57,19 +57,6 @@ def _read(path):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def check_provenance(path, made_by, **expected):
-    """InputError where the .json beside a model says that it is another network's, skeleton's or joint's.
-
-    A file without one, or without such an entry, passes: its shapes must do.
-    """
-    if not path.with_suffix(".json").exists():
-        return
-    known = files.load_json(path.with_suffix(".json"), "the training")
-    for name, value in expected.items():
-        if known.get(name, value) != value:
-            raise InputError(f"{path}: is of the {name} {known[name]}, not {value}; {made_by}")
-
-
 def read_weights(path, made_by):
     """The state_dict in a file; InputError where it is missing or holds anything but finite tensors."""
     if not path.is_file():
@@ -206,7 +193,7 @@ class TrainingState:
         print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
         raise SystemExit(128 + number)
 
-    def need_finite(self, loss, rows):
+    def check_finite(self, loss, rows):
         """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN or infinite.
 
         It names the step, the losses so far and the rows (n,) of the batch. What was saved before stays.

@@ -1,5 +1,7 @@
-"""From stored frames and boxes to what the networks take: pure torch, any device, whole batches at once."""
+"""From stored frames and boxes to what the networks take: pure torch, any device, whole batches, one resampling."""
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 def to_float(frames, dtype=torch.float32):
@@ -10,30 +12,56 @@ def to_float(frames, dtype=torch.float32):
     return frames.permute(0, 3, 1, 2).to(dtype).div_(255)
 
 
-def crop(images, boxes_px, size_px):
-    """Cut square boxes out of images and scale each to size_px x size_px, bilinear; black outside the image.
+def crop(images, boxes_px, size):
+    """Cut boxes out of images and scale each to a size (w, h), bilinear; black outside the image.
 
     images    (N, C, H, W)
-    boxes_px  (N, K, 3) as (x0, y0, side) in pixels of the images: K boxes an image
-    Returns   (N * K, C, size_px, size_px), channels-last, the boxes of the first image first
+    boxes_px  (N, K, 4) as (x0, y0, w, h) in pixels of the images: K boxes an image. A box of negative width reads
+              from x0 to the left, and so is seen mirrored
+    Returns   (N * K, C, h, w), channels-last, the boxes of the first image first
 
-    Coordinates are continuous (pixel i covers [i, i + 1)), so a box of side size_px at whole pixels
-    gives back those pixels. Bilinear sampling is a matrix product along each axis, with two weights a row:
-    matrix units do that faster than pixels can be gathered, and in bfloat16 faster still.
+    Coordinates are continuous (pixel i covers [i, i + 1)), so a box of that size at whole pixels gives back those
+    pixels. Bilinear sampling is a matrix product along each axis, with two weights a row: matrix units do that
+    faster than pixels can be gathered, and in bfloat16 faster still.
     """
-    (n, k), (channels, height, width) = boxes_px.shape[:2], images.shape[1:]
-    x0, y0, side = boxes_px.unbind(2)  # (N, K) each
-    down = _weights(y0, side, size_px, height).to(images.dtype).flatten(1, 2)  # (N, K * S, H)
-    across = _weights(x0, side, size_px, width).to(images.dtype).flatten(0, 1)  # (N * K, S, W)
-    rows = torch.bmm(down, images.transpose(1, 2).reshape(n, height, -1))  # (N, K * S, C * W)
-    cut = torch.bmm(rows.view(n * k, size_px * channels, width), across.transpose(1, 2))
-    cut = cut.view(n * k, size_px, channels, size_px).transpose(1, 2)
+    n, k = boxes_px.shape[:2]
+    channels, height, width = images.shape[1:]
+    x0, y0, w, h = boxes_px.unbind(2)  # (N, K) each
+    down = _weights(y0, h, size[1], height).to(images.dtype).flatten(1, 2)  # (N, K * h, H)
+    across = _weights(x0, w, size[0], width).to(images.dtype).flatten(0, 1)  # (N * K, w, W)
+    rows = torch.bmm(down, images.transpose(1, 2).reshape(n, height, -1))  # (N, K * h, C * W)
+    cut = torch.bmm(rows.view(n * k, size[1] * channels, width), across.transpose(1, 2))
+    cut = cut.view(n * k, size[1], channels, size[0]).transpose(1, 2)
     return cut.contiguous(memory_format=torch.channels_last)
 
 
-def _weights(start_px, side_px, size, length):
-    """What each of a crop's `size` pixels takes from each of the image's `length` ones along one axis: (N, K, S, L)."""
-    centres = (torch.arange(size, device=start_px.device) + 0.5) / size  # of the crop's pixels, in box sides
-    at = start_px[..., None] + side_px[..., None] * centres - 0.5  # (N, K, S), in numbers of the image's pixels
-    distance = (at[..., None] - torch.arange(length, device=start_px.device)).abs_()
+def _weights(start_px, length_px, size, pixels):
+    """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K, size, pixels)."""
+    centres = (torch.arange(size, device=start_px.device) + 0.5) / size  # of the crop's pixels, in box lengths
+    at = start_px[..., None] + length_px[..., None] * centres - 0.5  # (N, K, size), in numbers of the image's pixels
+    distance = (at[..., None] - torch.arange(pixels, device=start_px.device)).abs_()
     return torch.sub(1, distance).clamp_(min=0)
+
+
+def crop_turned(images, boxes_px, linear, offset, size):
+    """`crop`, of boxes that are seen turned, scaled and moved: one resampling.
+
+    images          (N, C, H, W)
+    boxes_px        (N, K, 4), NumPy
+    linear, offset  (N, K, 2, 2) and (N, K, 2), NumPy: a point p of the box, in its widths and heights from its centre,
+                    is seen at linear @ p + offset
+    """
+    back = np.linalg.inv(linear)  # grid_sample asks where each pixel comes from, and its coordinates run from -1 to 1
+    whole = np.array([images.shape[3], images.shape[2]], float)
+    scale = boxes_px[..., 2:] / whole  # (N, K, 2)
+    centre = 2 * (boxes_px[..., :2] + boxes_px[..., 2:] / 2) / whole - 1
+    shift = centre - 2 * scale * (back @ offset[..., None])[..., 0]
+    theta = np.concatenate([scale[..., None] * back, shift[..., None]], -1)  # (N, K, 2, 3)
+    theta = torch.from_numpy(theta.astype(np.float32)).to(images.device)
+    shape = [theta.shape[1], images.shape[1], size[1], size[0]]
+    if theta.shape[1] == 1:
+        grid = F.affine_grid(theta[:, 0], [len(images), *shape[1:]], align_corners=False)
+        return F.grid_sample(images, grid.to(images.dtype), align_corners=False)
+    grids = [F.affine_grid(each, shape, align_corners=False).to(images.dtype) for each in theta]
+    return torch.cat([F.grid_sample(image.expand(shape[0], -1, -1, -1), grid, align_corners=False)
+                      for image, grid in zip(images, grids)])

@@ -1,14 +1,12 @@
 """deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real ones."""
-from pathlib import Path
-
 import numpy as np
 
-from deeppose import arrays, runtime
+from deeppose import arrays, files, runtime
 from deeppose.locks import lock
 from deeppose.shell import InputError
 
 DRAWN = 40  # simulated errors a joint; DeepPose, section 3.1
-OWN = Path(__file__).resolve().parent.parent / "deltas.npy"
+OWN = arrays.PROJECT / "deltas.npy"
 
 
 def draw(predicted_px, true_px, skeleton, seed):
@@ -17,7 +15,7 @@ def draw(predicted_px, true_px, skeleton, seed):
     predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
 
     DeepPose draws from the normal distribution of their variance, but a few gross errors make most of that: the
-    median error would come out 1.1 to 2.0 times too large (held-out errors of results/cpu_best_part.json).
+    median error would come out 1.1 to 2.0 times too large (docs/accuracy.md).
     """
     draws = []
     for joint, name in enumerate(skeleton.joints):
@@ -25,7 +23,7 @@ def draw(predicted_px, true_px, skeleton, seed):
         error = error[~np.isnan(error).any(1)]
         if len(error) < 2:
             raise InputError(f"deltas.npy: {name} has a label in fewer than 2 held-out rows, too few to draw from; "
-                             "run LSP_data.py (step 1) with more images")
+                             f"run {arrays.STEP_1} with more images")
         by_size = np.argsort(np.linalg.norm(error, axis=1))
         parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN  # one in each 40th
         draws.append(error[by_size[(parts * len(error)).astype(int)]])
@@ -38,16 +36,32 @@ def path_of(workdir, stage=2):
 
 
 def find(options, data, predicted_px, run):
-    """Path and deltas (J, 40, 2) of a stage: drawn anew on --make-deltas, and always for stage 3; else see load."""
+    """Path and deltas (J, 40, 2) of a stage.
+
+    Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the project has some for this
+    skeleton and frame; else see load.
+    """
     path = path_of(options.workdir, options.stage)
-    if run.rank == 0 and (options.make_deltas or options.stage > 2):
+    wanted = options.make_deltas or options.stage > 2 or not (path.exists() or _own_fits(data))
+    if run.rank == 0 and wanted:
         drawn = draw(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
         with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
             if not _holds(path, drawn):  # or make would find the joints before this one stale
                 arrays.save(path, drawn)
+                files.save_json(path.with_suffix(".json"), _facts(data))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
-    return load(options.workdir, data.skeleton, options.stage)
+    return load(options.workdir, data, options.stage)
+
+
+def _facts(data):
+    """What deltas are made for: the joints, in their order, and the frame whose pixels they are in."""
+    return {"skeleton": data.skeleton.name, "joints": list(data.skeleton.joints), "frame": list(data.frame)}
+
+
+def _own_fits(data):
+    """Whether the project's own deltas.npy are for these joints and frames."""
+    return files.load_json(OWN.with_suffix(".json"), "the project") == _facts(data)
 
 
 def _holds(path, array):
@@ -57,11 +71,15 @@ def _holds(path, array):
         return False
 
 
-def load(workdir, skeleton, stage=2):
+def load(workdir, data, stage=2):
     """Path and deltas (J, 40, 2) px of a stage: the working directory's, or else, of stage 2, the project's own."""
     path = path_of(workdir, stage)
     path = path if path.exists() or stage > 2 else OWN
-    deltas = arrays.load(path, np.floating, (skeleton.joint_count, DRAWN, 2), "Train_stage_2.py --make-deltas")
+    made_by = "Train_stage_2.py --make-deltas"
+    beside = path.with_suffix(".json")
+    if beside.exists() and files.load_json(beside, made_by) != _facts(data):
+        raise InputError(f"{path}: was drawn for another skeleton or frame than this; run {made_by}")
+    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), made_by)
     if not np.isfinite(deltas).all():
-        raise InputError(f"{path}: holds numbers that are not finite; run Train_stage_2.py --make-deltas")
+        raise InputError(f"{path}: holds numbers that are not finite; run {made_by}")
     return path, np.array(deltas, float)

@@ -1,76 +1,113 @@
-"""Cut square frames out of photographs, on all cores, straight into the arrays between the steps. No torch here."""
+"""Cut frames around people out of photographs, on all cores, straight into the arrays between the steps.
+
+No torch here, so that step 1 runs without it.
+"""
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, files, geometry
-from deeppose.photo_sets import BrokenImages
+from deeppose import arrays, files, geometry, shell
+from deeppose.locks import lock
+from deeppose.people import BrokenImages, name_broken
 from deeppose.shell import InputError
+from deeppose.skeleton import Skeleton
 
-FRAME_PX = 227  # side of the frames: both networks' input
+
+@dataclass(frozen=True)
+class Layout:
+    """What a data set's script says of all its rows.
+
+    frame      (w, h) px of the frames
+    margin     frame sides / box sides
+    set_names  number -> what the table calls the set
+    whole      whether tests see whole photographs: then so does the mean pose
+    floor_set  the set whose training poses the mean pose is of; None for all
+    """
+    skeleton: Skeleton
+    frame: tuple
+    margin: float
+    set_names: dict
+    whole: bool = False
+    floor_set: int | None = None
 
 
-def cut(image, box_px, mirrored):
-    """The frame uint8 (FRAME_PX, FRAME_PX, 3) that shows a box (3,) px of the image; black outside the image."""
-    x0, y0, side = box_px
-    left, top = int(np.floor(x0)), int(np.floor(y0))
-    right, bottom = int(np.ceil(x0 + side)), int(np.ceil(y0 + side))
+def cut(image, box_px, frame, mirrored=False):
+    """The frame uint8 (h, w, 3) that shows a box (4,) px of the image; black outside the image.
+
+    frame  its (w, h)
+    """
+    x0, y0, width, height = box_px
+    left = int(np.floor(x0))
+    top = int(np.floor(y0))
+    right = int(np.ceil(x0 + width))
+    bottom = int(np.ceil(y0 + height))
     around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
-    frame = around.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR,
-                          box=(x0 - left, y0 - top, x0 - left + side, y0 - top + side))
-    return np.asarray(frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else frame)
+    shown = around.resize(frame, Image.Resampling.BILINEAR,
+                          box=(x0 - left, y0 - top, x0 - left + width, y0 - top + height))
+    return np.asarray(shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else shown)
 
 
-def fill(job, out, flip):
-    """Decode one image and write its rows; return its letterboxed joints (J, 2) px."""
-    image, joints = job.photo_set.read(job.number)
-    letterbox = geometry.letterbox(*image.size)
-    for row, box, mirrored in job.rows:
-        box = letterbox if box is None else box
-        out[f"{job.part}_images"][row] = cut(image, box, mirrored)
-        labels = geometry.image_to_frame(joints, box, FRAME_PX, flip if mirrored else None)
-        out[f"{job.part}_labels"][row] = labels.reshape(-1)
-        out[f"{job.part}_rows"][row] = (job.photo_set.number, job.number, *box, mirrored)
-    return geometry.image_to_frame(joints, letterbox, FRAME_PX)
+def fill(job, out, layout):
+    """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests would show them."""
+    image = job.read()
+    frame = layout.frame
+    whole = geometry.to_aspect(geometry.whole(image.size), frame)
+    poses = {}
+    for row in job.rows:
+        box = whole if row.box is None else row.box
+        region = geometry.scale_box(box, layout.margin)
+        out[f"{job.part}_images"][row.number] = cut(image, region, frame, row.mirrored)
+        flip = layout.skeleton.flip if row.mirrored else None
+        labels = geometry.image_to_frame(row.joints, region, frame, flip)
+        out[f"{job.part}_labels"][row.number] = labels.reshape(-1)
+        out[f"{job.part}_rows"][row.number] = (job.set_number, job.image, row.person, *box, row.mirrored,
+                                               row.head_px, row.area_px, row.score)
+        shown = geometry.scale_box(whole, layout.margin) if layout.whole else region
+        poses.setdefault(row.person, geometry.image_to_frame(row.joints, shown, frame))
+    return list(poses.values())
 
 
-def fill_or_say(job, *where):
-    """fill, but an image that cannot be used is returned as its InputError, so that all of them are found."""
+def try_fill(job, *where):
+    """`fill`, but an image that cannot be used is returned as its InputError, so that all of them are found."""
     try:
         return fill(job, *where)
     except InputError as error:
         return error
 
 
-def write(workdir, jobs, counts, skeleton):
+def write_arrays(workdir, jobs, counts, layout):
     """Cut all frames into {train,test}_{images,labels,rows}.npy; dataset.json is removed as they are being replaced.
 
     counts   rows a part
-    Returns  the letterboxed joints (J, 2) px of each job, and the digests of the files by name
+    Returns  the poses of each job as tests would show them, and the digests of the files by name
     BrokenImages names all images that cannot be used; then nothing was written.
     """
-    layout = {"images": (np.uint8, (FRAME_PX, FRAME_PX, 3)), "labels": (np.float32, (2 * skeleton.joint_count,)),
-              "rows": (np.float64, (6,))}
+    width, height = layout.frame
+    kinds = {"images": (np.uint8, (height, width, 3)), "labels": (np.float32, (2 * layout.skeleton.joint_count,)),
+             "rows": (np.float64, (len(arrays.COLUMNS),))}
     names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
-             for part in counts for kind, (dtype, shape) in layout.items()}
-    files.need_space(workdir, sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values()),
-                     [workdir / f"{name}.npy" for name in names])
+             for part in counts for kind, (dtype, shape) in kinds.items()}
+    needed = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values())
+    files.need_space(workdir, needed, [workdir / f"{name}.npy" for name in names])
     with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
         out = {name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
                for name, (dtype, shape) in names.items()}
-        digests, letterboxed, broken = {name: arrays.begin_digest(array) for name, array in out.items()}, [], {}
-        work = pool.map(lambda job: fill_or_say(job, out, skeleton.flip), jobs)
+        digests = {name: arrays.begin_digest(array) for name, array in out.items()}
+        work = pool.map(lambda job: try_fill(job, out, layout), jobs)
+        poses = []
+        broken = {}
         try:
-            for job, said in zip(jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)):
-                letterboxed.append(said)
-                if isinstance(said, InputError):
-                    broken[job.photo_set.number, job.number] = str(said)
-                rows = slice(job.rows[0][0], job.rows[-1][0] + 1)
-                for kind in layout:  # while they are in the cache
+            for job, filled in zip(jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)):
+                poses.append(filled)
+                if isinstance(filled, InputError):
+                    broken[job.set_number, job.image] = str(filled)
+                rows = slice(job.rows[0].number, job.rows[-1].number + 1)
+                for kind in kinds:  # while they are in the cache
                     digests[f"{job.part}_{kind}"].update(out[f"{job.part}_{kind}"][rows])
             if broken:
                 raise BrokenImages(broken)
@@ -78,4 +115,81 @@ def write(workdir, jobs, counts, skeleton):
             pool.shutdown(cancel_futures=True)
             out.clear()  # Windows renames and removes no file that is still mapped
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
-    return letterboxed, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}
+    return poses, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}
+
+
+def count_rows(jobs):
+    """Rows a part."""
+    return {part: sum(len(job.rows) for job in jobs if job.part == part) for part in ("train", "test")}
+
+
+def write(workdir, jobs, layout, facts):
+    """Cut all frames into the arrays; dataset.json, which ends with `facts`, last. Returns its content."""
+    counts = count_rows(jobs)
+    poses, digests = write_arrays(workdir, jobs, counts, layout)
+    training = [pose for job, shown in zip(jobs, poses) for pose in shown
+                if job.part == "train" and layout.floor_set in (None, job.set_number)]
+    mean_pose = np.nanmean(training, 0)  # (J, 2) px
+    if not np.isfinite(mean_pose).all():
+        missing = layout.skeleton.joints[int(np.flatnonzero(np.isnan(mean_pose).any(1))[0])]
+        raise InputError(f"{workdir}: no training image has a label for {missing}; nothing can be learnt of it")
+    for part in counts:
+        names = [job.name for job in jobs if job.part == part for _ in job.rows]
+        arrays.save_names(workdir / f"{part}_photographs.txt", names)
+    labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
+    content = {
+        "format": arrays.FORMAT, "skeleton": layout.skeleton.described(), "frame": list(layout.frame),
+        "margin": layout.margin, "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
+        "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
+        "held_out_rows": [row.number for job in jobs if job.held_out for row in job.rows],
+        "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
+        "digests": digests, "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests}} | facts
+    files.save_json(workdir / "dataset.json", content)
+    return content
+
+
+def prepare(options, plan, layout, facts, left_out, places):
+    """Write a data set's arrays, once, or with --skip-broken again without what could not be used.
+
+    options   --workdir, --seed and --skip-broken
+    plan      function of left_out -> list of Job, in the order of their rows
+    facts     further entries of dataset.json
+    left_out  (set number, image or name) -> what is wrong, as known before any image is opened
+    places    where the photographs lie, for the person at the shell
+    """
+    name_broken(list(left_out.values()), options.skip_broken)
+    files.make_folder(options.workdir, "--workdir names one")
+    shell.until_end(lock(options.workdir, "dataset"))
+    while True:
+        jobs = plan(left_out)
+        counts = count_rows(jobs)
+        print(f"{len(jobs)} images from {places} -> {counts['train']} training and {counts['test']} test rows of "
+              f"{layout.frame[0]} x {layout.frame[1]} px")
+        skipped = sorted(list(key) for key in left_out if isinstance(key[1], int))
+        known = {"seed": options.seed, "skipped_images": skipped} | facts
+        try:
+            content = write(options.workdir, jobs, layout, known)
+            break
+        except BrokenImages as error:
+            name_broken(list(error.found.values()), options.skip_broken)
+            left_out = left_out | error.found
+    print_table(options.workdir, jobs, layout, content)
+
+
+def print_table(workdir, jobs, layout, content):
+    """What was written, for the person at the shell."""
+    print(f"\n{'rows of':<22}{'images':>8}{'rows':>8}{'mirrored':>10}{'held out':>10}")
+    for part, words in (("train", "training"), ("test", "test")):
+        for number, name in layout.set_names.items():
+            own = [job for job in jobs if job.part == part and job.set_number == number]
+            rows = [row for job in own for row in job.rows]
+            if own:
+                held_out = sum(len(job.rows) for job in own if job.held_out)
+                print(f"{f'{name}, {words}':<22}{len(own):>8}{len(rows):>8}"
+                      f"{sum(row.mirrored for row in rows):>10}{held_out:>10}")
+    print(f"\n{'file':<22}{'shape':<24}{'type':<10}{'MB':>8}  unlabelled joints")
+    for name in content["digests"]:
+        array = np.load(workdir / name, mmap_mode="r")
+        empty = content["unlabelled_joints"][name.split("_")[0]] if "labels" in name else ""
+        print(f"{name:<22}{str(array.shape):<24}{str(array.dtype):<10}{array.nbytes / 1e6:>8.1f}  {empty}")
+    print(f"dataset.json          written last: step 1 is complete in {workdir}")

@@ -4,29 +4,52 @@ import torch.nn.functional as F
 
 SMOOTH_L1_BETA = 0.02     # box sides, 4.5 px of a frame: below it smooth-L1 is quadratic
 HEATMAP_SIGMA = 1.0       # cells: spread of the Gaussian that a heatmap should be
+TARGET_PEAK = 255         # of "mse" targets: TF-SimpleHumanPose
 
 
 def masked_loss(predicted, true, kind="mse", count=None):
-    """Mean error of (N, K) over the labelled coordinates; NaN in `true` means no label.
+    """Mean error of normalised joints (N, ..., 2) over the labelled coordinates; NaN in `true` means no label.
 
-    kind   "mse", "l1" or "smooth_l1"
+    kind   "mse", "l1", "smooth_l1", or "image_mse": the mean over images of each one's mean over its joints of the
+           squared distance (deeppose_tf); "none" is 0
     count  what to divide by, where it is not their number in `true`
     """
     labelled = ~torch.isnan(true)
     error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
-    each = (error.square() if kind == "mse" else error.abs() if kind == "l1" else
-            F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA))
+    if kind == "none":
+        return (error * 0).sum()
+    if kind == "image_mse":
+        joints = labelled.flatten(1).sum(1).div(2).clamp(min=1)  # (N,): labelled ones an image
+        each = error.square().flatten(1).sum(1) / joints
+        return each.sum() / (labelled.flatten(1).any(1).sum() if count is None else count).clamp(min=1)
+    if kind == "mse":
+        each = error.square()
+    elif kind == "l1":
+        each = error.abs()
+    else:
+        each = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA)
     return each.sum() / (labelled.sum() if count is None else count).clamp(min=1)
 
 
-def heatmap_loss(log_heatmaps, true, cells, count):
-    """Cross-entropy of heatmaps (N, J, cells), as logarithms, and Gaussians about the joints (N, J, 2), normalised.
+def count_of(true, kind):
+    """What masked_loss divides by: labelled coordinates, or for "image_mse" images with a label."""
+    labelled = ~torch.isnan(true)
+    return labelled.flatten(1).any(1).sum() if kind == "image_mse" else labelled.sum()
 
-    cells  where the cells are, (cells, 2), normalised, x fastest
+
+def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy", sigma=HEATMAP_SIGMA):
+    """Difference of heatmaps (N, J, cells) from Gaussians about the joints (N, J, 2), normalised.
+
+    kind   "cross_entropy", of heatmaps that are logarithms of probabilities, or "mse", of heatmaps as they are, with
+           Gaussians TARGET_PEAK high
+    cells  deeppose.heatmaps.Cells: where the cells are
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
+    sigma  of the Gaussians, in cells
     """
-    cell = cells[1, 0] - cells[0, 0]
-    distance = (torch.nan_to_num(true)[:, :, None] - cells).square().sum(3)  # (N, J, cells)
-    wanted = (-distance / (2 * (HEATMAP_SIGMA * cell) ** 2)).softmax(2)
-    each = -(wanted * log_heatmaps).sum(2)  # (N, J)
+    away = (torch.nan_to_num(true)[:, :, None] - cells.centres) / cells.size  # (N, J, cells, 2), in cells
+    exponent = -away.square().sum(3) / (2 * sigma ** 2)
+    if kind == "cross_entropy":
+        each = -(exponent.softmax(2) * heatmaps).sum(2)  # (N, J)
+    else:
+        each = (heatmaps - TARGET_PEAK * exponent.exp()).square().mean(2)
     return torch.where(torch.isnan(true[..., 0]), 0, each).sum() / count.clamp(min=1)

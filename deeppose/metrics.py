@@ -12,11 +12,9 @@ Every score is a ratio of two sums over images; `tally` gives the terms. A furth
 """
 import numpy as np
 
-from deeppose.geometry import torso_diameter
+from deeppose.skeleton import ALL_STICKS
 
-PARTS_OF_MEAN_4 = ("upper_arms", "lower_arms", "upper_legs", "lower_legs")  # the paper's four limbs
-PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 torso diameters, as the paper's figures
-JOINT_THRESHOLDS = (0.1, 0.2, 0.5)                 # at which PDJ is given by joint as well
+PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 units, as the paper's figures
 AUC_LIMIT = 0.5
 PCKH_THRESHOLD = 0.5                               # of the head's size: MPII
 RESAMPLES = 1000                                   # of the images: the ends of an interval vary by a tenth of it
@@ -137,17 +135,15 @@ def _mean(rates):
 
 
 def part_scores(per_stick, skeleton):
-    """PCP of each stick (..., L) -> {part: mean (...) of its sticks, "mean_4", "mean_6", "mean_10"}.
-
-    mean_4   upper and lower arms and legs (the paper)
-    mean_6   the six parts, left and right pooled
-    mean_10  the ten sticks (most leaderboards)
-    """
+    """PCP of each stick (..., L) -> {part: mean (...) of its sticks} and the skeleton's means, by name."""
     parts = np.array(skeleton.stick_parts)
     scores = {part: _mean(per_stick[..., parts == part]) for part in skeleton.limbs}
-    means = {"mean_4": _mean(np.stack([scores[part] for part in PARTS_OF_MEAN_4], -1)),
-             "mean_6": _mean(np.stack(list(scores.values()), -1)),
-             "mean_10": _mean(per_stick)}
+    means = {}
+    for name, averaged in skeleton.means.items():
+        if averaged == ALL_STICKS:
+            means[name] = _mean(per_stick)
+        else:
+            means[name] = _mean(np.stack([scores[part] for part in averaged], -1))
     return scores | means
 
 
@@ -156,43 +152,64 @@ def threshold_key(threshold):
     return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
 
 
-def tally(predicted, true, skeleton, thresholds=()):
+def tally(predicted, true, skeleton, sizes=None, thresholds=()):
     """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
 
+    sizes       arrays.Dataset.sizes of the images, for a skeleton whose unit is not the distance of two joints
     thresholds  of PDJ, beside PDJ_THRESHOLDS
-    PCKh's head size is the length of the skeleton's head stick, as in deeppose_tf.
     """
     true = np.asarray(true, float)
-    diameter = torso_diameter(true, skeleton.torso_ends)
-    head = limb_lengths(true, skeleton.sticks)[:, skeleton.stick_parts.index("head")]
-    return {"pcp_strict": _correct(predicted, true, skeleton.sticks, 0.5, True),
-            "pcp_relaxed": _correct(predicted, true, skeleton.sticks, 0.5, False),
-            "auc": _closeness(predicted, true, diameter, AUC_LIMIT),
-            "pckh": _detected(predicted, true, head, PCKH_THRESHOLD)} | {
-            threshold: _detected(predicted, true, diameter, threshold)
-            for threshold in sorted({*PDJ_THRESHOLDS, *JOINT_THRESHOLDS, *thresholds})}
+    found = {}
+    if "pcp" in skeleton.scores:
+        found["pcp_strict"] = _correct(predicted, true, skeleton.sticks, 0.5, True)
+        found["pcp_relaxed"] = _correct(predicted, true, skeleton.sticks, 0.5, False)
+    if "pdj" in skeleton.scores:
+        unit = skeleton.units_px(true, sizes)
+        found["auc"] = _closeness(predicted, true, unit, AUC_LIMIT)
+        for threshold in sorted({*PDJ_THRESHOLDS, *skeleton.thresholds, *thresholds}):
+            found["pdj", threshold] = _detected(predicted, true, unit, threshold)
+    if "pckh" in skeleton.scores:
+        head = skeleton.head_px(true, sizes)
+        for threshold in pckh_thresholds(skeleton):
+            found["pckh", threshold] = _detected(predicted, true, head, threshold)
+    if "oks" in skeleton.scores:
+        known = ~np.isnan(true).any(2).all(1)  # (N,): something is labelled
+        likeness = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])
+        found["oks"] = np.where(known, likeness, 0)[:, None], known[:, None]
+    return found
+
+
+def pckh_thresholds(skeleton):
+    """At which PCKh is given: the skeleton's thresholds where heads are its unit."""
+    return skeleton.thresholds if skeleton.unit == "head" else (PCKH_THRESHOLD,)
 
 
 def _summary(tallies, weights, skeleton, thresholds=()):
     """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each with (B,) values."""
     sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}  # (B, K) twice
 
-    def by_joint(threshold):
-        return dict(zip(skeleton.joints, _rate(*sums[threshold]).T))
+    def by_joint(name):
+        return dict(zip(skeleton.joints, _rate(*sums[name]).T))
 
     def pooled(name):
         return _rate(*(part.sum(1) for part in sums[name]))
-    groups = skeleton.joint_groups
-    symmetric = _rate(*(_by_group(part, groups.values()) for part in sums["pckh"]))
-    return {
-        "pcp_strict": part_scores(_rate(*sums["pcp_strict"]), skeleton),
-        "pcp_relaxed": part_scores(_rate(*sums["pcp_relaxed"]), skeleton),
-        "pdj": {threshold_key(t): pooled(t) for t in tallies if not isinstance(t, str)},
-        "pdj_per_joint_0.2": by_joint(0.2),
-        "auc": pooled("auc"),
-        "pckh_0.5": pooled("pckh"),
-        "pckh_symmetric_0.5": dict(zip(groups, symmetric.T)),
-    } | {f"pdj_per_joint_{t:g}": by_joint(t) for t in (*JOINT_THRESHOLDS, *thresholds)}
+    found = {name: part_scores(_rate(*sums[name]), skeleton) for name in ("pcp_strict", "pcp_relaxed") if name in sums}
+    if "pdj" in skeleton.scores:
+        given = sorted(name[1] for name in sums if name[0] == "pdj")
+        found["pdj"] = {threshold_key(t): pooled(("pdj", t)) for t in given}
+        found["auc"] = pooled("auc")
+        found |= {f"pdj_per_joint_{t:g}": by_joint(("pdj", t)) for t in (*skeleton.thresholds, *thresholds)}
+    if "pckh" in skeleton.scores:
+        groups = skeleton.joint_groups
+        for t in pckh_thresholds(skeleton):
+            symmetric = _rate(*(_by_group(part, groups.values()) for part in sums["pckh", t]))
+            found[f"pckh_{t:g}"] = pooled(("pckh", t))
+            found[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
+            if skeleton.unit == "head":
+                found[f"pckh_per_joint_{t:g}"] = by_joint(("pckh", t))
+    if "oks" in skeleton.scores:
+        found["oks"] = pooled("oks")
+    return found
 
 
 def _each(function, *scores):
@@ -202,21 +219,23 @@ def _each(function, *scores):
     return function(*scores)
 
 
-def score(predicted, true, skeleton, thresholds=()):
+def score(predicted, true, skeleton, sizes=None, thresholds=()):
     """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as fractions.
 
-    thresholds  of PDJ, pooled and by joint, beside those that are always given
-    Raises ValueError for an empty set, and where no image has a labelled limb or torso.
+    sizes, thresholds  see tally
+    Raises ValueError for an empty set, and where no image has the labels that a score needs.
     """
-    tallies = tally(predicted, true, skeleton, thresholds)
+    tallies = tally(predicted, true, skeleton, sizes, thresholds)
     if not all(counted.any() for _, counted in tallies.values()):
-        raise ValueError("no image has the labels that a score needs: a limb, the torso, the head")
-    scores = _each(lambda values: float(values[0]), _summary(tallies, np.ones((1, len(true))), skeleton, thresholds))
+        raise ValueError("no image has the labels that a score needs: a limb, the unit that errors are measured in, "
+                         "the head")
+    summary = _summary(tallies, np.ones((1, len(true))), skeleton, thresholds)
+    scores = _each(lambda values: float(values[0]), summary)
     unlabelled = np.isnan(np.asarray(true, float)).any(2).all(0)  # (J,)
     return scores | {"never_labelled": [name for name, never in zip(skeleton.joints, unlabelled) if never]}
 
 
-def intervals(predicted, true, skeleton, thresholds=(), before=None, seed=0):
+def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None, seed=0):
     """The LEVEL % interval [low, high] of every score, by bootstrap over images (Efron, 1979; percentiles).
 
     before  other predictions (N, J, 2): the intervals are then those of what was gained over them, image by image
@@ -224,9 +243,9 @@ def intervals(predicted, true, skeleton, thresholds=(), before=None, seed=0):
     """
     count = len(true)
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
-    scores = _summary(tally(predicted, true, skeleton, thresholds), weights, skeleton, thresholds)
+    scores = _summary(tally(predicted, true, skeleton, sizes, thresholds), weights, skeleton, thresholds)
     if before is not None:
-        former = _summary(tally(before, true, skeleton, thresholds), weights, skeleton, thresholds)
+        former = _summary(tally(before, true, skeleton, sizes, thresholds), weights, skeleton, thresholds)
         scores = _each(np.subtract, scores, former)
     ends = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)
     return _each(lambda values: _percentiles(values, ends), scores)
@@ -236,3 +255,39 @@ def _percentiles(values, ends):
     """Percentiles as a list; of resamples in which nothing was labelled (NaN) none is taken."""
     values = values[~np.isnan(values)]
     return [float(end) for end in np.percentile(values, ends)] if len(values) else [float("nan")] * len(ends)
+
+
+def chosen(scores, skeleton):
+    """The score that picks an epoch, of metrics.score's dictionary."""
+    for key in skeleton.chosen_by:
+        scores = scores[key]
+    return scores
+
+
+def chosen_name(skeleton):
+    """What that score is called: PDJ@0.2."""
+    kind, _, threshold = "_".join(skeleton.chosen_by).partition("_")
+    name = {"pdj": "PDJ", "pckh": "PCKh", "oks": "OKS"}[kind]
+    return f"{name}@{float(threshold):g}" if threshold else name
+
+
+def headline(scores, skeleton):
+    """The scores that an epoch is reported by: their columns in curves_stage_1.csv -> (name, score)."""
+    kind, _, threshold = "_".join(skeleton.chosen_by).partition("_")
+    column = f"{kind}_{float(threshold):g}" if threshold else kind
+    found = {column: (chosen_name(skeleton), chosen(scores, skeleton))}
+    if "pcp" in skeleton.scores and skeleton.means:
+        mean = next(iter(skeleton.means))
+        found[f"pcp_strict_{mean}"] = "strict PCP", scores["pcp_strict"][mean]
+    return found
+
+
+def oks(predicted, true, sigmas, areas):
+    """Object keypoint similarity (N,) of poses (N, J, 2) over the labelled joints (COCO); NaN where none is labelled.
+
+    sigmas  (J,), each joint's constant;  areas  (N,) of the people, in the square of the joints' unit
+    """
+    squares = ((np.asarray(predicted, float) - true) ** 2).sum(-1)  # (N, J)
+    variances = (2 * np.asarray(sigmas)) ** 2
+    likeness = np.exp(-squares / (2 * np.maximum(areas, 1e-12)[:, None] * variances))
+    return _mean(likeness)

@@ -2,33 +2,46 @@
 import argparse
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from deeppose import augment
 
-CHOICES = {"head": ("integral", "direct"), "loss": ("mse", "smooth_l1", "l1"),
-           "optimiser": ("adam", "adamw", "adagrad"), "schedule": ("constant", "cosine")}
+CHOICES = {"loss": ("mse", "smooth_l1", "l1", "image_mse", "none"), "heatmap_loss": ("cross_entropy", "mse"),
+           "optimiser": ("adam", "adamw", "adagrad", "sgd"), "schedule": ("constant", "cosine", "steps", "inverse")}
 SHORT = 5  # of a run's steps the warm-up takes at most one in so many
-FIRST_SQUARES = 1e-3  # Adagrad's sum of squares to begin with; from 0, torch's default, the first step moves all
-                      # 58 M weights of a refiner by the full rate, the loss jumps a thousandfold and most units die
+STEPS_AT = (90 / 140, 120 / 140)  # shares of the run after which "steps" divides the rate by 10: SimpleBaseline
+INVERSE_POWER = 0.75              # of "inverse": rate x (1 + inverse_gamma x step) ^ -0.75, as Caffe's "inv"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The default of each entry is the original's, but for stage 2's optimiser."""
-    head: str = "direct"            # of Resnet_stage_1 and Alex_net_c1
-    loss: str = "mse"               # of the normalised coordinates
-    heatmaps: float = 0.0           # the cross-entropy of the integral head's heatmaps counts that much beside it
+    """The default of each entry is the original's.
+
+    options  the network's own entries, such as its head: what its class takes by name
+    """
+    options: dict = field(default_factory=dict)
+    loss: str = "mse"               # of the normalised coordinates; "image_mse": a mean of the images' means
+    heatmaps: float = 0.0           # the heatmaps' own loss counts that much beside it
+    heatmap_loss: str = "cross_entropy"
     optimiser: str = "adam"
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
+    momentum: float = 0.9           # of SGD
+    accumulator: float = 1e-3       # Adagrad's sum of squares to begin with; from 0, torch's default, the first step
+                                    # moves all 58 M weights of a refiner by the full rate, and most units die
     warm_up: int = 0                # steps over which the rate rises from 0; a fifth of a short run
-    schedule: str = "constant"      # or "cosine", to 0 over the whole run
+    schedule: str = "constant"      # or "cosine", to 0 over the whole run; "steps"; "inverse"
+    inverse_gamma: float = 1e-4
     average: float = 0.0            # decay a step of the weights' moving average, which then is the model; 0: none
+    frozen: float = 0.0             # share of the run in which the backbone stays as it was loaded, if it was loaded
+    stretch: int = 0                # 1: the network sees boxes as squares, their aspect lost
+    crop_scale: float = 0.0         # cascade: box sides / size of the predicted pose; 0: the skeleton's
+    smallest_crop_px: float = 40.0  # cascade: of the frame; a collapsed pose still gets a box with something in it
     turn_deg: float = 0.0           # from here on: deeppose.augment.Ranges, drawn anew each epoch
+    turn_share: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
     mirror: float = 0.0
@@ -38,21 +51,32 @@ class Recipe:
     @property
     def ranges(self):
         """What is drawn for each image."""
-        return augment.Ranges(**{field.name: getattr(self, field.name) for field in dataclasses.fields(augment.Ranges)})
+        return augment.Ranges(**{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(augment.Ranges)})
 
     def optimiser_of(self, network, device):
         """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
+        weights = network.parameters()
+        fused = device.type in ("cpu", "cuda")
         if self.optimiser == "adagrad":
-            return torch.optim.Adagrad(network.parameters(), self.learning_rate, weight_decay=self.weight_decay,
-                                       initial_accumulator_value=FIRST_SQUARES, fused=device.type == "cpu" or None)
+            return torch.optim.Adagrad(weights, self.learning_rate, weight_decay=self.weight_decay,
+                                       initial_accumulator_value=self.accumulator, fused=device.type == "cpu" or None)
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(weights, self.learning_rate, self.momentum, weight_decay=self.weight_decay,
+                                   fused=fused)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimiser]
-        return kind(network.parameters(), self.learning_rate, weight_decay=self.weight_decay,
-                    fused=device.type in ("cpu", "cuda"))
+        return kind(weights, self.learning_rate, weight_decay=self.weight_decay, fused=fused)
 
     def rate(self, step, steps):
         """The learning rate in one of all steps, counted from 0."""
-        rate = self.learning_rate * min(1.0, (step + 1) / max(1, min(self.warm_up, steps // SHORT)))
-        return rate * (1 + math.cos(math.pi * step / steps)) / 2 if self.schedule == "cosine" else rate
+        warm_up = max(1, min(self.warm_up, steps // SHORT))
+        rate = self.learning_rate * min(1.0, (step + 1) / warm_up)
+        if self.schedule == "cosine":
+            return rate * (1 + math.cos(math.pi * step / steps)) / 2
+        if self.schedule == "steps":
+            return rate * 0.1 ** sum(step >= share * steps for share in STEPS_AT)
+        if self.schedule == "inverse":
+            return rate * (1 + self.inverse_gamma * step) ** -INVERSE_POWER
+        return rate
 
     def average_of(self, network):
         """A moving average of the network's weights and batch statistics, to be updated after each step, or None."""
@@ -68,37 +92,61 @@ class Recipe:
 
 
 def varied(recipe, changes):
-    """The recipe with other entries: changes is a sequence of (name, value)."""
-    return dataclasses.replace(recipe, **dict(changes))
+    """The recipe with other entries: changes is a sequence of (name, text); ValueError names what is wrong."""
+    for name, text in changes:
+        if name in recipe.options:
+            recipe = dataclasses.replace(recipe, options=recipe.options | {name: _value(name, text, recipe.options)})
+        else:
+            recipe = dataclasses.replace(recipe, **{name: _value(name, text, _entries(recipe))})
+    return recipe
+
+
+def _entries(recipe):
+    """The recipe's own entries, without the network's."""
+    return {name: value for name, value in vars(recipe).items() if name != "options"}
+
+
+def _value(name, text, entries):
+    """The value that a text stands for, of the entry's type."""
+    if name not in entries:
+        raise ValueError(f"there is no {name!r} in this recipe; there are {', '.join(entries)}")
+    kind = type(entries[name])
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{name}={text}: {text!r} is no number") from None
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"{name}={text}: is none of {', '.join(CHOICES[name])}")
+    if kind is not str and not 0 <= value < math.inf:
+        raise ValueError(f"{name}={text}: is none of 0 or more")
+    return value
 
 
 def change(text):
-    """argparse type: NAME=VALUE of a Recipe's entry."""
-    name, _, value = text.partition("=")
-    types = {field.name: field.type for field in dataclasses.fields(Recipe)}
-    if name not in types:
-        raise argparse.ArgumentTypeError(f"there is no {name!r} in a recipe; there are {', '.join(types)}")
-    try:
-        value = types[name](value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: {value!r} is no number") from None
-    if value not in CHOICES.get(name, (value,)) or (types[name] is not str and not 0 <= value < math.inf):
-        raise argparse.ArgumentTypeError(f"{text}: is none of {', '.join(CHOICES.get(name, ('0 or more',)))}")
+    """argparse type: NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
 
 
-def add_arguments(parser, named):
-    """The flags that choose one of the named recipes and change it; see choose."""
-    parser.add_argument("--recipe", choices=named, default="best",
-                        help="how the network learns: as scored best on the held-out images, or as the original had "
-                             "it (default: best)")
+def add_arguments(parser, names):
+    """The flags that choose a recipe by name and change it; see choose."""
+    parser.add_argument("--recipe", default="best", metavar="NAME",
+                        help=f"how the network learns, of {', '.join(names)}: as scored best on held-out images, or as "
+                             "its authors had it (default: best)")
     parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
                         help="another value for an entry of the recipe, such as turn_deg=40; again for another")
 
 
-def choose(parser, options, named):
+def choose(parser, options, recipes):
     """Make options.recipe the Recipe that the flags stand for, and options.called what it is called."""
+    if options.recipe not in recipes:
+        parser.error(f"argument --recipe: there is no {options.recipe!r}; there are {', '.join(recipes)}")
     options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)
-    options.recipe = varied(named[options.recipe], options.vary)
-    if options.recipe.head == "direct" and options.recipe.heatmaps:
+    try:
+        options.recipe = varied(recipes[options.recipe], options.vary)
+    except ValueError as error:
+        parser.error(f"argument --vary: {error}")
+    if options.recipe.options.get("head") == "direct" and options.recipe.heatmaps:
         parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")

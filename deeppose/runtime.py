@@ -215,21 +215,18 @@ def choose_rows(rows, wanted, seed):
 
 
 @torch.inference_mode()
-def infer(network, frames, rows, run, prepare=None, batch_size=64, what=None):
-    """The network's outputs, float32 (len(rows), outputs) on the CPU.
+def infer(compute, frames, rows, run, batch_size=64, what=None):
+    """What compute makes of frames: a list of arrays, float32, one for each tensor that it returns.
 
+    compute  function of images (n, 3, h, w) in [0, 1] and the slice of `rows` that they are: tensors (n, ...)
     frames   a Frames
     rows     numbers of the frames wanted
-    prepare  function of images (n, 3, frame, frame) and the slice of `rows` that they are: the network's inputs;
-             None gives it the whole frames
     what     a label for the progress bar; None shows none
     """
-    network.eval()
     pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
     batches = frames.batches([rows[piece] for piece in pieces])
-    outputs = []
+    found = []
     with run.autocast():  # once, since it casts the weights anew whenever it is entered
         for piece, batch in progress(zip(pieces, batches), what, total=len(pieces), unit=" batches"):
-            images = crops.to_float(batch, run.dtype)
-            outputs.append(network(images if prepare is None else prepare(images, piece)))
-    return torch.cat(outputs).float().cpu().numpy()
+            found.append(compute(crops.to_float(batch, run.dtype), piece))
+    return [torch.cat(parts).float().cpu().numpy() for parts in zip(*found)]

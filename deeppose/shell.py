@@ -82,6 +82,17 @@ def parser(description):
     return arguments
 
 
+def add_source_arguments(arguments, limited):
+    """Add step 1's --source, --limit (`limited` says what of), --skip-broken and --seed."""
+    arguments.add_argument("--source", type=Path, default=Path("."),
+                           help="folder with the downloaded sets (default: .)")
+    arguments.add_argument("--limit", type=at_least(1), metavar="N", help=f"only {limited} (default: all)")
+    arguments.add_argument("--skip-broken", action="store_true",
+                           help="name images that cannot be used, and go on without them (default: name them and stop)")
+    arguments.add_argument("--seed", type=at_least(0), default=0,
+                           help="of everything that is drawn at random (default: 0)")
+
+
 def at_least(lowest, kind=int, most=math.inf):
     """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is float."""
     def number(text):

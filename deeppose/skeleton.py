@@ -1,35 +1,61 @@
-"""Skeletons: which joints a data set labels and how they hang together, everything by joint name.
+"""Skeletons: which joints a data set labels, how they hang together and how it is scored, all by joint name.
 
-A further data set is one more Skeleton here. No other file knows a joint's number.
+A further data set is one more Skeleton, here or described by its files. No other file knows a joint's number.
 """
 import difflib
-from dataclasses import dataclass
-from types import MappingProxyType
+import re
+from dataclasses import asdict, dataclass, field, fields
 
+import numpy as np
+
+from deeppose import geometry
 from deeppose.shell import InputError
+
+SCORES = ("pcp", "pdj", "pckh", "oks")
+UNITS = ("head", "box")               # beside the distance of two joints
+UNKNOWN_SIGMA = 0.05                  # of OKS, where a data set gives none
+JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
+RESERVED = ("shared", "1", "2", "3")  # what model_<joint>.pt may not be called
+ALL_STICKS = "sticks"                 # a mean over all sticks, not over parts
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joints, limbs and torso of one data set.
+    """Joints, limbs, units and scores of one data set.
 
-    joints  names in the order of the label arrays; left_ and right_ are the person's own
-    limbs   part -> its sticks, each a pair of ends; an end is a tuple of joint names, its point their mean
-    torso   the two opposing torso joints whose distance is the torso diameter (DeepPose, section 3)
-    bones   pairs of joints to draw a line between; no score depends on them
+    joints          names in the order of the label arrays; left_ and right_ are the person's own
+    limbs           part -> its sticks, each a pair of ends; an end is a tuple of joint names, its point their mean
+    bones           pairs of joints to draw a line between; no score depends on them
+    unit            what errors are measured in: the distance of two true joints, "head" (the row's head size) or "box"
+                    (the larger side of the row's box)
+    unit_name       the unit's name in tables and pictures, in the plural
+    crop_size_from  what the cascade's boxes are sized by, of the predicted pose and never of the truth: the distance
+                    of two joints, or "extent" (the larger side of the pose)
+    crop_scale      sides of a box / that size: DeepPose's sigma
+    scores          of SCORES, which it is judged by
+    thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by one
+    chosen_by       the score that picks an epoch: (kind, key), such as ("pdj", "0.20")
+    means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over sticks
+    head            two true joints whose distance is the head size where the rows have none; or ()
+    sigmas          joint -> OKS's constant; UNKNOWN_SIGMA where a joint has none
     """
     name: str
     joints: tuple
-    limbs: MappingProxyType
-    torso: tuple
-    bones: tuple
+    limbs: dict = field(default_factory=dict)
+    bones: tuple = ()
+    unit: object = "box"
+    unit_name: str = "box sides"
+    crop_size_from: object = "extent"
+    crop_scale: float = 0.8
+    scores: tuple = ("pdj",)
+    thresholds: tuple = (0.1, 0.2, 0.5)
+    chosen_by: tuple = ("pdj", "0.20")
+    means: dict = field(default_factory=dict)
+    head: tuple = ()
+    sigmas: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        named = {name for sticks in self.limbs.values() for stick in sticks for end in stick for name in end}
-        named |= set(self.torso) | {name for bone in self.bones for name in bone}
-        assert named <= set(self.joints), f"unknown joints: {named - set(self.joints)}"
-        flip = self.flip
-        assert all(flip[flip[j]] == j for j in range(len(flip))), "mirroring twice must change nothing"
+        _check(self)
 
     @property
     def joint_count(self):
@@ -45,9 +71,9 @@ class Skeleton:
         return tuple(self.index(mirror_name(name)) for name in self.joints)
 
     @property
-    def torso_ends(self):
-        """The two torso joints as indices."""
-        return tuple(self.index(name) for name in self.torso)
+    def has_sides(self):
+        """Whether any joint has an opposite one: without them, mirroring an image would be a guess."""
+        return self.flip != tuple(range(self.joint_count))
 
     @property
     def bone_ends(self):
@@ -73,6 +99,80 @@ class Skeleton:
             groups.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(j)
         return {group: tuple(members) for group, members in groups.items()}
 
+    def units_px(self, true_px, sizes):
+        """The unit (N,) px that each row's errors are measured in; NaN where it is not known.
+
+        true_px  (N, J, 2);  sizes  what arrays.Dataset.sizes gives: "head", "box", each (N,) px
+        """
+        if isinstance(self.unit, str):
+            return sizes[self.unit]
+        return geometry.distance(true_px, [self.index(name) for name in self.unit])
+
+    def head_px(self, true_px, sizes):
+        """The head size (N,) px of each row: the row's own, or else the distance of the two joints of `head`."""
+        own = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
+        if not self.head:
+            return own
+        from_joints = geometry.distance(true_px, [self.index(name) for name in self.head])
+        return np.where(np.isnan(own), from_joints, own)
+
+    def pose_sizes_px(self, predicted_px):
+        """What the cascade's boxes are sized by, (...) px, of predicted poses (..., J, 2). Tensors work too."""
+        if self.crop_size_from == "extent":
+            return geometry.extent(predicted_px)
+        return geometry.distance(predicted_px, [self.index(name) for name in self.crop_size_from])
+
+    @property
+    def oks_sigmas(self):
+        """OKS's constants, (J,)."""
+        return np.array([self.sigmas.get(name, UNKNOWN_SIGMA) for name in self.joints])
+
+    def described(self):
+        """The Skeleton as JSON has it: from_description reads it back."""
+        return asdict(self)
+
+
+def _check(skeleton):
+    """ValueError for a Skeleton that does not hold together."""
+    named = {name for sticks in skeleton.limbs.values() for stick in sticks for end in stick for name in end}
+    named |= {name for bone in skeleton.bones for name in bone} | set(skeleton.head) | set(skeleton.sigmas)
+    for pair in (skeleton.unit, skeleton.crop_size_from):
+        named |= set() if isinstance(pair, str) else set(pair)
+    if unknown := named - set(skeleton.joints):
+        raise ValueError(f"unknown joint {min(unknown)}")
+    if not skeleton.joints or len(set(skeleton.joints)) < len(skeleton.joints):
+        raise ValueError("a joint is there twice, or none at all")
+    for name in skeleton.joints:
+        if not JOINT_NAME.fullmatch(name) or name in RESERVED:
+            raise ValueError(f"a joint cannot be named {name!r}")
+        if mirror_name(name) not in skeleton.joints:
+            raise ValueError(f"{name} has no {mirror_name(name)}")
+    if isinstance(skeleton.unit, str) and skeleton.unit not in UNITS:
+        raise ValueError(f"unknown unit {skeleton.unit!r}")
+    if isinstance(skeleton.crop_size_from, str) and skeleton.crop_size_from != "extent":
+        raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
+    if unknown := set(skeleton.scores) - set(SCORES):
+        raise ValueError(f"unknown score {min(unknown)!r}")
+    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in skeleton.thresholds):
+        raise ValueError("a number is out of range")
+
+
+def from_description(description):
+    """The Skeleton that `described` wrote; ValueError, TypeError or KeyError for what is none."""
+    known = {entry.name for entry in fields(Skeleton)}
+    if not isinstance(description, dict) or not set(description) <= known:
+        raise ValueError("not a skeleton's entries")
+    return Skeleton(**{name: _frozen(value) for name, value in description.items()})
+
+
+def _frozen(value):
+    """JSON's lists as tuples, all the way down."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
 
 def mirror_name(name):
     """The joint's name after mirroring: left_knee -> right_knee, neck -> neck."""
@@ -88,29 +188,35 @@ def _both_sides(upper, lower):
     return tuple(((f"{side}_{upper}",), (f"{side}_{lower}",)) for side in ("right", "left"))
 
 
+ARMS_AND_LEGS = {"upper_arms": _both_sides("shoulder", "elbow"), "lower_arms": _both_sides("elbow", "wrist"),
+                 "upper_legs": _both_sides("hip", "knee"), "lower_legs": _both_sides("knee", "ankle")}
+LIMB_MEANS = {"mean_4": tuple(ARMS_AND_LEGS),                      # the paper's four limbs
+              "mean_6": ("head", "torso", *ARMS_AND_LEGS),         # left and right pooled
+              "mean_10": ALL_STICKS}                               # most leaderboards
+
 LSP = Skeleton(
     name="lsp",
     joints=("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
             "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
             "neck", "head"),
-    limbs=MappingProxyType({  # the ten sticks of the PCP literature
+    limbs={  # the ten sticks of the PCP literature
         "head": ((("head",), ("neck",)),),
         "torso": ((("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),),
-        "upper_arms": _both_sides("shoulder", "elbow"),
-        "lower_arms": _both_sides("elbow", "wrist"),
-        "upper_legs": _both_sides("hip", "knee"),
-        "lower_legs": _both_sides("knee", "ankle"),
-    }),
-    torso=("left_shoulder", "right_hip"),
+        **ARMS_AND_LEGS},
     bones=(("head", "neck"), ("neck", "right_shoulder"), ("neck", "left_shoulder"),
            ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
            ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
            ("right_shoulder", "right_hip"), ("left_shoulder", "left_hip"), ("right_hip", "left_hip"),
            ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
            ("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+    unit=("left_shoulder", "right_hip"),            # DeepPose, section 3: opposing torso joints
+    unit_name="torso diameters",
+    crop_size_from=("left_shoulder", "right_hip"),
+    crop_scale=2.0,                                 # DeepPose, section 4.1
+    scores=("pcp", "pdj", "pckh"),
+    means=LIMB_MEANS,
+    head=("head", "neck"),                          # deeppose_tf's head size
 )
-
-SKELETONS = {skeleton.name: skeleton for skeleton in (LSP,)}  # dataset.json names one of these
 
 
 def joints_named(text, skeleton):

@@ -1,0 +1,290 @@
+"""The cascade: what a refiner learns from, how far it is trusted, and how it refines. Read it from top to bottom.
+
+A refiner is an Alex_net_c1 that serves some joints, one or all. Around a joint's estimate it sees a square crop, sized
+by the former stage's predicted pose and never by the truth, and says by which offset the estimate is off. Three
+lengths occur: pixels of the frame, box sides (offsets), and pose sizes (errors): box side = scale x pose size.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deeppose import augment, checkpoint, files, geometry, runtime, workdir
+from deeppose.crops import crop, to_float
+from deeppose.networks import Alex_net_c1
+from deeppose.shell import InputError
+
+MADE_BY = f"{workdir.STEP_5} makes it"
+MOST = {"joints": 0.5, "extent": 0.2}  # pose sizes that an error counts for at most: half a torso, or about as much
+CLEAR = 2.0         # standard errors by which a gain must help, or it is 0
+CROPS_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Boxing:
+    """How a refiner's boxes are sized: `scale` x the predicted pose's size, at least `smallest_px` of the frame."""
+    scale: float
+    smallest_px: float
+
+    def sides_px(self, poses_px, skeleton):
+        """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly refined ones.
+
+        original: the side changed as soon as a hip or shoulder had been refined.
+        """
+        return np.maximum(self.scale * skeleton.pose_sizes_px(poses_px), self.smallest_px)
+
+
+def boxing_of(recipe, skeleton):
+    """The Boxing of a recipe, whose crop_scale of 0 is the skeleton's."""
+    return Boxing(recipe.crop_scale or skeleton.crop_scale, recipe.smallest_crop_px)
+
+
+# -- what a refiner learns from
+
+
+class Examples:
+    """Crops around estimates of the joints that a refiner serves, real and simulated, with all their joints.
+
+    predicted_px  (N, J, 2), the former stage's joints of the training rows
+    joints        the numbers of the joints served
+    deltas        (J, 40, 2) px, the simulated errors
+    simulated     how many of them are used for an image and epoch
+    """
+
+    def __init__(self, data, frames, predicted_px, joints, deltas, recipe, simulated):
+        self.frames = frames
+        self.joints = np.array(joints)
+        self.deltas = deltas
+        self.simulated = simulated
+        self.recipe = recipe
+        self.flip = np.array(data.skeleton.flip)
+        self.boxing = boxing_of(recipe, data.skeleton)
+        self.most = MOST["extent" if data.skeleton.crop_size_from == "extent" else "joints"]
+        self.true = data.train_labels.astype(float)  # (N, J, 2) px
+        self.estimates = predicted_px.astype(float)  # (N, J, 2) px
+        mirrored = geometry.mirror(self.estimates, data.frame[0], self.flip)
+        self.sides = np.stack([self.boxing.sides_px(poses, data.skeleton)
+                               for poses in (self.estimates, mirrored)])  # (2, N) px
+        self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
+        served = self.labelled[:, self.joints].any(1)
+        self.rows = data.trained_on[served[data.trained_on]]
+        self.held_out = data.held_out[served[data.held_out]]
+        self._all_held_out = data.held_out
+
+    def scored_joints(self, joint):
+        """The joints whose estimates a refiner of one joint is judged by: its own, and of one that learns from mirror
+        images the opposite one's too, to be seen mirrored: twice as many errors tell a gain from chance.
+        """
+        return (joint, self.flip[joint]) if self.recipe.mirror else (joint,)
+
+    def held_out_errors(self, joint):
+        """The held-out estimates that a refiner of that joint is judged by.
+
+        Yields for each of scored_joints the rows (n,), boxes (n, 4) px, wanted offsets (n, 2) in box sides of the box
+        as it is seen (NaN without a label), and whether it is to be seen mirrored.
+        """
+        scored = self.scored_joints(joint)
+        rows = self._all_held_out[self.labelled[self._all_held_out][:, list(scored)].any(1)]
+        for mirrored, source in enumerate(scored):
+            estimates = self.estimates[rows, source]
+            sides = self.sides[mirrored, rows]
+            wanted = (self.true[rows, source] - estimates) / sides[:, None]
+            wanted[:, 0] *= -1 if mirrored else 1
+            yield rows, geometry.box_around(estimates, sides), wanted, bool(mirrored)
+
+    def draw(self, rows, rng):
+        """Boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint asked for in each (n, K),
+        and Views of the n x K crops; K = 1 + simulated.
+
+        An image's first estimate is the real one, the others are simulated. What will be seen mirrored is cut around
+        the opposite joint; where that has no label, around its real estimate.
+        """
+        count = self.simulated + 1
+        rows = rows[:, None]
+        picks = rng.permuted(np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1)), axis=1)[:, :self.simulated]
+        views = augment.draw(rows.size * count, self.recipe.ranges, rng)
+        mirrored = views.mirrored.reshape(-1, count)  # (n, K)
+        asked = self._ask(rows, mirrored, rng)
+        sources = np.where(mirrored, self.flip[asked], asked)
+        estimates = self.estimates[rows, sources]  # (n, K, 2) px
+        errors = self.deltas[asked[:, 1:], picks]  # (n, K - 1, 2) px
+        errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
+        simulated = self.true[rows, sources][:, 1:] + errors  # original: prediction + delta, displaced twice
+        estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
+        sides = self.sides[mirrored.astype(int), rows]
+        targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
+        return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
+
+    def _ask(self, rows, mirrored, rng):
+        """The joint asked for in each crop, (n, K): the one served, or of several any that has a label."""
+        if len(self.joints) == 1:
+            return np.full(mirrored.shape, self.joints[0])
+        served = np.zeros(len(self.flip), bool)
+        served[self.joints] = True
+        here = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
+        labelled = np.where(mirrored[..., None], here[..., self.flip], here)  # (n, K, J): of what each joint is cut from
+        return (rng.random(labelled.shape) * (labelled & served)).argmax(2)
+
+    def crops_and_targets(self, frames, boxes, targets, views, crop_px, run):
+        """Crops (n * K, 3, crop_px, crop_px) as the views show them, and their targets (n * K, J, 2)."""
+        ranges = self.recipe.ranges
+        images = augment.apply(to_float(frames, run.dtype), boxes, views, ranges, (crop_px, crop_px))
+        targets = torch.from_numpy(targets).to(run.device).flatten(0, 1)
+        return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+
+
+# -- how far a refiner is trusted
+
+
+def truncated_errors(errors, most):
+    """Mean error per image, each length capped at `most`, so that gross errors, which no crop shows how to mend, do
+    not outweigh all others. Its mean over images is least where the area under PDJ's curve up to `most` is greatest.
+
+    errors  (..., K, 2) in pose sizes, NaN where they are not known
+    """
+    return np.nanmean(np.minimum(np.linalg.norm(errors, axis=-1), most), -1)
+
+
+def fit_gain(predicted, wanted, most):
+    """The g in [0, 1], to a hundredth, that leaves the least mean truncated error of wanted - g x predicted.
+
+    predicted, wanted  (N, K, 2) in pose sizes
+    0 unless it clearly helps: what it takes off an image is on average CLEAR standard errors above 0.
+    """
+    predicted = predicted.astype(float)
+    wanted = wanted.astype(float)
+    if len(predicted) < 2:
+        return 0.0
+    gains = np.linspace(0, 1, 101)
+    errors = truncated_errors(wanted - gains[:, None, None, None] * predicted, most)  # (101, N)
+    best = errors.mean(1).argmin()
+    gained = errors[0] - errors[best]  # (N,)
+    clear = gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained))
+    return float(gains[best]) if clear else 0.0
+
+
+def judge(network, examples, run):
+    """Held-out errors of each joint served, in pose sizes: without the refiner, with it, with its gain; and the gains.
+
+    Returns {"loss_without", "loss", "loss_with_gain", "gain"} -> a list, one a joint.
+    """
+    found = {"loss_without": [], "loss": [], "loss_with_gain": [], "gain": []}
+    scale = examples.boxing.scale
+    for joint in examples.joints:
+        predicted = []
+        wanted = []
+        for rows, boxes, offsets, mirrored in examples.held_out_errors(joint):
+            asked = np.full((len(rows), 1), joint)
+            own, _ = predict_offsets(network, examples.frames, rows, boxes[:, None], asked, run, mirrored)
+            predicted.append(scale * own[:, 0])
+            wanted.append(scale * offsets)
+        predicted = np.stack(predicted, 1)  # (n, 1 or 2, 2)
+        wanted = np.stack(wanted, 1)
+        gain = fit_gain(predicted, wanted, examples.most) if len(wanted) else 0.0
+        for name, errors in (("loss_without", wanted), ("loss", wanted - predicted),
+                             ("loss_with_gain", wanted - gain * predicted)):
+            found[name].append(float(truncated_errors(errors, examples.most).mean()))
+        found["gain"].append(gain)
+    return found
+
+
+# -- refining
+
+
+def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False):
+    """The network's offsets (n, K, 2), in box sides, for K boxes a row, and how sure it is of each (n, K).
+
+    frames    a Frames
+    boxes_px  (n, K, 4) around the estimates;  asked  (n, K), the joint of each
+    mirrored  whether the network sees the boxes' mirror images, of which its offsets then are
+    """
+    network.eval()
+    count = boxes_px.shape[1]
+    boxes = boxes_px.astype(np.float32)
+    if mirrored:  # a box of negative width is read from its right
+        boxes = np.concatenate([boxes[..., :1] + boxes[..., 2:3], boxes[..., 1:2], -boxes[..., 2:3], boxes[..., 3:]], -1)
+    boxes = torch.from_numpy(boxes).to(run.device)
+    asked = torch.from_numpy(asked).to(run.device)
+    size = network.crop_px, network.crop_px
+
+    def compute(images, piece):
+        found = network(crop(images, boxes[piece], size), asked[piece].flatten())
+        return found.joints.unflatten(0, (-1, count)), found.confidence.unflatten(0, (-1, count))
+    batch_size = max(1, min(64, CROPS_AT_ONCE // count))
+    return runtime.infer(compute, frames, rows, run, batch_size)
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A trained network, in eval(), and how its boxes are sized. name: of its joint, or workdir.SHARED."""
+    network: Alex_net_c1
+    name: str
+    boxing: Boxing
+
+    def gain(self, joint):
+        """How far it is trusted with that joint."""
+        return self.network.gain[self.network.joints.index(joint)].item()
+
+
+def load_refiner(folder, name, skeleton, run, stage=2):
+    """The Refiner of that name; InputError where its files are missing or of another skeleton."""
+    path = workdir.refiner_path(folder, name, stage)
+    weights = checkpoint.read_weights(path, MADE_BY)
+    facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
+    try:
+        joints = tuple(skeleton.index(joint) for joint in facts["joints"])
+        if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
+            raise ValueError("skeleton")
+        boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
+        with torch.device("meta"):
+            network = Alex_net_c1(skeleton.joint_count, joints, facts["options"]["head"], int(facts["crop_px"]))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
+                         f"{MADE_BY}") from None
+    return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
+
+
+def load_refiners(folder, skeleton, run, stage=2):
+    """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before the shared one."""
+    names = workdir.refiners_here(folder, skeleton, stage)
+    for name in names:
+        refiner = load_refiner(folder, name, skeleton, run, stage)
+        joints = [joint for joint in refiner.network.joints
+                  if name != workdir.SHARED or skeleton.joints[joint] not in names]
+        yield refiner, joints
+
+
+def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
+    """A stage's joints (n, J, 2) px from the former one's, their confidence (n, J), and each joint's gain.
+
+    refiners  what load_refiners yields; one network is in memory at a time where it is a generator
+    A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0 keeps it too.
+    """
+    refined = joints_px.copy()
+    sure = confidence.copy()
+    gains = dict.fromkeys(skeleton.joints)
+    for refiner, joints in refiners:
+        gain = np.array([refiner.gain(joint) for joint in joints])
+        gains |= {skeleton.joints[joint]: float(value) for joint, value in zip(joints, gain)}
+        used = [joint for joint, value in zip(joints, gain) if value > 0]
+        if not used:
+            continue
+        sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None].repeat(len(used), 1)  # (n, K)
+        estimates = joints_px[:, used]
+        asked = np.tile(used, (len(rows), 1))
+        boxes = geometry.box_around(estimates, sides)
+        offsets, sure_of = predict_offsets(refiner.network, frames, rows, boxes, asked, run)
+        refined[:, used] = estimates + gain[gain > 0, None] * offsets * sides[..., None]
+        sure[:, used] = np.where(np.isnan(sure_of), sure[:, used], sure_of)
+    return refined, sure, gains
+
+
+def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2):
+    """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of each joint."""
+    print(f"stage {stage}, joint by joint:")
+    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage), frames, rows, joints_px, confidence,
+                                  skeleton, run)
+    for name, gain in gains.items():
+        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_name(name, stage)}.pt"
+        print(f"  {name:<16}" + (missing if gain is None else f"gain {gain:.2f}"), flush=True)
+    return refined, sure, gains

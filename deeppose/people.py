@@ -1,0 +1,79 @@
+"""People in photographs: what is to be cut from each, and what is wrong with their files. No torch here."""
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from deeppose import downloads
+from deeppose.shell import InputError
+
+FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the arrays: a person, seen in a box.
+
+    number    of the row in its part's arrays
+    joints    (J, 2) px of the photograph, NaN where there is no label
+    box       (4,) px of the photograph, of the frame's proportions; None: the whole photograph
+    person    counts within the image, or is the annotation's id
+    mirrored  whether the frame shows the box mirrored
+    head_px, area_px, score  see arrays.COLUMNS
+    """
+    number: int
+    joints: np.ndarray
+    box: np.ndarray | None = None
+    person: int = 0
+    mirrored: bool = False
+    head_px: float = np.nan
+    area_px: float = np.nan
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph and the rows to be cut from it.
+
+    part        "train" or "test"
+    set_number  of the data set, image of the photograph in it
+    name        the photograph's, relative to its data set's folder
+    opener      opens its file; path is what errors call it
+    held_out    whether its rows are never trained on
+    """
+    part: str
+    set_number: int
+    image: int
+    name: str
+    path: str
+    opener: partial
+    rows: tuple = field(repr=False)
+    held_out: bool = False
+
+    def read(self):
+        """The photograph as RGB; InputError where it cannot be read, or a joint lies far outside of it."""
+        image = downloads.read_image(self.path, self.opener)
+        for row in self.rows:
+            outside = np.maximum(-row.joints, row.joints - image.size)  # False below for NaN, which is no label
+            if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
+                raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
+                                 "fetch the set again")
+        return image
+
+
+class BrokenImages(Exception):
+    """Images that cannot be used: found, a dict (set number, image) -> what is wrong."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+
+def name_broken(complaints, skip):
+    """Name every image that cannot be used; InputError unless --skip-broken wants to go on without them."""
+    if skip or len(complaints) > 1:
+        for line in complaints:
+            print(f"{line} (skipped)" if skip else line)
+    if complaints and not skip:
+        others = f" ({len(complaints)} such images, all named above)" if len(complaints) > 1 else ""
+        raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")

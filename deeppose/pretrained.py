@@ -1,0 +1,140 @@
+"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a whole trained model."""
+import http.client
+import threading
+import urllib.request
+from pathlib import Path
+
+import torch
+
+from deeppose import checkpoint, files
+from deeppose.shell import InputError, RunError
+
+CONNECT_SECONDS = 5  # longer, and `auto` starts from random weights
+
+
+def add_argument(parser):
+    """Add --weights."""
+    parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE|FOLDER",
+                        help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet), random "
+                             "ones (none), a file in torchvision's format, or a whole model: a model_1.pt, or the "
+                             "folder of one; of another skeleton it gives what fits, joints by name (default: auto)")
+
+
+def load_initial(network, choice, skeleton):
+    """Load what --weights names into the network; returns what it was, for the record.
+
+    The network's `backbone` takes torchvision's weights, whose name its class has as IMAGENET (None: there are none).
+    """
+    if choice == "none":
+        return "random"
+    if choice not in ("auto", "imagenet"):
+        return _load_file(network, Path(choice), skeleton)
+    imagenet = network.imagenet
+    if imagenet is None:
+        if choice == "imagenet":
+            raise InputError("--weights imagenet: torchvision has none for this network; use --weights none or a FILE")
+        return "random"
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet.url).name
+    if not cached.is_file() and not _page_answers(imagenet.url):
+        if choice == "imagenet":
+            raise RunError(f"{cached}: not found, and {imagenet.url} cannot be reached; "
+                           "fetch it, or use --weights none")
+        print("No ImageNet weights: none cached, and no connection to fetch them. Starting from RANDOM weights, "
+              "which score far lower; see --weights.")
+        return "random"
+    if not cached.is_file():
+        _download(imagenet.url, cached)
+    _load_backbone(network, checkpoint.read_weights(cached, "delete it, so that it is fetched again"), cached)
+    return f"ImageNet (torchvision {type(imagenet).__name__}.{imagenet.name})"
+
+
+def _load_file(network, path, skeleton):
+    """Load a file of torchvision's, or a whole model, told apart by the .json that a model has beside it."""
+    path = path / "model_1.pt" if path.is_dir() else path
+    made_by = "--weights takes torchvision's weights (.pth) or a whole model (model_1.pt with model_1.json beside it)"
+    weights = checkpoint.read_weights(path, made_by)
+    if not path.with_suffix(".json").is_file():
+        _load_backbone(network, weights, path)
+        return f"file {path.name}"
+    facts = files.load_json(path.with_suffix(".json"), "the training")
+    try:
+        joints = list(facts["skeleton"]["joints"])
+    except (KeyError, TypeError):
+        raise InputError(f"{path.with_suffix('.json')}: does not tell the model's joints; {made_by}") from None
+    taken = adopt(network, weights, joints, skeleton.joints)
+    if not taken:
+        raise InputError(f"{path}: nothing in it fits this network; {made_by}")
+    whole = taken == len(network.state_dict())
+    return f"model {path.parent.name}/{path.name}" + ("" if whole else f", {taken} of its tensors")
+
+
+def adopt(network, weights, joints, wanted):
+    """Copy what fits of another model's weights into the network; returns how many tensors it was.
+
+    joints, wanted  the joint names of the other model and of the network: what has a channel a joint (the modules
+                    that the network names as `joint_layers`) is taken joint by joint, by name
+    """
+    own = network.state_dict()
+    taken = 0
+    for name, value in own.items():
+        other = weights.get(name)
+        if other is None or other.shape[1:] != value.shape[1:]:
+            continue
+        if name.rpartition(".")[0] in network.joint_layers and value.dim():
+            taken += _copy_joints(value, other, joints, wanted)
+        elif other.shape == value.shape:
+            value.copy_(other)
+            taken += 1
+    return taken
+
+
+def _copy_joints(value, other, joints, wanted):
+    """Copy the rows of the joints that both have; True if there is one. A joint may have several rows in a line."""
+    each = len(value) // len(wanted)
+    if len(other) != each * len(joints):
+        return False
+    both = [name for name in wanted if name in joints]
+    for name in both:
+        here = wanted.index(name) * each
+        there = joints.index(name) * each
+        value[here:here + each] = other[there:there + each]
+    return bool(both)
+
+
+def _load_backbone(network, weights, path):
+    """Load torchvision's weights; the last layer of a classifier may be left over."""
+    made_by = "--weights takes weights in torchvision's format for this network's backbone (.pth)"
+    backbone = getattr(network, "backbone", None)
+    if backbone is None:
+        raise InputError(f"{path}: this network has no backbone that takes torchvision's weights; use --weights none")
+    own = backbone.state_dict()
+    fits = {name: value for name, value in weights.items() if name in own}
+    if set(own) - set(fits) or set(weights) - set(own) - set(network.unused_weights):
+        raise InputError(f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}")
+    checkpoint.load_weights(backbone, fits, path, made_by)
+
+
+def _download(url, path):
+    """Fetch the weights, checked against the hash in their name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, path, hash_prefix=path.stem.rpartition("-")[2])
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise RunError(f"{url}: cannot be fetched ({error}); fetch it yourself, or use --weights none") from None
+
+
+def _page_answers(url):
+    """Whether the weights' server answers within CONNECT_SECONDS, name look-up included."""
+    answered = threading.Event()
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()
+            answered.set()
+        except (OSError, http.client.HTTPException):
+            pass  # no answer
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    return answered.is_set()
