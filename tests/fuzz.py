@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ except ImportError:  # Windows: memory is not watched
 LONGEST_S = 5
 MOST_MEMORY = 1e9  # bytes
 EXTREMES = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
+BOMBS = {"deflated": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
 ODD_VALUES = (None, True, -1, 0, 1.5, 10**9, 10**30, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800", [],
               {}, [[]], [None], {"": 0}, "lsp", "../x")
 
@@ -65,6 +67,17 @@ def zip_bytes(labels, compression):
         archive.writestr("joints.mat", labels)
         for number in (1, 2):
             archive.writestr(f"images/im000{number}.jpg", image_bytes("JPEG"))
+    return file.getvalue()
+
+
+def bomb_bytes(labels, compression, more=50_000_000):
+    """A zip whose labels declare their own size and checksum, but are followed by `more` zeros."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("joints.mat", labels + bytes(more))
+        entry = archive.getinfo("joints.mat")
+        entry.file_size = len(labels)
+        entry.CRC = zlib.crc32(labels)
     return file.getvalue()
 
 
@@ -244,6 +257,12 @@ def fuzz(count, seed=0):
             readers[name] = own, seeds(own)[name]
         for own, (file_name, content, read) in readers.values():
             assert one_case(own / file_name, content, read) == ("read", None), file_name
+        for name, compression in BOMBS.items():
+            content = bomb_bytes(mat_bytes((3, 14, 2)), compression)
+            outcome, found = one_case(Path(folder) / "lsp_dataset.zip", content, read_zip)
+            counts["zip bomb"][outcome] += 1
+            if found or outcome != "refused":
+                findings.append(f"a zip bomb, {name}: {found or outcome}")
         for n in range(count):
             name = list(readers)[n % len(readers)]
             own, (file_name, content, read) = readers[name]

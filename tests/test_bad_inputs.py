@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from fuzz import BOMBS, bomb_bytes, mat_bytes
 from helpers import fails, reseal
 from matplotlib.figure import Figure
 from torch import nn
@@ -156,6 +158,19 @@ def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
         archive.writestr("joints.mat", bytes(110_000_000))
     fails(LSP_data.main, flags, capsys, "lsp_dataset.zip/joints.mat", "claims to be 0.1 GB")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("compression", BOMBS)
+def test_an_entry_that_inflates_to_more_than_it_claims(compression, tmp_path, capsys):
+    labels = mat_bytes((3, 14, 2))
+    (tmp_path / "lsp_dataset.zip").write_bytes(bomb_bytes(labels, BOMBS[compression]))
+    tracemalloc.start()
+    try:
+        said = "neither stored nor deflated" if compression != "deflated" else f"more than the {len(labels)} bytes"
+        fails(LSP_data.main, ["--source", tmp_path], capsys, "lsp_dataset.zip/joints.mat", said)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_every_broken_image_is_named(source, ready, capsys):
