@@ -62,7 +62,7 @@ def write(workdir, jobs, counts, skeleton):
     with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
         out = {name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
                for name, (dtype, shape) in names.items()}
-        digests, letterboxed, broken = {name: arrays.begin_digest(array) for name, array in out.items()}, [], {}
+        digests, letterboxed, broken = {name: file.begin_digest() for name, file in out.items()}, [], {}
         work = pool.map(lambda job: fill_or_say(job, out, skeleton.flip), jobs)
         try:
             for job, said in zip(jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)):
@@ -75,7 +75,6 @@ def write(workdir, jobs, counts, skeleton):
             if broken:
                 raise BrokenImages(broken)
         finally:
-            pool.shutdown(cancel_futures=True)
-            out.clear()  # Windows renames and removes no file that is still mapped
+            pool.shutdown(cancel_futures=True)  # before the files are closed, in which its threads write
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
     return letterboxed, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}

@@ -622,6 +622,28 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what is mapped")
+def test_no_file_is_mapped_while_it_is_renamed(photos, tmp_path, monkeypatch):
+    """Windows renames no file that is mapped, nor anything over one."""
+    rename, renamed = os.replace, set()
+
+    def checked_rename(source, target):
+        mapped = Path("/proc/self/maps").read_text()
+        assert str(source) not in mapped and str(target) not in mapped
+        renamed.add(Path(target).name)
+        rename(source, target)
+    monkeypatch.setattr(os, "replace", checked_rename)
+    arrays.save(tmp_path / "a.npy", np.arange(3))
+    with arrays.create(tmp_path / "b.npy", np.float32, (3, 2)) as rows:
+        rows[1] = 5
+        kept = rows[1:]
+    LSP_data.main(["--source", str(photos), "--workdir", str(tmp_path), "--limit", "2"])
+    assert {"a.npy", "b.npy", "train_images.npy", "test_rows.npy", "dataset.json"} <= renamed
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.arange(3))
+    np.testing.assert_array_equal(kept, [[5, 5], [0, 0]])
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy")[1:], kept)
+
+
 def test_a_folder_in_place_of_a_file(tmp_path):
     (tmp_path / "x.npy").mkdir()
     with pytest.raises(InputError, match="is not a file"):
