@@ -162,8 +162,10 @@ def open_dataset(workdir):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
     if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
         raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
-    if not np.isfinite(mean_pose).all():
-        raise InputError(f"{path}: the mean pose is not finite; run {STEP_1} again")
+    if np.unique(held_out).size == counts["train"]:
+        raise InputError(f"{path}: holds out all of train_images.npy's rows; run {STEP_1} again")
+    if not (np.abs(mean_pose - frame_px / 2) <= FARTHEST * frame_px).all():  # so that NaN is refused too
+        raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     arrays = {}
     for part, count in counts.items():
         arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8,

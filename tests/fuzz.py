@@ -26,8 +26,9 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, checkpoint, downloads, files, runtime
+from deeppose import arrays, boxes, checkpoint, downloads, files, plots, runtime
 from deeppose.shell import InputError, RunError
+from deeppose.skeleton import find_skeleton
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
@@ -40,6 +41,9 @@ LONGEST_S = 5
 MOST_MEMORY = 1e9  # bytes
 EXTREMES = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 BOMBS = {"deflated": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+PROVENANCE = {"network": "Resnet_stage_1", "skeleton": "lsp", "epoch": 3,
+              "settings": {"epochs": 1}, "run": {"code": ""}}
+PEOPLE = {"a.jpg": [[0, 0, 90, 90], [9, 9, 30, 50]], "b.jpg": None}
 ODD_VALUES = (None, True, -1, 0, 1.5, 10**9, 10**30, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800", [],
               {}, [[]], [None], {"": 0}, "lsp", "../x")
 
@@ -139,6 +143,35 @@ def make_dataset(folder):
     return (folder / "dataset.json").read_bytes()
 
 
+def json_bytes(content):
+    return json.dumps(content).encode()
+
+
+def curves_bytes():
+    lines = [plots.STAGE_1_CURVES] + [[1 / epoch] * len(plots.STAGE_1_CURVES) for epoch in (1, 2, 3)]
+    return "\n".join(",".join(map(str, line)) for line in lines).encode()
+
+
+def read_curves(path):
+    curves = files.load_csv(path, plots.STAGE_1_CURVES)
+    assert all(len(column) for column in curves.values())
+
+
+def read_boxes(path):
+    for people in boxes.read(path, [Path("a.jpg"), Path("b.jpg")]):
+        if people is not None:
+            boxes.check_against(boxes.as_array(people, path), (300, 200), path)
+
+
+def read_provenance(path):
+    checkpoint.check_provenance(path.with_suffix(".pt"), "step 2", network="Resnet_stage_1", skeleton="lsp")
+    facts = files.load_json(path, "step 2")
+    find_skeleton(facts.get("skeleton"))
+    files.save_json(path.with_name("photo_pose.json"), facts)
+    path.with_suffix(".pt").touch()
+    checkpoint.finished(path.with_suffix(".pt"), {"epochs": 1}, True)
+
+
 def load_weights(path):
     checkpoint.load_into(small_network(), path, "step 2")
 
@@ -162,6 +195,9 @@ def seeds(folder):
         "JPEG progressive": ("im2.jpg", image_bytes("JPEG", progressive=True),
                              lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
         "PNG": ("im3.jpg", image_bytes("PNG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
+        "boxes.json": ("boxes.json", json_bytes(PEOPLE), read_boxes),
+        "model_1.json": ("model_1.json", json_bytes(PROVENANCE), read_provenance),
+        "curves": ("curves_stage_1.csv", curves_bytes(), read_curves),
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
                                    load_weights),

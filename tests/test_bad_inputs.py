@@ -253,6 +253,10 @@ BROKEN_ARRAYS = {
     "a million million rows": (put("rows", {"train": 10**12, "test": 10}), ("train_images.npy", "step 1")),
     "held-out rows too large": (put("held_out_rows", [10**30]), ("dataset.json", "step 1")),
     "held-out rows in rows": (put("held_out_rows", [[0], [5]]), ("dataset.json", "held-out")),
+    "all rows held out": (lambda w: put("held_out_rows", list(range(len(np.load(w / "train_labels.npy")))))(w),
+                          ("dataset.json", "holds out all")),
+    "a mean pose far away": (put("mean_pose_px", [1e308] * 28), ("dataset.json", "mean pose")),
+    "a skeleton that is no name": (put("skeleton", []), ("dataset.json", "step 1")),
     "no mean pose": (put("mean_pose_px", [None] * 28), ("dataset.json", "mean pose")),
     "dataset.json too deep": (lambda w: (w / "dataset.json").write_text("[" * 100_000), ("dataset.json", "step 1")),
     "dataset.json not text": (lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"), ("dataset.json", "step 1")),
@@ -422,6 +426,27 @@ def test_a_device_that_is_not_there(ready, capsys):
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "cuda:9"], capsys, "cuda:9")
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "toaster"], capsys, "toaster")
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "meta"], capsys, "meta")
+
+
+@pytest.mark.parametrize("step", [Train_stage_1, Train_stage_2])
+def test_processes_that_would_share_one_device(step, ready, capsys, monkeypatch):
+    """Said before the device is looked for: there is none here."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    fails(step.main, ["--workdir", ready, "--device", "cuda:0"], capsys, "--device cuda:0", "--device cuda,", "leave")
+
+
+@pytest.mark.parametrize("entry, value", [("settings", []), ("settings", None), ("run", [1]), ("run", "x")])
+def test_a_finished_model_whose_json_is_odd(entry, value, tmp_path):
+    (tmp_path / "model_1.pt").write_bytes(b"weights")
+    files.save_json(tmp_path / "model_1.json", {entry: value})
+    with pytest.raises(InputError, match="model_1.json: an entry is wrong"):
+        checkpoint.finished(tmp_path / "model_1.pt", {}, True)
+
+
+def test_a_curve_that_is_none(ready, capsys):
+    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    (ready / "curves_stage_1.csv").write_text("epoch,train_loss\n1," + "1" * 200_000 + "\n")
+    fails(test_stage_1.main, ["--workdir", ready], capsys, "curves_stage_1.csv", "delete it")
 
 
 def test_weights_that_are_none(ready, capsys):

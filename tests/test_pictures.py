@@ -135,13 +135,20 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
                for n in (1, 2)]
     for count in (1, 2):
         files.save_csv(tmp_path / "curves.csv", history[:count])
-        curves = files.load_csv(tmp_path / "curves.csv")
+        curves = files.load_csv(tmp_path / "curves.csv", plots.STAGE_1_CURVES)
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
         plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10
-    (tmp_path / "curves.csv").write_text("epoch,loss\n1,much\n")
+
+
+@pytest.mark.parametrize("text", [
+    "", "epoch,loss", "epoch,loss\n1,much\n", "epoch,loss\n1\n", "epoch,loss\n1,2,3\n", "epoch,gain\n1,1\n",
+    "epoch,loss\nnan,1\n", "epoch,loss\n1,1e300\n", "epoch,loss\n1,inf\n", "epoch,loss\n1," + 200_000 * "1" + "\n",
+    "epoch,loss\n1,\0\n"])
+def test_tables_that_are_none_are_named(text, tmp_path):
+    (tmp_path / "curves.csv").write_text(text)
     with pytest.raises(InputError, match="curves.csv"):
-        files.load_csv(tmp_path / "curves.csv")
+        files.load_csv(tmp_path / "curves.csv", ("epoch", "loss"))
 
 
 def test_tables_fit_the_shell_and_say_which_variant(stages):
