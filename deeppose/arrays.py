@@ -164,8 +164,6 @@ def open_dataset(workdir):
         raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
     if np.unique(held_out).size == counts["train"]:
         raise InputError(f"{path}: holds out all of train_images.npy's rows; run {STEP_1} again")
-    if not (np.abs(mean_pose - frame_px / 2) <= FARTHEST * frame_px).all():  # so that NaN is refused too
-        raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     arrays = {}
     for part, count in counts.items():
         arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8,
@@ -173,6 +171,8 @@ def open_dataset(workdir):
         labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * skeleton.joint_count), STEP_1)
         arrays[f"{part}_labels"] = np.array(labels).reshape(count, skeleton.joint_count, 2)
         _check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], frame_px)
+    if not (np.abs(mean_pose - frame_px / 2) <= FARTHEST * frame_px).all():  # so that NaN is refused too
+        raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     for name in arrays:
         if fingerprint(workdir / f"{name}.npy") != fingerprints.get(f"{name}.npy"):
             raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
