@@ -93,7 +93,8 @@ class Heatmaps(nn.Module):
         for place, finer in ((1, middle), (0, fine)):
             features = _upsample(features, *finer.shape[2:])
             features = self.smooth[place](features + self.lateral[place](finer))
-        return self.joints(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.joints(features.to(self.joints.weight.dtype))  # float32: bfloat16 keeps 3 digits of a logit
 
 
 def _upsample(features, height, width):

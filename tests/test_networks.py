@@ -257,12 +257,18 @@ def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, s
     assert network.own == flip[3] and network.joint == flip[3]
 
 
-def test_outputs_stay_float32_under_autocast():
-    images = torch.rand(1, 3, 227, 227)
-    for network in (Resnet_stage_1(14), Resnet_stage_1(14, "direct"), Alex_net_c1(), Alex_net_c1("direct")):
-        network.eval()
-        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-            assert network(images).dtype == torch.float32
+@pytest.mark.parametrize("make, last", [
+    (lambda: Resnet_stage_1(14), "heatmaps.joints"), (lambda: Resnet_stage_1(14, "direct"), "joints"),
+    (Alex_net_c1, "heatmaps.joints"), (lambda: Alex_net_c1("direct"), "displacement")])
+def test_last_layers_and_outputs_are_float32_under_autocast(make, last):
+    network, images, dtypes = make().eval(), torch.rand(1, 3, 227, 227), []
+    hidden = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    for layer in (hidden, network.get_submodule(last)):
+        layer.register_forward_hook(lambda module, inputs, output: dtypes.append(
+            {module.weight.dtype, inputs[0].dtype, output.dtype}))
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        assert network(images).dtype == torch.float32
+    assert torch.bfloat16 in dtypes[0] and dtypes[1] == {torch.float32}
 
 
 def test_lrn_does_something_at_real_activations():
