@@ -40,14 +40,20 @@ def gradient(network, images, targets, part, recipe, run):
     """
     with run.autocast():
         predicted, log_heatmaps = network(images.to(run.dtype))
-    # Gradients are averaged over the processes: with this count that makes the whole batch's mean.
-    count, true = (~torch.isnan(targets)).sum() / run.world, targets[part]
+    true = targets[part]
+    count = (~torch.isnan(targets)).sum()  # of the whole batch, not of the part
     loss = masked_loss(predicted, true.flatten(1), recipe.loss, count)
     if recipe.heatmaps:
         cells = cell_centres(images.shape[-1], true.device)
         loss = loss + recipe.heatmaps * heatmap_loss(log_heatmaps, true, cells, count)
+    loss = run.world * loss  # gradients are averaged over the processes: so that the mean is the whole batch's
     loss.backward()
     return loss
+
+
+def dealt(batch, world):
+    """The n rows of a batch as they are dealt to processes, (max(n, world),): too few are repeated, one for each."""
+    return np.resize(batch, max(len(batch), world))
 
 
 class Examples:
@@ -59,13 +65,22 @@ class Examples:
         self.frames, self.flip = Frames(data.train_images, run.device), data.skeleton.flip
         self.recipe, self.size_px = recipe, input_px or data.frame_px
 
-    def see(self, frames, rows, part, rng):
-        """Images (n, 3, size, size) of the part's frames, and the targets (N, J, 2) of all these rows."""
+    def see(self, frames, rows, part, world, rng):
+        """Images (n, 3, size, size) of the part's frames, and the targets (N, J, 2) of all rows as they are dealt.
+
+        Repeats have no label, so that each row counts once: loss and gradient are those of one process. A process on
+        a CPU that has a repeat has nothing else, so the batch statistics of what counts do not see it either; the
+        synchronised ones of GPUs do.
+        """
         ranges = self.recipe.ranges
         views = augment.draw(len(rows), ranges, rng)
-        images = augment.see(crops.to_float(frames), views[part], ranges, self.size_px)
+        places = dealt(np.arange(len(rows)), world)  # (N,)
+        images = augment.see(crops.to_float(frames), views[places[part]], ranges, self.size_px)
         targets = self.targets[torch.from_numpy(rows)]
-        return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+        if ranges.moves:
+            targets = augment.move(targets, views, self.flip)
+        repeats = targets.new_full((len(places) - len(rows), *targets.shape[1:]), torch.nan)
+        return images, torch.cat([targets, repeats])
 
 
 def train_epoch(network, optimiser, examples, rows, options, state, run):
@@ -75,13 +90,12 @@ def train_epoch(network, optimiser, examples, rows, options, state, run):
     order, recipe = runtime.rng(options.seed, "order", epoch).permutation(rows), examples.recipe
     steps_an_epoch = math.ceil(len(order) / size)
     batches = [order[step * size:(step + 1) * size] for step in range(state.step, steps_an_epoch)]
-    batches = [np.resize(batch, max(len(batch), run.world)) for batch in batches]  # no process without a row
-    read = examples.frames.batches([batch[part] for batch in batches])
+    read = examples.frames.batches([dealt(batch, run.world)[part] for batch in batches])
     for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
         step = state.step
         # What is drawn is a function of seed, epoch and step; dropout of the process too.
-        images, targets = examples.see(frames, batch, part, runtime.rng(options.seed, "view", epoch, step))
+        images, targets = examples.see(frames, batch, part, run.world, runtime.rng(options.seed, "view", epoch, step))
         runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
         steps_done, steps = steps_an_epoch * (epoch - 1) + step, steps_an_epoch * options.epochs
         optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
