@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import ndimage
 
 from deeppose import drawing, files, metrics, plots, tables
 from deeppose.shell import InputError
@@ -110,6 +111,23 @@ def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     light = [Figure(facecolor=colour).get_facecolor()[:3] @ np.array([0.299, 0.587, 0.114])
              for colour in (drawing.LEFT, drawing.RIGHT)]
     assert abs(light[0] - light[1]) > 0.15  # the person's sides
+
+
+def test_a_joint_in_the_centre_of_a_pixel_is_drawn_there(tmp_path):
+    """On a sheet of one image of 8 x 8 pixels, one of them lit, the left shoulder's dot lies in that pixel's middle."""
+    images = np.full((1, 8, 8, 3), (0, 0, 90), np.uint8)
+    images[0, 2, 5] = (0, 255, 0)  # not white, as the paper is
+    true = np.full((1, 14, 2), np.nan)
+    true[0, LSP.index("left_shoulder")] = (5.5, 2.5)
+    true[0, LSP.index("right_hip")] = (1.5, 6.5)
+    drawing.contact_sheet(tmp_path / "sheet.png", images, {"stage 1": true}, true, LSP)
+    picture = opened(tmp_path / "sheet.png")
+    lit_pixels = ndimage.find_objects(ndimage.label(near(picture, "#00ff00"))[0])
+    assert len(lit_pixels) == 6  # the best, the middling and the worst image; the true pose and the predicted one
+    for lit in lit_pixels:
+        dot = np.argwhere(near(picture[lit], drawing.LEFT))
+        middle = (np.array(picture[lit].shape[:2]) - 1) / 2
+        assert min(middle) > 5 and dot.mean(0) == pytest.approx(middle, abs=1)
 
 
 @pytest.mark.parametrize("size", [(300, 200), (20, 30), (3000, 1500)])
