@@ -37,7 +37,8 @@ def draw(workdir, data, stages):
         plots.learning_clouds(workdir / "learning_stage_2.png", clouds, skeleton)
     if (workdir / "curves_stage_1.csv").exists():
         pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
-        plots.stage_1_training(workdir / "curves_stage_1.png", files.load_csv(workdir / "curves_stage_1.csv"))
+        with lock(workdir, "curves_stage_1", wait=True):  # step 3 draws it too
+            plots.stage_1_training(workdir / "curves_stage_1.png", files.load_csv(workdir / "curves_stage_1.csv"))
     for stage in STAGES:
         curves = {name: workdir / curves_name(name, stage) for name in skeleton.joints}
         curves = {name: files.load_csv(path) for name, path in curves.items() if path.exists()}

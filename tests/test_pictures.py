@@ -1,10 +1,14 @@
 """The pictures: what they choose to show, that it is drawn where it lies, and what the tables say."""
+import threading
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
+import test_stage_1
+import test_stage_2
 from deeppose import drawing, files, metrics, plots, tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
@@ -160,6 +164,30 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
     (tmp_path / "curves.csv").write_text("epoch,loss\n1,much\n")
     with pytest.raises(InputError, match="curves.csv"):
         files.load_csv(tmp_path / "curves.csv")
+
+
+@pytest.mark.parametrize("first", [3, 6])
+def test_steps_that_draw_the_same_picture_wait_for_each_other(first, own_workdir, data, stages, monkeypatch):
+    """Steps 3 and 6 both draw stage 1's training: one starts while the other is in the middle of writing it."""
+    history = [{"epoch": 1, "train_loss": 1, "held_out_loss": 2, "pdj_0.2": 0.1, "pcp_strict_mean_4": 0.2}]
+    files.save_csv(own_workdir / "curves_stage_1.csv", history)
+    for module, name in ((plots, "pdj_curves"), (plots, "error_clouds"), (drawing, "contact_sheet")):
+        monkeypatch.setattr(module, name, lambda *arguments: None)
+    steps = {3: lambda: test_stage_1.draw(own_workdir, data, stages[1]["stage 1"]),
+             6: lambda: test_stage_2.draw(own_workdir, data, stages[1])}
+    second = threading.Thread(target=steps[9 - first])
+
+    def savefig(figure, path, **options):
+        path.write_bytes(b"a picture")
+        if second.ident is None:
+            second.start()
+            second.join(0.5)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    steps[first]()
+    second.join()
+    assert (own_workdir / "curves_stage_1.png").read_bytes() == b"a picture"
+    assert not [*own_workdir.glob("*.tmp"), *own_workdir.glob("*.lock")]
 
 
 def test_tables_fit_the_shell_and_say_which_variant(stages):
