@@ -272,3 +272,25 @@ def test_clean_leaves_what_the_steps_did_not_make(project):
         (project / name).write_text("")
     make(project, "clean", f"PYTHON={sys.executable}")
     assert contents(project) == before | {name: b"mine" for name in own}
+
+
+def test_make_test_runs_the_linter_first(project):
+    plan = make(project, "-n", "test", f"PYTHON={sys.executable}")
+    assert 0 < plan.index("-m ruff check .") < plan.index("-m pytest")
+
+
+@pytest.mark.parametrize("user, browser, installs", [(0, False, True), (0, True, False), (1000, False, False)])
+def test_the_ci_script_installs_a_browser_where_it_may_and_runs_the_tests_anyway(user, browser, installs, tmp_path):
+    bash = shutil.which("bash")
+    if not bash or not shutil.which("env"):
+        pytest.skip("bash is not installed")
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    stand_ins = {"id": f"echo {user}", "apt-get": f'echo "$@" >> {tmp_path}/apt.txt; exit 100',
+                 "make": 'echo "made $@"; exit 3'} | ({"chromium": "exit 0"} if browser else {})
+    for name, line in stand_ins.items():
+        (tmp_path / name).write_text(f"#!{bash}\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run([bash, ROOT / ".ci" / "run"], capture_output=True, text=True, env={"PATH": str(tmp_path)})
+    assert done.returncode == 3 and "made test" in done.stdout and not done.stderr
+    assert (tmp_path / "apt.txt").exists() == installs
