@@ -13,6 +13,7 @@
 # Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), DATA=LSP_data.py (the script of step 1),
 # NETWORK= (of stage 1, see Train_stage_1.py --help), RESUME=1 (go on with unfinished training), and
 # STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
+# (STAGE_3= where those of make third are others than STEP_5, such as --weights former).
 # A step that was last made with other flags is stale, so give the same ones again to keep what is there.
 # RESULTS="--size cpu --part FILE" sets flags of make results, see python -m results --help.
 # PYTHON=python3 uses an interpreter that has the packages and installs nothing.
@@ -40,14 +41,14 @@ files_of = $(or $(call values_of,$(1)),no_python)
 JOINTS := $(call values_of,joint)
 NAMES := $(or $(JOINTS),every_joint)
 CASCADE := $(NAMES:%=$(W)/model_%.pt)
-STAGE_3 := $(NAMES:%=$(W)/model_3_%.pt)
+CASCADE_3 := $(NAMES:%=$(W)/model_3_%.pt)
 # Stage 3 is made by `make third`; what is there of it is kept fresh and scored.
-SCORED_3 := $(if $(THIRD),$(STAGE_3),$(wildcard $(STAGE_3)))
+SCORED_3 := $(if $(THIRD),$(CASCADE_3),$(wildcard $(CASCADE_3)))
 DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 
 FLAGS_1 := $(filter-out LSP_data.py,$(DATA)) $(STEP_1)
 FLAGS_2 := $(if $(NETWORK),--network $(NETWORK)) $(STEP_2)
-FLAGS_5 := $(STEP_5)
+STAGE_3 ?= $(STEP_5)
 
 # The flags that FILE was made with are written to FILE.flags when its step is complete. $(call stale,FILES,FLAGS):
 # those of the files that were made with other flags (none, where that is not known).
@@ -58,7 +59,7 @@ stale = $(foreach file,$(1),$(if $(call differ,$(shell cat $(file).flags 2>/dev/
 .NOTPARALLEL:  # every step uses all cores by itself
 .PHONY: all third scores demo test bench torture fuzz results clean no_python other_flags
 # Steps write their files whole or not at all, so a make that is stopped must delete none.
-.PRECIOUS: $(W)/dataset.json $(W)/model_1.pt $(W)/train_output.npy $(CASCADE) $(STAGE_3) \
+.PRECIOUS: $(W)/dataset.json $(W)/model_1.pt $(W)/train_output.npy $(CASCADE) $(CASCADE_3) \
            $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 # The rest is another make's, since its rule for each joint needs the joints; so `make -n` may show step 1 twice.
@@ -72,7 +73,8 @@ scores: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 $(call stale,$(W)/dataset.json,$(FLAGS_1)): other_flags
 $(call stale,$(W)/model_1.pt,$(FLAGS_2)): other_flags
-$(call stale,$(CASCADE) $(SCORED_3),$(FLAGS_5)): other_flags
+$(call stale,$(CASCADE),$(STEP_5)): other_flags
+$(call stale,$(SCORED_3),$(STAGE_3)): other_flags
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
 $(W)/dataset.json: $(call files_of,$(DATA)) | $(PACKAGES)
@@ -90,12 +92,12 @@ $(W)/train_output.npy: $(W)/model_1.pt $(call files_of,Generate_train_output.py)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) $(call files_of,Train_stage_2.py) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(FLAGS_5)
-	$(call record,$(FLAGS_5))
+	$(RUN) Train_stage_2.py --workdir $(W) $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STEP_5)
+	$(call record,$(STEP_5))
 
-$(STAGE_3): $(W)/model_3_%.pt: $(CASCADE) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(FLAGS_5)
-	$(call record,$(FLAGS_5))
+$(CASCADE_3): $(W)/model_3_%.pt: $(CASCADE) | $(PACKAGES)
+	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STAGE_3)
+	$(call record,$(STAGE_3))
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(SCORED_3) $(call files_of,test_stage_2.py) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)

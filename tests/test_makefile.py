@@ -251,6 +251,14 @@ def test_a_new_refiner_of_stage_3_makes_the_scores_stale(project):
     assert planned(project) == ["test_stage_2.py"]
 
 
+def test_a_third_stage_has_its_own_flags(project):
+    steps_run(project, "third", "STEP_5=--epochs 2")
+    assert steps_run(project, "third", "STEP_5=--epochs 2") == []
+    again = steps_run(project, "third", "STEP_5=--epochs 2", "STAGE_3=--weights former")
+    assert again == [*(f"Train_stage_2.py --workdir . --stage 3 --joints {name} --weights former" for name in JOINTS),
+                     "test_stage_2.py --workdir ."]
+
+
 def test_a_third_stage_follows_the_second(project):
     finish(project, third=["head"])
     os.utime(project / "model_neck.pt")
