@@ -38,7 +38,8 @@ def draw(workdir, data, stages):
     if (workdir / "curves_stage_1.csv").exists():
         pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
         curves = files.load_csv(workdir / "curves_stage_1.csv", plots.STAGE_1_CURVES)
-        plots.stage_1_training(workdir / "curves_stage_1.png", curves)
+        with lock(workdir, "curves_stage_1", wait=True):  # step 3 draws it too
+            plots.stage_1_training(workdir / "curves_stage_1.png", curves)
     for stage in STAGES:
         curves = {name: workdir / curves_name(name, stage) for name in skeleton.joints}
         curves = {name: files.load_csv(path, plots.STAGE_2_CURVES) for name, path in curves.items() if path.exists()}
