@@ -162,4 +162,6 @@ class Heatmaps(nn.Module):
         nn.init.zeros_(self.joints.bias)
 
     def forward(self, fine, coarse):
-        return self.joints(self.smooth(self.coarse(coarse, output_size=fine.shape[2:]) + self.fine(fine)))
+        features = self.smooth(self.coarse(coarse, output_size=fine.shape[2:]) + self.fine(fine))
+        with torch.autocast(features.device.type, enabled=False):
+            return self.joints(features.to(self.joints.weight.dtype))  # float32: bfloat16 keeps 3 digits of a logit

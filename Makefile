@@ -3,20 +3,24 @@
 #   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
 #   make          the six steps on the photographs in SOURCE (default: this folder)
 #   make third    a third stage after that: 14 more refiners, and all scores again
-#   make test     the tests
+#   make test     the linter and the tests
 #   make bench    measures each step's speed and memory, BENCH="--seconds 20"; a quarter of an hour
 #   make torture  kills each step at random moments, KILLS=10 times; an hour or less
 #   make fuzz     reads 20,000 mutated files
 #   make results  runs, records and tabulates the rows of the README's table of results; with a GPU, some hours
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
-# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), RESUME=1 (go on with unfinished
-# training), and STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
+# Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), DATA=LSP_data.py (the script of step 1),
+# NETWORK= (of stage 1, see Train_stage_1.py --help), RESUME=1 (go on with unfinished training), and
+# STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
+# (STAGE_3= where those of make third are others than STEP_5, such as --weights former).
+# A step that was last made with other flags is stale, so give the same ones again to keep what is there.
 # RESULTS="--size cpu --part FILE" sets flags of make results, see python -m results --help.
 # PYTHON=python3 uses an interpreter that has the packages and installs nothing.
 
 WORKDIR ?= .
 SOURCE ?= .
+DATA ?= LSP_data.py
 W := $(or $(strip $(WORKDIR)),.)
 ifeq ($(origin PYTHON),command line)
   RUN := $(PYTHON)
@@ -26,53 +30,80 @@ else
   TEST_PACKAGES := .venv/test-packages
 endif
 
-JOINTS := right_ankle right_knee right_hip left_hip left_knee left_ankle \
-          right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist neck head
-CASCADE := $(JOINTS:%=$(W)/model_%.pt)
+# What each step is made anew for: $(call files_of,SCRIPT) is the script and all that it imports.
+SCRIPTS := $(DATA) Train_stage_1.py test_stage_1.py Generate_train_output.py Train_stage_2.py test_stage_2.py
+FACTS := -B -m deeppose.dependencies $(W) $(SCRIPTS)
+FACTS := $(shell $(RUN) $(FACTS) 2>/dev/null || python3 $(FACTS))
+values_of = $(patsubst $(1):%,%,$(filter $(1):%,$(FACTS)))
+files_of = $(or $(call values_of,$(1)),no_python)
+
+# The joints are known after step 1; before it, `make -n` shows step 5 as one run for every joint.
+JOINTS := $(call values_of,joint)
+NAMES := $(or $(JOINTS),every_joint)
+CASCADE := $(NAMES:%=$(W)/model_%.pt)
+CASCADE_3 := $(NAMES:%=$(W)/model_3_%.pt)
+# Stage 3 is made by `make third`; what is there of it is kept fresh and scored.
+SCORED_3 := $(if $(THIRD),$(CASCADE_3),$(wildcard $(CASCADE_3)))
 DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 
-# What the scripts import, and so what they are made anew for
-FILES_PY := deeppose/arrays.py deeppose/files.py deeppose/locks.py deeppose/shell.py deeppose/skeleton.py \
-            deeppose/geometry.py
-TORCH_PY := $(FILES_PY) deeppose/runtime.py deeppose/crops.py deeppose/loader.py deeppose/checkpoint.py
-STAGE_1_PY := $(TORCH_PY) Resnet_stage_1.py
-TRAINING_PY := deeppose/augment.py deeppose/losses.py deeppose/recipes.py
-CASCADE_PY := $(TORCH_PY) deeppose/lrn.py deeppose/predictions.py Cascade_1_net.py
-SCORES_PY := deeppose/metrics.py deeppose/scoring.py deeppose/tables.py deeppose/published.py \
-             deeppose/plots.py deeppose/drawing.py
-REPORT := deeppose/report.py deeppose/report_page.html
+FLAGS_1 := $(filter-out LSP_data.py,$(DATA)) $(STEP_1)
+FLAGS_2 := $(if $(NETWORK),--network $(NETWORK)) $(STEP_2)
+STAGE_3 ?= $(STEP_5)
 
-.DELETE_ON_ERROR:
+# The flags that FILE was made with are written to FILE.flags when its step is complete. $(call stale,FILES,FLAGS):
+# those of the files that were made with other flags (none, where that is not known).
+record = @printf '%s\n' '$(subst ','\'',$(strip $(1)))' > $@.flags
+differ = $(subst x$(strip $(1))x,,x$(strip $(2))x)
+stale = $(foreach file,$(1),$(if $(call differ,$(shell cat $(file).flags 2>/dev/null),$(2)),$(file)))
+
 .NOTPARALLEL:  # every step uses all cores by itself
-.PHONY: all third demo test bench torture fuzz results clean
+.PHONY: all third scores demo test bench torture fuzz results clean no_python other_flags
+# Steps write their files whole or not at all, so a make that is stopped must delete none.
+.PRECIOUS: $(W)/dataset.json $(W)/model_1.pt $(W)/train_output.npy $(CASCADE) $(CASCADE_3) \
+           $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
-all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
+# The rest is another make's, since its rule for each joint needs the joints; so `make -n` may show step 1 twice.
+all: $(W)/dataset.json
+	@$(MAKE) --no-print-directory scores
+
+third: $(W)/dataset.json
+	@$(MAKE) --no-print-directory scores THIRD=1
+
+scores: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
+
+$(call stale,$(W)/dataset.json,$(FLAGS_1)): other_flags
+$(call stale,$(W)/model_1.pt,$(FLAGS_2)): other_flags
+$(call stale,$(CASCADE),$(STEP_5)): other_flags
+$(call stale,$(SCORED_3),$(STAGE_3)): other_flags
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
-$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
-	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
+$(W)/dataset.json: $(call files_of,$(DATA)) | $(PACKAGES)
+	$(RUN) $(DATA) --workdir $(W) --source $(SOURCE) $(STEP_1)
+	$(call record,$(FLAGS_1))
 
-$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TRAINING_PY) \
-                $(STAGE_1_PY) | $(PACKAGES)
-	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(STEP_2)
+$(W)/model_1.pt: $(W)/dataset.json $(call files_of,Train_stage_1.py) | $(PACKAGES)
+	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(FLAGS_2)
+	$(call record,$(FLAGS_2))
 
-$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
+$(W)/metrics_stage_1.json: $(W)/model_1.pt $(call files_of,test_stage_1.py) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
 
-$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py $(STAGE_1_PY) | $(PACKAGES)
+$(W)/train_output.npy: $(W)/model_1.pt $(call files_of,Generate_train_output.py) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
-$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py deeppose/gains.py \
-                deeppose/estimates.py $(TRAINING_PY) $(CASCADE_PY) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
+$(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) $(call files_of,Train_stage_2.py) | $(PACKAGES)
+	$(RUN) Train_stage_2.py --workdir $(W) $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STEP_5)
+	$(call record,$(STEP_5))
 
-$(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \
-                $(SCORES_PY) $(REPORT) | $(PACKAGES)
+$(CASCADE_3): $(W)/model_3_%.pt: $(CASCADE) | $(PACKAGES)
+	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STAGE_3)
+	$(call record,$(STAGE_3))
+
+$(W)/metrics_stage_2.json: $(CASCADE) $(SCORED_3) $(call files_of,test_stage_2.py) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
 
-third: $(CASCADE)
-	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(RESUME),--resume) $(STEP_5)
-	$(RUN) test_stage_2.py --workdir $(W)
+no_python:
+	@echo "make: neither $(RUN) nor python3 runs, which finds out what each step is made of" >&2; exit 1
 
 # The demo: the same steps, at full network size, with counts that suit 2 cores without a GPU.
 demo: | $(PACKAGES)
@@ -86,6 +117,7 @@ demo: | $(PACKAGES)
 	@echo "All of it, to look through in a browser: demo/report.html"
 
 test: | $(PACKAGES) $(TEST_PACKAGES)
+	$(RUN) -m ruff check .
 	$(RUN) -m pytest
 
 bench: | $(PACKAGES)
@@ -111,15 +143,17 @@ results: | $(PACKAGES)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# Only what the steps make; photographs, your own images and deltas.npy stay.
+# Only what the steps make, for the joints in dataset.json; photographs, your own images and deltas.npy stay.
+SETS := train_images train_labels train_rows train_output training_output train_output_2 test_images test_labels \
+        test_rows test_output_1 test_output_2 test_output_3 deltas_3
+MODELS := model_1 $(JOINTS:%=model_%) $(JOINTS:%=model_3_%)
+PICTURES := pdj_stage_1 poses_stage_1 curves_stage_1 pdj_stage_2 poses_stage_2 curves_stage_2 errors_stage_2 \
+            learning_stage_2 curves_stage_3
+MADE := $(SETS:=.npy) dataset.json train_output.json train_output_2.json metrics_stage_1.json metrics_stage_2.json \
+        $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) $(PICTURES:=.png) report.html \
+        curves_stage_1.csv $(JOINTS:%=curves_%.csv) $(JOINTS:%=curves_3_%.csv)
+LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1
+
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
-	rm -f $(W)/train_images.npy $(W)/train_labels.npy $(W)/train_rows.npy $(W)/train_output.npy \
-	    $(W)/test_images.npy $(W)/test_labels.npy $(W)/test_rows.npy $(W)/training_output.npy \
-	    $(W)/train_output_2.npy $(W)/train_output_2.json $(W)/deltas_3.npy $(W)/test_output_1.npy $(W)/test_output_2.npy \
-	    $(W)/test_output_3.npy $(W)/dataset.json $(W)/train_output.json $(W)/*.lock \
-	    $(W)/model_1.pt $(W)/model_1.json $(CASCADE) $(CASCADE:.pt=.json) \
-	    $(JOINTS:%=$(W)/model_3_%.pt) $(JOINTS:%=$(W)/model_3_%.json) $(JOINTS:%=$(W)/curves_3_%.csv) $(W)/model_*.resume.pt \
-	    $(W)/metrics_stage_*.json $(W)/pdj_stage_*.png $(W)/poses_stage_*.png \
-	    $(W)/errors_stage_*.png $(W)/learning_stage_2.png $(W)/curves_stage_*.png $(W)/curves_stage_1.csv $(JOINTS:%=$(W)/curves_%.csv) $(W)/report.html \
-	    $(W)/*.npy.tmp $(W)/*.pt.tmp $(W)/*.json.tmp $(W)/*.png.tmp $(W)/*.csv.tmp $(W)/*.html.tmp
+	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp $(MADE:=.flags) $(LOCKS:=.lock))

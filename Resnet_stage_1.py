@@ -105,7 +105,22 @@ class Heatmaps(nn.Module):
     def forward(self, fine, middle, coarse):
         features = self.lateral[2](coarse)
         for place, finer in ((1, middle), (0, fine)):
-            # Cell i lies on the finer cell 2 i (see cells), and so the corners on the corners.
-            features = nn.functional.interpolate(features, finer.shape[2:], mode="bilinear", align_corners=True)
+            features = _upsample(features, *finer.shape[2:])
             features = self.smooth[place](features + self.lateral[place](finer))
-        return self.joints(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.joints(features.to(self.joints.weight.dtype))  # float32: bfloat16 keeps 3 digits of a logit
+
+
+def _upsample(features, height, width):
+    """Features (N, C, h, w) on the cells of the map of half their stride, (N, C, height, width), bilinear.
+
+    Cell i lies on the finer cell 2 i (see cells), so of 2 h - 1 finer cells the corners lie on the corners. Images of
+    an even number of cells have one more, beyond the last coarse cell: it repeats the one before.
+    """
+    finer = [2 * cells - 1 for cells in features.shape[2:]]
+    features = nn.functional.interpolate(features, finer, mode="bilinear", align_corners=True)
+    below = height - finer[0]
+    right = width - finer[1]
+    if below or right:
+        features = nn.functional.pad(features, (0, right, 0, below), mode="replicate")
+    return features

@@ -47,16 +47,21 @@ def gradient(network, images, targets, part, recipe, run, cells=None):
     with run.autocast():
         predicted = network(images.to(run.dtype))
     true = targets[part]
-    # Gradients are averaged over the processes: with this count that makes the whole batch's mean.
-    count = losses.count_of(targets, recipe.loss) / run.world
+    count = losses.count_of(targets, recipe.loss)  # of the whole batch, not of the part
     loss = losses.masked_loss(predicted.joints, true, recipe.loss, count)
     if recipe.heatmaps:
         where = cells((images.shape[3], images.shape[2]), true.device)
-        labelled = losses.count_of(targets, "mse") / run.world
+        labelled = losses.count_of(targets, "mse")
         own = losses.heatmap_loss(predicted.heatmaps, true, where, labelled, recipe.heatmap_loss)
         loss = loss + recipe.heatmaps * own
+    loss = run.world * loss  # gradients are averaged over the processes: so that the mean is the whole batch's
     loss.backward()
     return loss
+
+
+def dealt(batch, world):
+    """The n rows of a batch as they are dealt to processes, (max(n, world),): too few are repeated, one for each."""
+    return np.resize(batch, max(len(batch), world))
 
 
 class Examples:
@@ -71,14 +76,23 @@ class Examples:
         self.recipe = recipe
         self.input_size = input_size
 
-    def draw(self, frames, rows, part, rng):
-        """Images (n, 3, h, w) of the part's frames, and the targets (N, J, 2) of all these rows."""
+    def draw(self, frames, rows, part, world, rng):
+        """Images (n, 3, h, w) of the part's frames, and the targets (N, J, 2) of all rows as they are dealt.
+
+        Repeats have no label, so that each row counts once: loss and gradient are those of one process. A process on
+        a CPU that has a repeat has nothing else, so the batch statistics of what counts do not see it either; the
+        synchronised ones of GPUs do.
+        """
         ranges = self.recipe.ranges
         views = augment.draw(len(rows), ranges, rng, self.view_box[2] / self.view_box[3])
+        places = dealt(np.arange(len(rows)), world)  # (N,)
         boxes = np.broadcast_to(self.view_box, (len(frames), 1, 4))
-        images = augment.apply(crops.to_float(frames), boxes, views[part], ranges, self.input_size)
+        images = augment.apply(crops.to_float(frames), boxes, views[places[part]], ranges, self.input_size)
         targets = self.targets[torch.from_numpy(rows)]
-        return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+        if ranges.moves:
+            targets = augment.move(targets, views, self.flip)
+        repeats = targets.new_full((len(places) - len(rows), *targets.shape[1:]), torch.nan)
+        return images, torch.cat([targets, repeats])
 
 
 def freeze(network, share_done, recipe, loaded):
@@ -98,13 +112,13 @@ def train_epoch(network, optimiser, examples, rows, options, state, run):
     steps_an_epoch = math.ceil(len(order) / options.batch_size)
     batches = [order[step * options.batch_size:(step + 1) * options.batch_size]
                for step in range(state.step, steps_an_epoch)]
-    batches = [np.resize(batch, max(len(batch), run.world)) for batch in batches]  # no process without a row
-    read = examples.frames.batches([batch[part] for batch in batches])
+    read = examples.frames.batches([dealt(batch, run.world)[part] for batch in batches])
     for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
         # draw this step's views: what is drawn is a function of seed, epoch and step; dropout of the process too
         step = state.step
-        images, targets = examples.draw(frames, batch, part, runtime.rng(options.seed, "view", epoch, step))
+        images, targets = examples.draw(frames, batch, part, run.world,
+                                        runtime.rng(options.seed, "view", epoch, step))
         runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
         # set the rate
         steps_done = steps_an_epoch * (epoch - 1) + step

@@ -27,7 +27,7 @@ from deeppose.framing import FRAME_PX
 from deeppose.loader import Frames
 from deeppose.predictions import model_name
 from deeppose.shell import InputError
-from deeppose.skeleton import SKELETONS, Skeleton
+from deeppose.skeleton import Skeleton, find_skeleton
 from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
 AT_ONCE = 32  # photographs read before the networks see them
@@ -50,10 +50,11 @@ def load(workdir=".", device="auto", precision="auto", compiled=False):
     """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB)."""
     workdir = Path(workdir)
     facts = files.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
-    if facts.get("skeleton") not in SKELETONS:
+    skeleton = find_skeleton(facts.get("skeleton"))
+    if skeleton is None:
         raise InputError(f"{workdir / 'model_1.json'}: names no skeleton that is known; {STEP_2}")
     options = argparse.Namespace(device=device, precision=precision, compile=compiled)
-    model = Model(SKELETONS[facts["skeleton"]], runtime.choose(options))
+    model = Model(skeleton, runtime.choose(options))
     stage_1, provenance = load_stage_1(workdir, model, model.run), {"model_1.pt": _told(facts)}
     refiners = {stage: {} for stage in stages_here(workdir, model.skeleton)}
     for stage, name in itertools.product(refiners, model.skeleton.joints):
@@ -112,10 +113,9 @@ def _by_photograph(model, pieces):
 
 
 def write(path, source, photo, found, model):
-    """Write the picture, photo_pose.png, and the numbers beside it."""
+    """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is one."""
     stages = [name for name in found if name != "squares"]
     last = [found[stage] for stage in stages if found[stage] is not None][-1]
-    drawing.photograph(path, photo.image, last / photo.factor, model.skeleton)
     people = [{"square": square.tolist()} for square in found["squares"]]
     for stage in stages:
         for person, joints in zip(people, [None] * len(people) if found[stage] is None else found[stage]):
@@ -123,6 +123,7 @@ def write(path, source, photo, found, model):
     files.save_json(path.with_suffix(".json"), {
         "photograph": str(source), "width": photo.size[0], "height": photo.size[1],
         "skeleton": model.skeleton.name, "people": people, "model": model.provenance})
+    drawing.photograph(path, photo.image, last / photo.factor, model.skeleton)
 
 
 def run_all(model, paths, people, pictures):

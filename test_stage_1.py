@@ -23,7 +23,8 @@ def draw(workdir, data, joints):
     drawing.contact_sheet(paths["poses"], data.test_images, {"stage 1": joints}, true, skeleton)
     if not (workdir / "curves_stage_1.csv").exists():
         return [paths["pdj"], paths["poses"]]
-    plots.stage_1_training(paths["curves"], files.load_csv(workdir / "curves_stage_1.csv"))
+    with lock(workdir, "curves_stage_1", wait=True):  # step 6 draws it too
+        plots.stage_1_training(paths["curves"], files.load_csv(workdir / "curves_stage_1.csv", plots.STAGE_1_CURVES))
     return list(paths.values())
 
 

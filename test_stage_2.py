@@ -37,10 +37,12 @@ def draw(workdir, data, stages):
         plots.learning_clouds(workdir / "learning_stage_2.png", clouds, skeleton)
     if (workdir / "curves_stage_1.csv").exists():
         pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
-        plots.stage_1_training(workdir / "curves_stage_1.png", files.load_csv(workdir / "curves_stage_1.csv"))
+        curves = files.load_csv(workdir / "curves_stage_1.csv", plots.STAGE_1_CURVES)
+        with lock(workdir, "curves_stage_1", wait=True):  # step 3 draws it too
+            plots.stage_1_training(workdir / "curves_stage_1.png", curves)
     for stage in STAGES:
         curves = {name: workdir / curves_name(name, stage) for name in skeleton.joints}
-        curves = {name: files.load_csv(path) for name, path in curves.items() if path.exists()}
+        curves = {name: files.load_csv(path, plots.STAGE_2_CURVES) for name, path in curves.items() if path.exists()}
         if curves:
             pictures[f"Training of stage {stage}, joint by joint"] = picture = workdir / f"curves_stage_{stage}.png"
             plots.stage_2_training(picture, curves)

@@ -25,25 +25,61 @@ BLOCKS = 256                  # how many of them a fingerprint reads
 FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
 
 
+class Rows:
+    """A new .npy file (shape, dtype) that is filled row by row, in any order, through a memory map that it alone holds.
+
+    Windows neither renames nor removes a file that is mapped, so what is read from it are copies, and `close` ends the
+    map whoever still holds this object.
+    """
+
+    def __init__(self, path, dtype, shape):
+        self.path = path
+        self._array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        self._header_bytes = self._array.offset
+
+    def __setitem__(self, rows, values):
+        self._array[rows] = values
+
+    def __getitem__(self, rows):
+        return np.array(self._array[rows])
+
+    def reserve(self):
+        """Take all of the file's space on the disk; else a disk that fills up kills the process in mid-row."""
+        if hasattr(os, "posix_fallocate"):
+            with open(self.path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
+
+    def begin_digest(self):
+        """A hash of the file's header, which is to be updated with the rows as they are written."""
+        with open(self.path, "rb") as file:
+            return hashlib.sha256(file.read(self._header_bytes))
+
+    def flush(self):
+        """Have what was written reach the file."""
+        self._array.flush()
+
+    def close(self):
+        """End the map."""
+        self._array = None
+
+
 @contextmanager
 def create(path, dtype, shape):
-    """A writable memory map (shape, dtype) that becomes the .npy file `path` when the block ends without an error."""
+    """Rows (shape, dtype) that become the .npy file `path` when the block ends without an error."""
     with files.replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        rows = Rows(temporary, dtype, shape)
         try:
-            if hasattr(os, "posix_fallocate"):  # else a disk that fills up kills the process in the middle of a row
-                with open(temporary, "r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-            yield array
-            array.flush()
+            rows.reserve()
+            yield rows
+            rows.flush()
         finally:
-            del array  # Windows renames and removes no file that is still mapped
+            rows.close()
 
 
 def save(path, array):
     """Write an array to the .npy file `path`."""
-    with create(path, array.dtype, array.shape) as out:
-        out[...] = array
+    with create(path, array.dtype, array.shape) as rows:
+        rows[...] = array
 
 
 def load(path, dtype, shape, made_by):
@@ -87,12 +123,6 @@ def fingerprint(path):
             file.seek(start)
             total.update(file.read(BLOCK))
     return total.hexdigest()
-
-
-def begin_digest(array):
-    """A hash of a memory-mapped .npy file's header, which is to be updated with the rows as they are written."""
-    with open(array.filename, "rb") as file:
-        return hashlib.sha256(file.read(array.offset))
 
 
 @dataclass(frozen=True)
@@ -224,8 +254,11 @@ def _check_facts(path, known, facts):
     held_out = known["held_out"]
     if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= facts["rows"]["train"]:
         raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
-    if not np.isfinite(known["mean_pose"]).all():
-        raise InputError(f"{path}: the mean pose is not finite; run {STEP_1} again")
+    if np.unique(held_out).size == facts["rows"]["train"]:
+        raise InputError(f"{path}: holds out all of train_images.npy's rows; run {STEP_1} again")
+    near = np.abs(known["mean_pose"] - np.array(known["frame"]) / 2) <= FARTHEST * max(known["frame"])
+    if not near.all():  # so that NaN is refused too
+        raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     if min(known["frame"]) < 1 or not 1 <= known["margin"] < 10 or not set(COLUMNS) <= set(known["columns"]):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again")
 

@@ -1,12 +1,12 @@
 """The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright photograph."""
 import argparse
-import json
 
 import numpy as np
 
-from deeppose import geometry
+from deeppose import files, geometry
 from deeppose.shell import InputError
 
+LARGEST_PX = 1e9  # no coordinate of a box in any photograph
 FARTHEST = 8  # a box may be this many times as large as the photograph
 
 
@@ -23,9 +23,10 @@ def as_array(values, name):
     """Boxes (P, 4) as floats; InputError, which names the photograph, for what is none."""
     try:
         boxes = np.asarray(values, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         boxes = np.empty(0)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes) or not np.isfinite(boxes).all():
+    listed = boxes.ndim == 2 and boxes.shape[1] == 4 and len(boxes) > 0
+    if not listed or not (np.abs(boxes) < LARGEST_PX).all():  # so that NaN is refused too
         raise InputError(f"{name}: its boxes must be a list of [x0, y0, x1, y1] in pixels")
     for x0, y0, x1, y1 in boxes:
         if x1 <= x0 or y1 <= y0:
@@ -53,12 +54,9 @@ def squares(boxes_px, size):
 
 def read(path, photographs):
     """For each photograph None or its boxes, from a JSON file: {name: [[x0, y0, x1, y1], ...]}, or the list for one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found") from None
-    except (ValueError, OSError):
-        raise InputError(f"{path}: is not JSON") from None
+    if not path.exists():
+        raise InputError(f"{path}: not found; --boxes names a file")
+    content = files.parse_json(path, "see --boxes in --help")
     if isinstance(content, list) and len(photographs) == 1:
         return [content]
     if not isinstance(content, dict):

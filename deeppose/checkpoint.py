@@ -283,9 +283,12 @@ def finished(path, settings, resume):
     if not resume or not path.exists() or state_path(path).exists():
         return False
     known = files.load_json(path.with_suffix(".json"), "the training")
-    compare_settings(path, known.get("settings", {}), settings)
+    settings_then, run_then = known.get("settings", {}), known.get("run", {})
+    if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
+        raise InputError(f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume")
+    compare_settings(path, settings_then, settings)
     print(f"{path}: is finished")
-    if known.get("run", {}).get("code") != code_digest():
+    if run_then.get("code") != code_digest():
         print("warning: the code has changed since; without --resume it is trained anew")
     return True
 

@@ -3,6 +3,7 @@
 Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what claims to be enormous is refused before
 it takes the memory. Everything that is wrong is an InputError that names the file.
 """
+import copy
 import io
 import itertools
 import struct
@@ -19,6 +20,8 @@ from deeppose.shell import InputError
 
 LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
 LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
+PIECE = 1 << 20                   # bytes inflated at a time
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the others without any bound
 FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
 MAT_ARRAY, MAT_COMPRESSED = 14, 15
 MAT_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -65,12 +68,32 @@ def open_zip(path):
 
 
 def _entry(archive, path, entry):
-    if entry.file_size > LARGEST_FILE:  # zipfile reads no more than that, whatever is inside
-        raise InputError(f"{path}/{entry.filename}: claims to be {entry.file_size / 1e9:.1f} GB; do not trust it")
+    """An open file with an entry's content; InputError, which names it, where it is broken or claims too much."""
+    name = f"{path}/{entry.filename}"
+    if entry.compress_type not in COMPRESSIONS:
+        raise InputError(f"{name}: is neither stored nor deflated; download the set again, or zip it anew with deflate")
+    if entry.file_size > LARGEST_FILE:
+        raise InputError(f"{name}: claims to be {entry.file_size / 1e9:.1f} GB; do not trust it")
     try:
-        return io.BytesIO(archive.read(entry))
+        content = _inflate(archive, entry)
     except BROKEN_ZIP:
-        raise InputError(f"{path}/{entry.filename}: is broken in the zip file; download it again") from None
+        raise InputError(f"{name}: is broken in the zip file; download it again") from None
+    if len(content) > entry.file_size:
+        raise InputError(f"{name}: holds more than the {entry.file_size} bytes it claims; do not trust it")
+    if len(content) < entry.file_size:
+        raise InputError(f"{name}: is cut short in the zip file; download it again")
+    return io.BytesIO(content)
+
+
+def _inflate(archive, entry):
+    """An entry's content, piece by piece, up to the first piece that goes beyond the size it declares."""
+    uncut = copy.copy(entry)
+    uncut.file_size = LARGEST_FILE + 2 * PIECE  # zipfile cuts off what is more than this, so it would not be noticed
+    content = bytearray()
+    with archive.open(uncut) as file:
+        while len(content) <= entry.file_size and (piece := file.read(PIECE)):
+            content += piece
+    return content
 
 
 def read_mat(name, opener, key):

@@ -85,9 +85,10 @@ def contact_sheet(path, images, predictions, true, skeleton, count=3):
 
 
 def _panel(axes, image, joints_px, skeleton):
-    axes.imshow(image)
+    height, width = image.shape[:2]
+    axes.imshow(image, extent=(0, width, height, 0))  # pixel i covers [i, i + 1)
     draw_skeleton(axes, joints_px, skeleton)
-    axes.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), xticks=[], yticks=[])
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
 
 
 def _under(error, predicted, true, skeleton):

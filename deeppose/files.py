@@ -9,6 +9,9 @@ import numpy as np
 
 from deeppose.shell import InputError, RunError
 
+DEEPEST = 50  # levels of JSON: the project writes 6, and with hundreds what is done with it would exhaust the stack
+LARGEST_NUMBER = 1e15  # in a table: what is larger makes no picture
+
 
 @contextmanager
 def replacing(path):
@@ -95,13 +98,32 @@ def _finite(content):
 
 def load_json(path, made_by):
     """The object in a JSON file; InputError where it is missing or none."""
-    try:
-        content = json.loads(present(path, made_by).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; run {made_by} again") from None
+    content = parse_json(present(path, made_by), f"run {made_by} again")
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; run {made_by} again")
     return content
+
+
+def parse_json(path, advice):
+    """Content of a JSON file; InputError, which ends in the advice, where it cannot be read or is nested too deep."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not JSON; {advice}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise InputError(f"{path}: is nested more than {DEEPEST} deep; {advice}")
+    return content
+
+
+def _inside(content):
+    if isinstance(content, dict):
+        return content.values()
+    return content if isinstance(content, list) else ()
 
 
 def save_csv(path, rows):
@@ -112,11 +134,20 @@ def save_csv(path, rows):
         table.writerows(rows)
 
 
-def load_csv(path):
-    """What save_csv wrote, each column an array (rows,) of numbers; InputError where it is none."""
+def load_csv(path, columns):
+    """A training's table by epoch, as save_csv wrote it: each column an array (rows,) of numbers.
+
+    columns  those that must be there, "epoch" among them
+    Raises InputError where it is no such table.
+    """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
-    except (ValueError, TypeError, IndexError):
-        raise InputError(f"{path}: is no table of numbers; delete it, the training makes it anew") from None
+        table = {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
+        wild = any((np.abs(table[key]) > LARGEST_NUMBER).any() for key in columns)
+        sound = not wild and not np.isnan(table["epoch"]).any()
+    except (csv.Error, LookupError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise InputError(f"{path}: is no table of {', '.join(columns)}; delete it, the training makes it anew")
+    return table

@@ -97,7 +97,7 @@ def write_arrays(workdir, jobs, counts, layout):
     with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
         out = {name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
                for name, (dtype, shape) in names.items()}
-        digests = {name: arrays.begin_digest(array) for name, array in out.items()}
+        digests = {name: rows.begin_digest() for name, rows in out.items()}
         work = pool.map(lambda job: try_fill(job, out, layout), jobs)
         poses = []
         broken = {}
@@ -112,8 +112,7 @@ def write_arrays(workdir, jobs, counts, layout):
             if broken:
                 raise BrokenImages(broken)
         finally:
-            pool.shutdown(cancel_futures=True)
-            out.clear()  # Windows renames and removes no file that is still mapped
+            pool.shutdown(cancel_futures=True)  # before the files are closed, in which its threads write
         (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
     return poses, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}
 

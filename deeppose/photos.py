@@ -3,6 +3,7 @@
 EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is transparent becomes
 black, as what lies outside a frame does. A large JPEG is reduced while it is decoded.
 """
+import itertools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deeppose import boxes
+from deeppose import boxes, files
 from deeppose.drawing import PICTURE_PX
 from deeppose.framing import cut
 from deeppose.shell import InputError
@@ -18,6 +19,12 @@ from deeppose.shell import InputError
 ENOUGH_PX = 900        # of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
 QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag that say so
 ORIENTATION = 0x0112
+# Photographs that Pillow decodes itself. An .eps or .wmf would be run, by Ghostscript or by Windows.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "GIF", "PPM")
+Image.init()
+READERS = tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every Pillow; JPEG reads MPO too
+ENDINGS = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+PICTURE_ENDING = "_pose.png"
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def read(source, smallest_px=None):
                 return _upright(source, 1, source.size)
             if isinstance(source, np.ndarray):
                 return _upright(Image.fromarray(source), 1, source.shape[1::-1])
-            with Image.open(source) as image:
+            with Image.open(source, formats=READERS) as image:
                 size = image.size
                 return _upright(image, _draft(image, smallest_px or max(size)), size)
     except Image.DecompressionBombError:
@@ -52,7 +59,9 @@ def read(source, smallest_px=None):
     except FileNotFoundError:
         raise InputError(f"{name}: not found") from None
     except Exception as error:  # Pillow raises whatever a broken file leads it to
-        why = "" if isinstance(error, UnidentifiedImageError) or not str(error) else f" ({error})"
+        why = f" ({error})" if str(error) else ""
+        if isinstance(error, UnidentifiedImageError):
+            why = f"; of {', '.join(FORMATS)} it is none"
         raise InputError(f"{name}: is no image that can be read{why}") from None
 
 
@@ -130,26 +139,45 @@ def frame(photo, square_px):
 def find(inputs):
     """The photographs that files and folders name, each once; InputError for a folder without one.
 
-    In a folder an image is known by its name's ending; predict.py's own pictures are left out.
+    In a folder a photograph is known by its name's ending; the pictures that predict.py wrote there are left out.
     """
-    endings, found = Image.registered_extensions(), []
+    found = []
     for path in inputs:
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and file.is_file()
-                        and not file.stem.endswith("_pose")) if path.is_dir() else [path]
+        inside = _photographs_in(path) if path.is_dir() else [path]
         if not inside:
-            raise InputError(f"{path}: holds no image")
+            raise InputError(f"{path}: holds no photograph ({', '.join(FORMATS)})")
         found += inside
     return list({path.resolve(): path for path in found}.values())
 
 
+def _photographs_in(folder):
+    return [path for path in sorted(folder.iterdir())
+            if path.suffix.lower() in ENDINGS and path.is_file() and not is_picture(path)]
+
+
+def is_picture(path):
+    """Whether predict.py wrote this file, as the .json that it then wrote beside it says."""
+    if not path.name.endswith(PICTURE_ENDING):
+        return False
+    try:
+        return isinstance(files.load_json(path.with_suffix(".json"), "predict.py").get("photograph"), str)
+    except InputError:
+        return False
+
+
 def outputs(paths, folder=None):
-    """photo_pose.png for each photograph, in the folder or beside it; numbered where two would have the same."""
+    """photo_pose.png for each photograph, in the folder or beside it; numbered where that is another file's name.
+
+    Others are those of two photographs that would have the same, and what is there without being predict.py's.
+    """
     chosen, taken = [], set()
     for path in paths:
-        number, taken_by = 1, None
-        while taken_by is None or taken_by in taken:
-            out = (folder or path.parent) / f"{path.stem}{f'_{number}' if number > 1 else ''}_pose.png"
-            number, taken_by = number + 1, str(out.resolve()).casefold()  # some disks do not tell a from A
+        for number in itertools.count(1):
+            name = path.stem if number == 1 else f"{path.stem}_{number}"
+            out = (folder or path.parent) / f"{name}{PICTURE_ENDING}"
+            key = str(out.resolve()).casefold()  # some disks do not tell a from A
+            if key not in taken and (not out.exists() or is_picture(out)):
+                break
         chosen.append(out)
-        taken.add(taken_by)
+        taken.add(key)
     return chosen

@@ -21,6 +21,8 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
     "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
+STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss", "pdj_0.2", "pcp_strict_mean_4")  # columns that are drawn
+STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # torso diameters shown around the truth
 CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse

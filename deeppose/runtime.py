@@ -130,6 +130,9 @@ def choose(options, parallel=False):
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1 and not parallel:
         raise InputError("torchrun is for Train_stage_1.py and Train_stage_2.py; run this step with python")
+    if world > 1 and ":" in options.device:
+        raise InputError(f"--device {options.device}: would put all {world} processes on one device; "
+                         "use --device cuda, or leave it out, so that each takes its own")
     try:
         wanted = options.device
         if wanted == "auto":

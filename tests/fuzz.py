@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, checkpoint, downloads, files, runtime
+from deeppose import arrays, boxes, checkpoint, downloads, files, plots, runtime
 from deeppose.shell import InputError, RunError
+from deeppose.skeleton import find_skeleton
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
@@ -38,6 +40,10 @@ except ImportError:  # Windows: memory is not watched
 LONGEST_S = 5
 MOST_MEMORY = 1e9  # bytes
 EXTREMES = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
+BOMBS = {"deflated": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+PROVENANCE = {"network": "Resnet_stage_1", "skeleton": "lsp", "epoch": 3,
+              "settings": {"epochs": 1}, "run": {"code": ""}}
+PEOPLE = {"a.jpg": [[0, 0, 90, 90], [9, 9, 30, 50]], "b.jpg": None}
 ODD_VALUES = (None, True, -1, 0, 1.5, 10**9, 10**30, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800", [],
               {}, [[]], [None], {"": 0}, "lsp", "../x")
 
@@ -65,6 +71,17 @@ def zip_bytes(labels, compression):
         archive.writestr("joints.mat", labels)
         for number in (1, 2):
             archive.writestr(f"images/im000{number}.jpg", image_bytes("JPEG"))
+    return file.getvalue()
+
+
+def bomb_bytes(labels, compression, more=50_000_000):
+    """A zip whose labels declare their own size and checksum, but are followed by `more` zeros."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("joints.mat", labels + bytes(more))
+        entry = archive.getinfo("joints.mat")
+        entry.file_size = len(labels)
+        entry.CRC = zlib.crc32(labels)
     return file.getvalue()
 
 
@@ -126,6 +143,35 @@ def make_dataset(folder):
     return (folder / "dataset.json").read_bytes()
 
 
+def json_bytes(content):
+    return json.dumps(content).encode()
+
+
+def curves_bytes():
+    lines = [plots.STAGE_1_CURVES] + [[1 / epoch] * len(plots.STAGE_1_CURVES) for epoch in (1, 2, 3)]
+    return "\n".join(",".join(map(str, line)) for line in lines).encode()
+
+
+def read_curves(path):
+    curves = files.load_csv(path, plots.STAGE_1_CURVES)
+    assert all(len(column) for column in curves.values())
+
+
+def read_boxes(path):
+    for people in boxes.read(path, [Path("a.jpg"), Path("b.jpg")]):
+        if people is not None:
+            boxes.check_against(boxes.as_array(people, path), (300, 200), path)
+
+
+def read_provenance(path):
+    checkpoint.check_provenance(path.with_suffix(".pt"), "step 2", network="Resnet_stage_1", skeleton="lsp")
+    facts = files.load_json(path, "step 2")
+    find_skeleton(facts.get("skeleton"))
+    files.save_json(path.with_name("photo_pose.json"), facts)
+    path.with_suffix(".pt").touch()
+    checkpoint.finished(path.with_suffix(".pt"), {"epochs": 1}, True)
+
+
 def load_weights(path):
     checkpoint.load_into(small_network(), path, "step 2")
 
@@ -149,6 +195,9 @@ def seeds(folder):
         "JPEG progressive": ("im2.jpg", image_bytes("JPEG", progressive=True),
                              lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
         "PNG": ("im3.jpg", image_bytes("PNG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
+        "boxes.json": ("boxes.json", json_bytes(PEOPLE), read_boxes),
+        "model_1.json": ("model_1.json", json_bytes(PROVENANCE), read_provenance),
+        "curves": ("curves_stage_1.csv", curves_bytes(), read_curves),
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
                                    load_weights),
@@ -244,6 +293,12 @@ def fuzz(count, seed=0):
             readers[name] = own, seeds(own)[name]
         for own, (file_name, content, read) in readers.values():
             assert one_case(own / file_name, content, read) == ("read", None), file_name
+        for name, compression in BOMBS.items():
+            content = bomb_bytes(mat_bytes((3, 14, 2)), compression)
+            outcome, found = one_case(Path(folder) / "lsp_dataset.zip", content, read_zip)
+            counts["zip bomb"][outcome] += 1
+            if found or outcome != "refused":
+                findings.append(f"a zip bomb, {name}: {found or outcome}")
         for n in range(count):
             name = list(readers)[n % len(readers)]
             own, (file_name, content, read) = readers[name]

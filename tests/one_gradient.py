@@ -1,4 +1,4 @@
-"""Run by torchrun (or alone) in test_torchrun.py: one step's gradient of stage 1, without its random parts.
+"""Run by torchrun (or alone) in test_torchrun.py: gradients of steps of stage 1, with stored batch statistics.
 
 python one_gradient.py WORKDIR OUTPUT.pt
 """
@@ -9,32 +9,40 @@ import numpy as np
 import torch
 
 import Train_stage_1
-from deeppose import arrays, crops, geometry, runtime, shell
-from deeppose.loader import Frames
+from deeppose import arrays, runtime, shell
 from Resnet_stage_1 import Resnet_stage_1
 
-BATCH = np.array([0, 1, 2, 3, 4])  # five rows: the two processes have parts of different size
+BATCHES = (np.array([0, 1, 2, 3, 4]), np.array([3]))  # parts of different size, and a process without a row
 
 
 @shell.command
 def main(argv=None):
     data = arrays.open_dataset(Path(sys.argv[1]))
     options = Train_stage_1.parse(["--device", "cpu", "--precision", "fp32"])
-    recipe = options.recipe
     run = runtime.choose(options, parallel=True)
-    targets = torch.from_numpy(geometry.normalise(data.train_labels, data.frame_box).astype(np.float32))
-    targets[0, :10] = torch.nan  # unlabelled joints in one process's part only
+    examples = Train_stage_1.Examples(data, options.recipe, 129, run)
+    examples.targets[0, :10] = torch.nan  # unlabelled joints in one process's part only
     torch.manual_seed(run.rank)  # torchrun's first process hands its weights to the others
     network = Resnet_stage_1(data.skeleton.joint_count)
     for module in network.modules():
         module.train(module is network)  # stored batch statistics
-    part = slice(run.rank, None, run.world)
-    images = crops.to_float(Frames(data.train_images, run.device).take(BATCH[part]))
-    loss = Train_stage_1.gradient(run.share(network), images, targets[BATCH], part, recipe, run).item()
-    loss = run.sum(torch.tensor([loss / run.world], dtype=torch.float64)).item()
+    shared = run.share(network)
+    steps = []
+    for batch in BATCHES:
+        network.zero_grad()
+        loss = step(shared, examples, batch, run)
+        steps.append({"loss": loss, "gradients": {name: weight.grad for name, weight in network.named_parameters()}})
     if run.rank == 0:
-        gradients = {name: weight.grad for name, weight in network.named_parameters()}
-        torch.save({"loss": loss, "gradients": gradients}, sys.argv[2])
+        torch.save(steps, sys.argv[2])
+
+
+def step(network, examples, batch, run):
+    """Add a batch's gradient to the network's, and return the loss of all processes."""
+    part = slice(run.rank, None, run.world)
+    frames = examples.frames.take(Train_stage_1.dealt(batch, run.world)[part])
+    images, targets = examples.see(frames, batch, part, run.world, runtime.rng(0, "view"))
+    loss = Train_stage_1.gradient(network, images, targets, part, examples.recipe, run).item()
+    return run.sum(torch.tensor([loss / run.world], dtype=torch.float64)).item()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from fuzz import BOMBS, bomb_bytes, mat_bytes
 from helpers import fails, reseal
 from matplotlib.figure import Figure
 from torch import nn
@@ -158,6 +160,19 @@ def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("compression", BOMBS)
+def test_an_entry_that_inflates_to_more_than_it_claims(compression, tmp_path, capsys):
+    labels = mat_bytes((3, 14, 2))
+    (tmp_path / "lsp_dataset.zip").write_bytes(bomb_bytes(labels, BOMBS[compression]))
+    tracemalloc.start()
+    try:
+        said = "neither stored nor deflated" if compression != "deflated" else f"more than the {len(labels)} bytes"
+        fails(LSP_data.main, ["--source", tmp_path], capsys, "lsp_dataset.zip/joints.mat", said)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_every_broken_image_is_named(source, ready, capsys):
     for name in ("images_1/im0003.jpg", "images_2/im00007.jpg"):
         (source / name).write_bytes(b"")
@@ -238,6 +253,10 @@ BROKEN_ARRAYS = {
     "a million million rows": (put("rows", {"train": 10**12, "test": 10}), ("train_images.npy", "step 1")),
     "held-out rows too large": (put("held_out_rows", [10**30]), ("dataset.json", "step 1")),
     "held-out rows in rows": (put("held_out_rows", [[0], [5]]), ("dataset.json", "held-out")),
+    "all rows held out": (lambda w: put("held_out_rows", list(range(len(np.load(w / "train_labels.npy")))))(w),
+                          ("dataset.json", "holds out all")),
+    "a mean pose far away": (put("mean_pose_px", [1e308] * 28), ("dataset.json", "mean pose")),
+    "a skeleton that is no name": (put("skeleton", []), ("dataset.json", "step 1")),
     "no mean pose": (put("mean_pose_px", [None] * 28), ("dataset.json", "mean pose")),
     "dataset.json too deep": (lambda w: (w / "dataset.json").write_text("[" * 100_000), ("dataset.json", "step 1")),
     "dataset.json not text": (lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"), ("dataset.json", "step 1")),
@@ -407,6 +426,27 @@ def test_a_device_that_is_not_there(ready, capsys):
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "cuda:9"], capsys, "cuda:9")
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "toaster"], capsys, "toaster")
     fails(Train_stage_1.main, ["--workdir", ready, "--device", "meta"], capsys, "meta")
+
+
+@pytest.mark.parametrize("step", [Train_stage_1, Train_stage_2])
+def test_processes_that_would_share_one_device(step, ready, capsys, monkeypatch):
+    """Said before the device is looked for: there is none here."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    fails(step.main, ["--workdir", ready, "--device", "cuda:0"], capsys, "--device cuda:0", "--device cuda,", "leave")
+
+
+@pytest.mark.parametrize("entry, value", [("settings", []), ("settings", None), ("run", [1]), ("run", "x")])
+def test_a_finished_model_whose_json_is_odd(entry, value, tmp_path):
+    (tmp_path / "model_1.pt").write_bytes(b"weights")
+    files.save_json(tmp_path / "model_1.json", {entry: value})
+    with pytest.raises(InputError, match="model_1.json: an entry is wrong"):
+        checkpoint.finished(tmp_path / "model_1.pt", {}, True)
+
+
+def test_a_curve_that_is_none(ready, capsys):
+    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    (ready / "curves_stage_1.csv").write_text("epoch,train_loss\n1," + "1" * 200_000 + "\n")
+    fails(test_stage_1.main, ["--workdir", ready], capsys, "curves_stage_1.csv", "delete it")
 
 
 def test_weights_that_are_none(ready, capsys):
@@ -605,6 +645,28 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path):
         raise RunError("stopped half-way")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.arange(3))
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what is mapped")
+def test_no_file_is_mapped_while_it_is_renamed(photos, tmp_path, monkeypatch):
+    """Windows renames no file that is mapped, nor anything over one."""
+    rename, renamed = os.replace, set()
+
+    def checked_rename(source, target):
+        mapped = Path("/proc/self/maps").read_text()
+        assert str(source) not in mapped and str(target) not in mapped
+        renamed.add(Path(target).name)
+        rename(source, target)
+    monkeypatch.setattr(os, "replace", checked_rename)
+    arrays.save(tmp_path / "a.npy", np.arange(3))
+    with arrays.create(tmp_path / "b.npy", np.float32, (3, 2)) as rows:
+        rows[1] = 5
+        kept = rows[1:]
+    LSP_data.main(["--source", str(photos), "--workdir", str(tmp_path), "--limit", "2"])
+    assert {"a.npy", "b.npy", "train_images.npy", "test_rows.npy", "dataset.json"} <= renamed
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.arange(3))
+    np.testing.assert_array_equal(kept, [[5, 5], [0, 0]])
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy")[1:], kept)
 
 
 def test_a_folder_in_place_of_a_file(tmp_path):

@@ -1,7 +1,11 @@
 """Without a GPU: every tensor of a training step would lie on it. Tensors without content stand for those on it."""
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import Train_stage_1
@@ -9,10 +13,12 @@ import Train_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import augment, crops, runtime
 from deeppose.estimates import Examples
+from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 GPU = runtime.Runtime(torch.device("cuda", 0), "fp32")
+CPU = runtime.Runtime(torch.device("cpu"), "fp32")
 
 
 @pytest.fixture
@@ -62,3 +68,31 @@ def test_stage_2_stays_on_the_device(recipe, no_content):
     loss = Train_stage_2.gradient(network.train(), images, targets, 3, recipe, GPU)
     network.mirror(LSP.flip)
     assert loss.device == network.eval()(images).device == GPU.device
+
+
+def normalisations(network):
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@pytest.mark.parametrize("run, kind", [(GPU, nn.SyncBatchNorm), (CPU, nn.BatchNorm2d)])
+def test_networks_of_several_processes_and_of_one_interchange_checkpoints(run, kind, monkeypatch):
+    """Batch statistics are of all GPUs' images, in layers that keep their names and the very weights; not on CPUs."""
+    monkeypatch.setattr(runtime, "DistributedDataParallel", lambda network, devices=None: network)
+    torch.manual_seed(0)
+    network, images = Resnet_stage_1(14), torch.rand(1, 3, 65, 65)
+    plain, average = copy.deepcopy(network).eval(), Recipe(average=0.5).average_of(network)
+    optimised = list(network.parameters())
+    shared = replace(run, world=2).share(network)
+    assert {type(layer) for layer in normalisations(shared)} == {kind}
+    assert list(shared.state_dict()) == list(plain.state_dict())
+    assert all(weight is known for weight, known in zip(network.parameters(), optimised, strict=True))
+    with torch.no_grad():
+        for layer in normalisations(shared):
+            layer.weight.add_(0.1)
+            layer.running_mean.add_(0.1)
+    average.update_parameters(network)  # the first time, a copy
+    plain.load_state_dict(shared.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(plain(images), shared.eval()(images))
+        assert torch.equal(plain(images), average.module.eval()(images))
+    shared.load_state_dict(plain.state_dict())

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet34
 
-from Cascade_1_net import CROP_PX, EXPECTED, Alex_net_c1
+from Cascade_1_net import CROP_PX, EXPECTED, Alex_net_c1, crop_sizes
 from Cascade_1_net import cell_centres as crop_cells
 from deeppose import crops
 from deeppose.gains import fit_gain
@@ -68,6 +68,66 @@ def test_heatmap_cells_lie_where_their_receptive_fields_are_centred():
         change = network.heatmaps(*network._features(images))[0, 0] - before
     assert cell_centres(size)[change.argmax()].tolist() == pytest.approx([0, 0], abs=1e-6)
     torch.testing.assert_close(change, change.flip(0, 1), rtol=0.01, atol=0)
+
+
+def only_coarse(network):
+    """The network with a pyramid that hands on the coarsest features alone: convolutions see their middle only."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                middle = module.kernel_size[0] // 2
+                module.weight.zero_()
+                module.weight[:, :, middle, middle] = 1 / module.in_channels
+        for layer in network.heatmaps.lateral:
+            layer.bias.zero_()
+        network.heatmaps.joints.bias.zero_()
+        for layer in network.heatmaps.lateral[:2]:
+            layer.weight.zero_()
+    return network
+
+
+SIZES = [(96, 96), (128, 128), (129, 129), (160, 160), (224, 224), (227, 227), (64, 100), (227, 128), (150, 67)]
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_coarse_features_lie_where_they_are_seen(height, width):
+    """A white pixel where the coarse cell k looks, at 32 k, is brightest in the heatmaps' cell 4 k."""
+    network = only_coarse(Resnet_stage_1(1).eval())
+    with torch.inference_mode():
+        for y, x in ((32, 32), (32 * ((height - 1) // 64), 32 * ((width - 33) // 32))):
+            images = torch.zeros(1, 3, height, width)
+            images[:, :, y, x] = 1
+            heatmap = network.heatmaps(*network._features(images))[0, 0]
+            assert divmod(heatmap.argmax().item(), heatmap.shape[1]) == (y // 8, x // 8)
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_the_pyramid_keeps_a_ramp_a_ramp(height, width):
+    """Coarse features that tell their pixel's number become heatmaps that do, up to the last coarse cell."""
+    network = only_coarse(Resnet_stage_1(1).eval())
+    cells = [[-(-size // stride) for size in (height, width)] for stride in (8, 16, 32)]
+    y, x = (32.0 * torch.arange(count) for count in cells[2])
+    for ramp, axis in ((y[:, None].expand(cells[2]), 0), (x.expand(cells[2]), 1)):
+        fine, middle, coarse = (torch.zeros(1, channels, *shape) for channels, shape in zip((128, 256, 512), cells))
+        heatmap = network.heatmaps(fine, middle, coarse + ramp)[0, 0]
+        pixels = (8.0 * torch.arange(cells[0][axis])).clamp(max=ramp.max().item())
+        expected = pixels[:, None].expand(cells[0]) if axis == 0 else pixels.expand(cells[0])
+        torch.testing.assert_close(heatmap, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [129, 227])
+def test_the_pyramid_of_odd_maps_is_what_it_was(size):
+    """Models that were trained before every size was right saw these sizes as they are seen now, bit for bit."""
+    torch.manual_seed(0)
+    network = Resnet_stage_1(14).eval()
+    heads = network.heatmaps
+    with torch.inference_mode():
+        fine, middle, coarse = network._features(torch.rand(1, 3, size, size))
+        features = heads.lateral[2](coarse)
+        for place, finer in ((1, middle), (0, fine)):
+            features = F.interpolate(features, finer.shape[2:], mode="bilinear", align_corners=True)
+            features = heads.smooth[place](features + heads.lateral[place](finer))
+        assert torch.equal(heads(fine, middle, coarse), heads.joints(features))
 
 
 def test_smaller_input_is_kept_in_the_checkpoint():
@@ -134,7 +194,7 @@ def test_cascade_heatmaps_expect_the_joint_near_the_centre():
     assert fallen.std() < 1e-4 and log_heatmaps[0, [0, 1, 2, *range(4, 14)]].std() < 1e-4
 
 
-@pytest.mark.parametrize("size", [67, 100, 131, 227])
+@pytest.mark.parametrize("size", [67, 68, 69, 70, 71, 72, 73, 74, 100, 131, 227])  # all remainders by 8
 def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
     """With all weights alike, a pixel near the centre is seen most by the cell that cell_centres puts nearest."""
     network = Alex_net_c1(joint_count=1, crop_px=size).eval().double()
@@ -154,6 +214,16 @@ def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
     centre = (change[:, None] * cells).sum(0) / change.sum()
     expected = (pixel + 0.5) / size - 0.5
     assert centre.tolist() == pytest.approx([expected, expected], abs=4 / size)  # half a cell
+
+
+def test_cascade_cells_are_as_many_as_its_heatmaps_have_at_every_crop_size():
+    with torch.device("meta"):
+        first, pool = nn.Conv2d(3, 1, 11, 4, 1), nn.MaxPool2d(3, 2)
+        coarser = nn.ConvTranspose2d(1, 1, 3, 2)
+        for size in crop_sizes("integral"):
+            fine = pool(first(torch.empty(1, 3, size, size)))
+            assert coarser(pool(fine), output_size=fine.shape[2:]).shape == fine.shape
+            assert len(crop_cells(size, "meta")) == fine[0, 0].numel(), size
 
 
 def test_a_refiners_joint_and_crops_travel_in_its_checkpoint():
@@ -187,12 +257,18 @@ def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, s
     assert network.own == flip[3] and network.joint == flip[3]
 
 
-def test_outputs_stay_float32_under_autocast():
-    images = torch.rand(1, 3, 227, 227)
-    for network in (Resnet_stage_1(14), Resnet_stage_1(14, "direct"), Alex_net_c1(), Alex_net_c1("direct")):
-        network.eval()
-        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-            assert network(images).dtype == torch.float32
+@pytest.mark.parametrize("make, last", [
+    (lambda: Resnet_stage_1(14), "heatmaps.joints"), (lambda: Resnet_stage_1(14, "direct"), "joints"),
+    (Alex_net_c1, "heatmaps.joints"), (lambda: Alex_net_c1("direct"), "displacement")])
+def test_last_layers_and_outputs_are_float32_under_autocast(make, last):
+    network, images, dtypes = make().eval(), torch.rand(1, 3, 227, 227), []
+    hidden = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    for layer in (hidden, network.get_submodule(last)):
+        layer.register_forward_hook(lambda module, inputs, output: dtypes.append(
+            {module.weight.dtype, inputs[0].dtype, output.dtype}))
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        assert network(images).dtype == torch.float32
+    assert torch.bfloat16 in dtypes[0] and dtypes[1] == {torch.float32}
 
 
 def test_lrn_does_something_at_real_activations():

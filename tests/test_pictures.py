@@ -1,9 +1,14 @@
 """The pictures: what they choose to show, that it is drawn where it lies, and what the tables say."""
+import threading
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import ndimage
 
+import test_stage_1
+import test_stage_2
 from deeppose import drawing, files, metrics, plots, tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
@@ -112,6 +117,23 @@ def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     assert abs(light[0] - light[1]) > 0.15  # the person's sides
 
 
+def test_a_joint_in_the_centre_of_a_pixel_is_drawn_there(tmp_path):
+    """On a sheet of one image of 8 x 8 pixels, one of them lit, the left shoulder's dot lies in that pixel's middle."""
+    images = np.full((1, 8, 8, 3), (0, 0, 90), np.uint8)
+    images[0, 2, 5] = (0, 255, 0)  # not white, as the paper is
+    true = np.full((1, 14, 2), np.nan)
+    true[0, LSP.index("left_shoulder")] = (5.5, 2.5)
+    true[0, LSP.index("right_hip")] = (1.5, 6.5)
+    drawing.contact_sheet(tmp_path / "sheet.png", images, {"stage 1": true}, true, LSP)
+    picture = opened(tmp_path / "sheet.png")
+    lit_pixels = ndimage.find_objects(ndimage.label(near(picture, "#00ff00"))[0])
+    assert len(lit_pixels) == 6  # the best, the middling and the worst image; the true pose and the predicted one
+    for lit in lit_pixels:
+        dot = np.argwhere(near(picture[lit], drawing.LEFT))
+        middle = (np.array(picture[lit].shape[:2]) - 1) / 2
+        assert min(middle) > 5 and dot.mean(0) == pytest.approx(middle, abs=1)
+
+
 @pytest.mark.parametrize("size", [(300, 200), (20, 30), (3000, 1500)])
 def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
     """On a grey photograph of any size, the left hip and knee are joined by a line of the left's colour."""
@@ -135,13 +157,44 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
                for n in (1, 2)]
     for count in (1, 2):
         files.save_csv(tmp_path / "curves.csv", history[:count])
-        curves = files.load_csv(tmp_path / "curves.csv")
+        curves = files.load_csv(tmp_path / "curves.csv", plots.STAGE_1_CURVES)
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
         plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10
-    (tmp_path / "curves.csv").write_text("epoch,loss\n1,much\n")
+
+
+@pytest.mark.parametrize("text", [
+    "", "epoch,loss", "epoch,loss\n1,much\n", "epoch,loss\n1\n", "epoch,loss\n1,2,3\n", "epoch,gain\n1,1\n",
+    "epoch,loss\nnan,1\n", "epoch,loss\n1,1e300\n", "epoch,loss\n1,inf\n", "epoch,loss\n1," + 200_000 * "1" + "\n",
+    "epoch,loss\n1,\0\n"])
+def test_tables_that_are_none_are_named(text, tmp_path):
+    (tmp_path / "curves.csv").write_text(text)
     with pytest.raises(InputError, match="curves.csv"):
-        files.load_csv(tmp_path / "curves.csv")
+        files.load_csv(tmp_path / "curves.csv", ("epoch", "loss"))
+
+
+@pytest.mark.parametrize("first", [3, 6])
+def test_steps_that_draw_the_same_picture_wait_for_each_other(first, own_workdir, data, stages, monkeypatch):
+    """Steps 3 and 6 both draw stage 1's training: one starts while the other is in the middle of writing it."""
+    history = [{"epoch": 1, "train_loss": 1, "held_out_loss": 2, "pdj_0.2": 0.1, "pcp_strict_mean_4": 0.2}]
+    files.save_csv(own_workdir / "curves_stage_1.csv", history)
+    for module, name in ((plots, "pdj_curves"), (plots, "error_clouds"), (drawing, "contact_sheet")):
+        monkeypatch.setattr(module, name, lambda *arguments: None)
+    steps = {3: lambda: test_stage_1.draw(own_workdir, data, stages[1]["stage 1"]),
+             6: lambda: test_stage_2.draw(own_workdir, data, stages[1])}
+    second = threading.Thread(target=steps[9 - first])
+
+    def savefig(figure, path, **options):
+        path.write_bytes(b"a picture")
+        if second.ident is None:
+            second.start()
+            second.join(0.5)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    steps[first]()
+    second.join()
+    assert (own_workdir / "curves_stage_1.png").read_bytes() == b"a picture"
+    assert not [*own_workdir.glob("*.tmp"), *own_workdir.glob("*.lock")]
 
 
 def test_tables_fit_the_shell_and_say_which_variant(stages):

@@ -1,5 +1,6 @@
 """All six commands, from the shell, on a small rendered set; then every file of the contract."""
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,15 @@ def test_a_missing_joint_keeps_its_stage_1_estimate(finished):
     first, second = (np.load(workdir / f"test_output_{stage}.npy").reshape(-1, 14, 2) for stage in (1, 2))
     np.testing.assert_array_equal(first[:, LSP.index("head")], second[:, LSP.index("head")])
     assert json.loads((workdir / "metrics_stage_2.json").read_text())["gains"]["head"] is None
+
+
+def test_make_clean_knows_every_file_of_the_steps(finished, tmp_path):
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    link = tmp_path / "workdir"  # make takes no spaces
+    link.symlink_to(finished[0])
+    done = subprocess.run(["make", "-n", "clean", f"WORKDIR={link}", f"PYTHON={sys.executable}"], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left = {path.name for path in link.iterdir() if str(path) not in done.stdout.split()}
+    assert left == {"deltas.npy"}

@@ -177,7 +177,9 @@ def test_a_folder_with_broken_photographs_is_done_but_for_those(trained, scene, 
     scene.save(folder / "good.JPG")
     scene.resize((1, 1)).save(folder / "tiny.png")
     scene.save(folder / "good.png")
+    scene.save(folder / "yoga_pose.jpg")  # a photograph; what predict.py wrote has a .json that says so
     scene.save(folder / "old_pose.png")
+    (folder / "old_pose.json").write_text('{"photograph": "old.jpg"}')
     Image.new("1", (20000, 20000)).save(folder / "bomb.png")
     (folder / "text.jpg").write_text("hello")
     (folder / "short.jpg").write_bytes((folder / "good.JPG").read_bytes()[:800])
@@ -185,13 +187,53 @@ def test_a_folder_with_broken_photographs_is_done_but_for_those(trained, scene, 
     with pytest.raises(SystemExit) as stop:
         command(folder, "--workdir", trained)
     said = capsys.readouterr().err
-    assert stop.value.code == 2 and "3 of 6 photographs" in said
+    assert stop.value.code == 2 and "3 of 7 photographs" in said
     for name, why in (("bomb.png", "too large"), ("text.jpg", "no image"), ("short.jpg", "no image")):
         line, = (line for line in said.splitlines() if name in line)
         assert why in line
     assert {path.name for path in folder.glob("*_pose.json")} == {
-        "good_pose.json", "good_2_pose.json", "tiny_pose.json"}  # neither of the two overwrites the other
+        "good_pose.json", "good_2_pose.json", "tiny_pose.json",  # neither of the two overwrites the other
+        "yoga_pose_pose.json", "old_pose.json"}
     assert json.loads((folder / "good_2_pose.json").read_text())["photograph"].endswith("good.png")
+
+
+def test_a_folders_photographs_are_those_that_pillow_itself_decodes(scene, tmp_path):
+    for name in ("a.jpg", "b.PNG", "c.webp", "d.tif", "e.bmp", "f.gif", "g.ppm", "h.jp2"):
+        scene.save(tmp_path / name)
+    for name in ("a.pdf", "b.eps", "c.ps", "d.wmf", "e.mpg", "f.h5", "g.fits", "h.txt"):
+        (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    found = photos.find([tmp_path])
+    assert [path.name for path in found] == [
+        "a.jpg", "b.PNG", "c.webp", "d.tif", "e.bmp", "f.gif", "g.ppm", "h.jp2"]
+    for path in found:
+        assert photos.read(path).size == scene.size
+
+
+@pytest.mark.parametrize("ending", ["eps", "jpg"])
+def test_no_file_reaches_a_program(ending, scene, tmp_path, monkeypatch):
+    def run(*rest, **options):
+        raise AssertionError("a program was run")
+    for name in ("Popen", "run", "call", "check_call", "check_output"):
+        monkeypatch.setattr(subprocess, name, run)
+    path = tmp_path / f"photo.{ending}"
+    scene.save(path, "EPS")
+    with pytest.raises(InputError, match=f"photo.{ending}: is no image that can be read; of JPEG, .* it is none"):
+        photos.read(path)
+
+
+@pytest.mark.parametrize("beside", [None, "{", "[]", "[" * 100_000, '{"photograph": null}', '{"people": []}'])
+def test_a_photograph_is_neither_passed_over_nor_overwritten_for_its_name(beside, scene, tmp_path):
+    scene.save(tmp_path / "yoga_pose.png")
+    scene.save(tmp_path / "yoga.png")
+    if beside is not None:
+        (tmp_path / "yoga_pose.json").write_text(beside)
+    found = photos.find([tmp_path])
+    assert [path.name for path in found] == ["yoga.png", "yoga_pose.png"]
+    assert [path.name for path in photos.outputs(found)] == ["yoga_2_pose.png", "yoga_pose_pose.png"]
+    (tmp_path / "yoga_pose.json").write_text('{"photograph": "yoga.png"}')
+    found = photos.find([tmp_path])
+    assert [path.name for path in found] == ["yoga.png"]
+    assert [path.name for path in photos.outputs(found)] == ["yoga_pose.png"]
 
 
 def test_no_output_is_written_twice(tmp_path, monkeypatch):
@@ -223,25 +265,40 @@ def test_several_people(trained, scene, tmp_path, model):
 
 @pytest.mark.parametrize("box, said", [
     ("10,10,5,20", "empty"), ("1,2,3", "x0,y0,x1,y1"), ("900,0,950,9", "outside"), ("-1e5,0,1e5,9", "times as large"),
-    ("nan,0,1,1", "x0, y0, x1, y1")])
+    ("nan,0,1,1", "x0, y0, x1, y1"), ("-1e308,0,1e308,1", "x0, y0, x1, y1")])
 def test_boxes_that_make_no_sense(box, said, trained, scene, tmp_path, capsys):
     scene.save(tmp_path / "a.jpg")
     fails(script.main, [tmp_path / "a.jpg", "--workdir", trained, "--box", box, *FP32], capsys, said)
     assert not (tmp_path / "a_pose.png").exists()
 
 
-@pytest.mark.parametrize("content, said", [("{", "JSON"), ("3", "names"), ('{"c.jpg": []}', "c.jpg")])
+@pytest.mark.parametrize("content, said", [
+    ("{", "JSON"), ("3", "names"), ('{"c.jpg": []}', "c.jpg"), ("[" * 100_000, "JSON"), ("\xff", "JSON"),
+    ('{"a.jpg": ' + "[" * 60 + "]" * 60 + "}", "deep")])
 def test_files_of_boxes_that_make_no_sense(content, said, tmp_path):
-    (tmp_path / "boxes.json").write_text(content)
+    (tmp_path / "boxes.json").write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match=said):
         boxes.read(tmp_path / "boxes.json", [Path("a.jpg"), Path("b.jpg")])
-    with pytest.raises(InputError, match="x0, y0, x1, y1"):
-        boxes.as_array([[1, 2, 3, "x"]], "a.jpg")
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3, "x"], [0, 0, 1, 10**400], [0, 0, 1, 1e300], [0, 0, 1], {}, [[[]]], None])
+def test_boxes_that_are_none(box):
+    with pytest.raises(InputError, match=r"a.jpg: its boxes must be a list of .x0, y0, x1, y1"):
+        boxes.as_array([box], "a.jpg")
+
+
+def test_boxes_in_a_folder_or_nowhere(tmp_path):
+    for path, said in ((tmp_path, "cannot be read"), (tmp_path / "boxes.json", "not found")):
+        with pytest.raises(InputError, match=said):
+            boxes.read(path, [Path("a.jpg")])
 
 
 @pytest.mark.parametrize("damage, said", [
     (lambda folder: (folder / "model_1.json").unlink(), ("model_1.json", "step 2")),
     (lambda folder: (folder / "model_1.json").write_text("{}"), ("model_1.json", "skeleton", "step 2")),
+    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": []}'), ("model_1.json", "skeleton", "step 2")),
+    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": "lsp", "epoch": ' + "[" * 600 + "]" * 600 + "}"),
+     ("model_1.json", "deep", "step 2")),
     (lambda folder: (folder / "model_1.pt").unlink(), ("model_1.pt", "step 2")),
 ])
 def test_a_model_that_is_not_there(damage, said, trained, tmp_path):

@@ -1,5 +1,8 @@
 """Seeds, the cascade's examples, simulated errors, and that the networks learn."""
+import copy
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from deeppose.geometry import SIGMA, SMALLEST_SIDE_PX, box_sides
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
+from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
@@ -254,6 +258,35 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
     found = Train_stage_2.evaluate(None, examples, None)
     assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
     assert found["loss"] == pytest.approx(found["loss_without"])
+
+
+def step_of(network, data, count, labelled, run):
+    """Loss and gradient of a training step of stage 1 on `count` rows, in which so many joints are labelled."""
+    network = copy.deepcopy(network)
+    options = Train_stage_1.parse([])
+    examples = Train_stage_1.Examples(data, options.recipe, 65, run)
+    examples.targets[:, labelled:] = torch.nan
+    state = SimpleNamespace(epoch=1, step=0, total=0.0, average=None, exchange=lambda loss: loss,
+                            need_finite=lambda loss, rows: None, tick=lambda: None)
+    network.train = lambda: network  # its batch statistics stay the stored ones
+    optimiser = torch.optim.SGD(network.parameters())
+    loss = Train_stage_1.train_epoch(network, optimiser, examples, data.trained_on[:count], options, state, run)
+    return loss, torch.cat([weight.grad.flatten() for weight in network.parameters()])
+
+
+@pytest.mark.parametrize("count, world, labelled", [(1, 2, 14), (3, 4, 14), (1, 4, 1)])
+def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(count, world, labelled, data):
+    """The mean over the processes, as DistributedDataParallel takes it; augmentation is drawn alike."""
+    torch.manual_seed(0)
+    network = Resnet_stage_1(14)
+    for module in network.modules():
+        module.train(module is network)
+    expected_loss, expected = step_of(network, data, count, labelled, RUN)
+    runs = [replace(RUN, rank=rank, world=world) for rank in range(world)]
+    losses, gradients = zip(*(step_of(network, data, count, labelled, run) for run in runs))
+    assert expected_loss > 0
+    assert np.mean(losses) == pytest.approx(expected_loss, rel=1e-5)
+    assert (torch.stack(gradients).mean(0) - expected).norm() <= 1e-4 * expected.norm()
 
 
 @pytest.mark.parametrize("recipe, falls_to", [("original", 0.5), ("best", 0.8)])  # best's has a floor: entropy
