@@ -1,7 +1,7 @@
 """Step 4: write what stage 1 predicts for every training row, held-out rows included.
 
-Reads   model_1.pt  train_images.npy  dataset.json
-Writes  train_output.npy, float32 (N, 28), pixels of the frame, and the same again as training_output.npy
+Reads   model_1.pt  model_1.json  train_images.npy  dataset.json
+Writes  train_output.npy, float32 (N, 2 J), pixels of the frame, and the same again as training_output.npy
         train_output.json: which data and which model_1.pt it was made from; step 5 compares them
 Run     python Generate_train_output.py
 """
@@ -9,31 +9,33 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, predictions, runtime, shell
+from deeppose import arrays, networks, runtime, shell, workdir
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
-from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
 SECOND_NAME = "training_output.npy"  # original: its README calls train_output.npy by both names
 
 
 @shell.command
 def main(argv=None):
-    options = runtime.parser(__doc__).parse_args(argv)
+    parser = runtime.parser(__doc__)
+    runtime.add_model_argument(parser)
+    options = parser.parse_args(argv)
     data = arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
     shell.until_end(lock(options.workdir, "train_output"))
-    network, made_from = load_stage_1(options.workdir, data, run), predictions.origin(options.workdir, data)
+    folder = options.model or options.workdir
+    model, _ = networks.load(folder, run, data)
+    made_from = workdir.origin(options.workdir, data, model=folder)
     print(run)
     rows = np.arange(len(data.train_images))
-    frames = Frames(data.train_images, run.device)
-    joints = predict_joints(network, frames, rows, data, run, what="stage 1, training rows")
+    joints, _ = model.predict(Frames(data.train_images, run.device), rows, run, what="stage 1, training rows")
     if not np.isfinite(joints).all():
-        raise InputError(f"{options.workdir / 'model_1.pt'}: predicts numbers that are not finite; {STEP_2}")
+        raise InputError(f"{folder / 'model_1.pt'}: predicts numbers that are not finite; {networks.STEP_2}")
     arrays.save(options.workdir / SECOND_NAME, joints.reshape(len(rows), -1))
-    path = predictions.path_of(options.workdir)
-    predictions.save(path, joints, made_from)
+    path = workdir.output_path(options.workdir)
+    workdir.save_output(path, joints, made_from)
     print(f"{path}: {len(rows)} poses, also as {SECOND_NAME}; next: Train_stage_2.py")
 
 

@@ -1,6 +1,7 @@
 """The pose of the people in any photograph, drawn over it and as numbers.
 
-Reads   model_1.pt  model_1.json  model_<joint>.pt  model_3_<joint>.pt (those that are there) from --workdir
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there), each with its .json,
+        from --workdir
 Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in pixels of the
         photograph, upright as viewers show it) for each photo.jpg, beside it or in --output
 Run     python predict.py photo.jpg [more.png ... | folder]
@@ -12,86 +13,86 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
         people["stage_2"]
 """
 import argparse
-import itertools
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from Cascade_1_net import load_cascade, refine_joint, stages_here
-from deeppose import boxes, drawing, files, geometry, photos, runtime, shell
-from deeppose.framing import FRAME_PX
+from deeppose import boxes, cascade, drawing, files, geometry, networks, photos, runtime, shell, workdir
 from deeppose.loader import Frames
-from deeppose.predictions import model_name
+from deeppose.networks import Stage_1
 from deeppose.shell import InputError
-from deeppose.skeleton import Skeleton, find_skeleton
-from Resnet_stage_1 import STEP_2, load_stage_1, predict_joints
 
 AT_ONCE = 32  # photographs read before the networks see them
-TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss")  # of a model's .json, in photo_pose.json
+PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss")  # of a model's, in photo_pose.json
 
 
 @dataclass(frozen=True)
 class Model:
-    """What predict takes: the networks of a working directory."""
-    skeleton: Skeleton
-    run: runtime.Runtime
-    stage_1: torch.nn.Module | None = None
-    refiners: dict | None = None    # stage -> joint name -> its network, of those joints that have one
-    provenance: dict | None = None
-    frame_px: int = FRAME_PX
-    frame_box = np.array([0.0, 0.0, FRAME_PX])  # the whole frame (3,) px
+    """What predict takes: the networks of a working directory.
 
-
-def load(workdir=".", device="auto", precision="auto", compiled=False):
-    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB)."""
-    workdir = Path(workdir)
-    facts = files.load_json(workdir / "model_1.json", "Train_stage_1.py (step 2)")
-    skeleton = find_skeleton(facts.get("skeleton"))
-    if skeleton is None:
-        raise InputError(f"{workdir / 'model_1.json'}: names no skeleton that is known; {STEP_2}")
-    options = argparse.Namespace(device=device, precision=precision, compile=compiled)
-    model = Model(skeleton, runtime.choose(options))
-    stage_1, provenance = load_stage_1(workdir, model, model.run), {"model_1.pt": _told(facts)}
-    refiners = {stage: {} for stage in stages_here(workdir, model.skeleton)}
-    for stage, name in itertools.product(refiners, model.skeleton.joints):
-        if (network := load_cascade(workdir, name, model.run, stage)) is not None:
-            refiners[stage][name], path = network, workdir / f"{model_name(name, stage)}.json"
-            provenance[f"{path.stem}.pt"] = _told(files.load_json(path, "the training")) if path.exists() else {}
-    return replace(model, stage_1=stage_1, refiners=refiners,
-                   provenance=provenance | {"workdir": str(workdir.resolve()), "run": model.run.facts()})
-
-
-def _told(facts):
-    return {key: facts[key] for key in TOLD if key in facts}
-
-
-def estimate(model, squares, frames):
-    """Poses of N people from their frames uint8 (N, 227, 227, 3): {"stage_1": (N, J, 2) px of the photographs, ...}.
-
-    "stage_2" is None where the model has no refiner, "stage_3" is there where it has some; a joint without one keeps
-    its estimate.
+    refiners  stage -> [(cascade.Refiner, the joints that it refines)]
     """
-    rows, frames = np.arange(len(frames)), Frames(frames, model.run.device)
-    joints = predict_joints(model.stage_1, frames, rows, model, model.run)
-    poses = {"stage_1": joints, "stage_2": None}
-    for stage, networks in model.refiners.items():
-        before, sides, joints = joints, geometry.box_sides(joints, model.skeleton), joints.copy()
-        for name, network in networks.items():
-            joint = model.skeleton.index(name)
-            joints[:, joint] = refine_joint(network, frames, rows, before[:, joint], sides, model.run)
+    stage_1: Stage_1
+    refiners: dict
+    run: runtime.Runtime
+    provenance: dict
+
+    @property
+    def skeleton(self):
+        return self.stage_1.skeleton
+
+    @property
+    def stages(self):
+        """Their names: "stage_1", and those of the cascade."""
+        return ("stage_1", *(f"stage_{stage}" for stage in self.refiners))
+
+
+def load(folder=".", device="auto", precision="auto", compiled=False):
+    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB)."""
+    folder = Path(folder)
+    run = runtime.choose(argparse.Namespace(device=device, precision=precision, compile=compiled))
+    stage_1, facts = networks.load(folder, run)
+    provenance = {"model_1.pt": _provenance(facts)}
+    refiners = {}
+    for stage in workdir.stages_here(folder, stage_1.skeleton):
+        refiners[stage] = list(cascade.load_refiners(folder, stage_1.skeleton, run, stage))
+        for refiner, _ in refiners[stage]:
+            path = workdir.refiner_path(folder, refiner.name, stage)
+            provenance[path.name] = _provenance(files.load_json(path.with_suffix(".json"), workdir.STEP_5))
+    provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}
+    return Model(stage_1, refiners, run, provenance)
+
+
+def _provenance(facts):
+    return {key: facts[key] for key in PROVENANCE_KEYS if key in facts}
+
+
+def estimate(model, regions, frames):
+    """Poses of N people from their frames uint8 (N, h, w, 3), which show regions (N, 4) px of the photographs.
+
+    Returns stage -> joints (N, J, 2) px of the photographs, and stage -> confidence (N, J).
+    """
+    rows = np.arange(len(frames))
+    frames = Frames(frames, model.run.device)
+    joints, sure = model.stage_1.predict(frames, rows, model.run)
+    poses = {"stage_1": joints}
+    confidence = {"stage_1": sure}
+    for stage, refiners in model.refiners.items():
+        joints, sure, _ = cascade.refine(refiners, frames, rows, joints, sure, model.skeleton, model.run)
         poses[f"stage_{stage}"] = joints
-    return {name: None if joints is None else geometry.frame_to_image(joints.astype(float), squares, model.frame_px)
-            for name, joints in poses.items()}
+        confidence[f"stage_{stage}"] = sure
+    frame = model.stage_1.frame
+    return {name: geometry.frame_to_image(pose.astype(float), regions, frame) for name, pose in poses.items()}, confidence
 
 
 def predict(model, photographs, people=None):
-    """Poses in photographs: a list, for each {"stage_1": (P, J, 2) px, "stage_2": the same or None, "squares": (P, 3)}.
+    """Poses in photographs: a list, for each {"stage_1": (P, J, 2) px, "boxes": (P, 4), "confidence": ...}.
 
-    "stage_3" is there where the model has one.
+    "stage_2" (None where the model has no refiner) and "stage_3" (where it has some) are as "stage_1"; "confidence" is
+    stage -> (P, J), in [0, 1]; "boxes" is what was seen of the P people, x0, y0, x1, y1.
 
     model        what load returns
     photographs  paths, Pillow images or arrays (H, W, 3) uint8
@@ -99,31 +100,47 @@ def predict(model, photographs, people=None):
     Raises InputError, which names it, for a photograph that cannot be read.
     """
     people = [None] * len(photographs) if people is None else people
-    return _by_photograph(model, [photos.read_people(*pair)[1:] for pair in zip(photographs, people, strict=True)])
+    pairs = zip(photographs, people, strict=True)
+    return _by_photograph(model, [_read(model, *pair)[1:] for pair in pairs])
+
+
+def _read(model, photograph, people):
+    """photos.read_people, for the model's frames."""
+    return photos.read_people(photograph, people, model.stage_1.frame, model.stage_1.margin)
 
 
 def _by_photograph(model, pieces):
-    """Poses for each of a list of (squares, frames)."""
+    """Poses for each of a list of (regions, frames)."""
     if not pieces:
         return []
-    poses = estimate(model, *(np.concatenate(parts) for parts in zip(*pieces)))
-    ends = np.cumsum([len(squares) for squares, _ in pieces])
-    return [{name: None if joints is None else joints[end - len(squares):end] for name, joints in poses.items()}
-            | {"squares": squares} for end, (squares, _) in zip(ends, pieces)]
+    poses, confidence = estimate(model, *(np.concatenate(parts) for parts in zip(*pieces)))
+    found = []
+    start = 0
+    for regions, _ in pieces:
+        own = slice(start, start + len(regions))
+        start += len(regions)
+        seen = np.concatenate([regions[:, :2], regions[:, :2] + regions[:, 2:]], 1)
+        found.append({"stage_2": None} | {name: pose[own] for name, pose in poses.items()}
+                     | {"confidence": {name: sure[own] for name, sure in confidence.items()}, "boxes": seen})
+    return found
 
 
 def write(path, source, photo, found, model):
     """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is one."""
-    stages = [name for name in found if name != "squares"]
-    last = [found[stage] for stage in stages if found[stage] is not None][-1]
-    people = [{"square": square.tolist()} for square in found["squares"]]
-    for stage in stages:
-        for person, joints in zip(people, [None] * len(people) if found[stage] is None else found[stage]):
-            person[stage] = None if joints is None else dict(zip(model.skeleton.joints, joints.round(3).tolist()))
+    joints = model.skeleton.joints
+    people = []
+    for person, box in enumerate(found["boxes"]):
+        entry = {"box": box.tolist(), "stage_2": None}
+        for stage in model.stages:
+            entry[stage] = dict(zip(joints, found[stage][person].round(3).tolist()))
+        sure = found["confidence"][model.stages[-1]][person]
+        entry["confidence"] = dict(zip(joints, sure.astype(float).round(3).tolist()))
+        people.append(entry)
     files.save_json(path.with_suffix(".json"), {
         "photograph": str(source), "width": photo.size[0], "height": photo.size[1],
         "skeleton": model.skeleton.name, "people": people, "model": model.provenance})
-    drawing.photograph(path, photo.image, last / photo.factor, model.skeleton)
+    last = model.stages[-1]
+    drawing.photograph(path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last])
 
 
 def run_all(model, paths, people, pictures):
@@ -134,7 +151,7 @@ def run_all(model, paths, people, pictures):
             ready = []
             for job in list(zip(paths, people, pictures))[start:start + AT_ONCE]:
                 try:
-                    ready.append((job, *photos.read_people(*job[:2])))
+                    ready.append((job, *_read(model, *job[:2])))
                 except InputError as error:
                     if len(paths) == 1:
                         raise
@@ -174,8 +191,8 @@ def main(argv=None):
     if options.boxes:
         people = boxes.read(options.boxes, paths)
     model = load(options.workdir, options.device, options.precision, options.compile)
-    refined = [f"stage {stage} for {len(networks)} of {model.skeleton.joint_count} joints"
-               for stage, networks in model.refiners.items()]
+    refined = [f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
+               for stage, refiners in model.refiners.items()]
     print(f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}")
     if options.output:
         files.make_folder(options.output, "--output names one")

@@ -1,51 +1,56 @@
 """Step 3: score stage 1 on the test images, beside the mean pose as the floor and the published scores.
 
-Reads   model_1.pt  test_images.npy  test_labels.npy  dataset.json  curves_stage_1.csv (if it is there)
-Writes  test_output_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png  curves_stage_1.png
+Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
+        and, if it is there, curves_stage_1.csv
+Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png
+        curves_stage_1.png  report.html
 Run     python test_stage_1.py
 """
 import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, files, plots, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, networks, plots, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from Resnet_stage_1 import load_stage_1, predict_flipped, predict_joints
 
 
-def draw(workdir, data, joints):
-    """Write the pictures; returns their paths."""
-    paths = {name: workdir / f"{name}_stage_1.png" for name in ("pdj", "poses", "curves")}
-    true, skeleton = data.test_labels.astype(float), data.skeleton
+def draw(folder, data, joints, confidence):
+    """Write the pictures; returns caption -> path."""
+    true = data.test_labels.astype(float)
+    skeleton = data.skeleton
+    sizes = data.sizes("test")
+    pdj = folder / "pdj_stage_1.png"
+    poses = folder / "poses_stage_1.png"
     mean_pose = np.broadcast_to(data.mean_pose, true.shape)
-    plots.pdj_curves(paths["pdj"], {"mean pose": mean_pose, "stage 1": joints}, true, skeleton)
-    drawing.contact_sheet(paths["poses"], data.test_images, {"stage 1": joints}, true, skeleton)
-    if not (workdir / "curves_stage_1.csv").exists():
-        return [paths["pdj"], paths["poses"]]
-    with lock(workdir, "curves_stage_1", wait=True):  # step 6 draws it too
-        plots.stage_1_training(paths["curves"], files.load_csv(workdir / "curves_stage_1.csv", plots.STAGE_1_CURVES))
-    return list(paths.values())
+    plots.pdj_curves(pdj, {"mean pose": mean_pose, "stage 1": joints}, true, skeleton, sizes)
+    drawing.contact_sheet(poses, data.test_images, {"stage 1": joints}, true, skeleton, sizes, {"stage 1": confidence})
+    pictures = {"Detected joints (PDJ) over the threshold": pdj, "The best, middling and worst test images": poses}
+    return pictures | scoring.draw_training(folder)
 
 
 @shell.command
 def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
-    workdir, data = options.workdir, arrays.open_dataset(options.workdir)
+    folder = options.workdir
+    data = arrays.open_dataset(folder)
     run = runtime.choose(options)
-    shell.until_end(lock(workdir, "test_output_1"))
-    network = load_stage_1(workdir, data, run)
+    shell.until_end(lock(folder, "test_output_1"))
+    model, _ = networks.load(options.model or folder, run, data)
     print(run)
     rows = np.arange(len(data.test_images))
-    predict, frames = predict_flipped if options.flip_test else predict_joints, Frames(data.test_images, run.device)
-    joints = predict(network, frames, rows, data, run, what="stage 1, test rows")
-    scores, intervals = scoring.evaluate(workdir, data, {"stage 1": joints}, options.threshold)
-    arrays.save(workdir / "test_output_1.npy", joints.reshape(len(rows), -1))
-    pictures = draw(workdir, data, joints)
-    scoring.write(workdir / "metrics_stage_1.json", scores, intervals,
+    frames = Frames(data.test_images, run.device)
+    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
+    scoring.save_poses(folder, 1, joints, confidence)
+    pictures = draw(folder, data, joints, confidence)
+    score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold)
+    scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
+    scoring.write(folder / "metrics_stage_1.json", scores, intervals,
                   {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()})
-    scoring.show(tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold), len(rows))
-    print("pictures: " + "  ".join(map(str, pictures)))
+    scoring.show(score_tables, len(rows))
+    print("pictures: " + "  ".join(map(str, pictures.values())))
+    print(f"all of it, to look through: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -1,115 +1,116 @@
 """Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by side.
 
-Reads   model_1.pt  model_<joint>.pt  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
-        and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
-Writes  test_output_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png  errors_stage_2.png
-        learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy  test_rows.npy
+        dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
+        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
 Run     python test_stage_2.py
 """
 import sys
 
 import numpy as np
 
-from Cascade_1_net import STAGES, STEP_5, refine, stages_here
-from deeppose import arrays, deltas, drawing, files, plots, predictions, report, runtime, scoring, shell, tables
-from deeppose.geometry import SIGMA, box_sides
+from deeppose import arrays, cascade, deltas, drawing, files, networks, plots, runtime, scoring, shell, tables, workdir
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from deeppose.predictions import curves_name
 from deeppose.shell import InputError
-from Resnet_stage_1 import load_stage_1, predict_flipped, predict_joints
 
 SHOWN = 1000  # training rows whose errors are drawn
 
 
-def draw(workdir, data, stages):
+def draw(folder, data, stages, confidence, model_folder):
     """Write the pictures; returns caption -> path."""
-    true, skeleton = data.test_labels.astype(float), data.skeleton
-    pictures = {caption: workdir / f"{name}_stage_2.png" for caption, name in (
+    true = data.test_labels.astype(float)
+    skeleton = data.skeleton
+    sizes = data.sizes("test")
+    pictures = {caption: folder / f"{name}_stage_2.png" for caption, name in (
         ("Detected joints (PDJ) over the threshold", "pdj"), ("Errors before and after the cascade", "errors"),
         ("The best, middling and worst test images", "poses"))}
     pdj, errors, poses = pictures.values()
-    plots.pdj_curves(pdj, {"mean pose": np.broadcast_to(data.mean_pose, true.shape)} | stages, true, skeleton)
-    plots.error_clouds(errors, stages, true, skeleton)
-    drawing.contact_sheet(poses, data.test_images, stages, true, skeleton)
-    if (clouds := learnt_and_met(workdir, data, stages["stage 1"])) is not None:
-        pictures["What stage 2 learnt from, and what it meets"] = workdir / "learning_stage_2.png"
-        plots.learning_clouds(workdir / "learning_stage_2.png", clouds, skeleton)
-    if (workdir / "curves_stage_1.csv").exists():
-        pictures["Training of stage 1"] = workdir / "curves_stage_1.png"
-        curves = files.load_csv(workdir / "curves_stage_1.csv", plots.STAGE_1_CURVES)
-        with lock(workdir, "curves_stage_1", wait=True):  # step 3 draws it too
-            plots.stage_1_training(workdir / "curves_stage_1.png", curves)
-    for stage in STAGES:
-        curves = {name: workdir / curves_name(name, stage) for name in skeleton.joints}
+    floor = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)}
+    plots.pdj_curves(pdj, floor | stages, true, skeleton, sizes)
+    plots.error_clouds(errors, stages, true, skeleton, sizes)
+    drawing.contact_sheet(poses, data.test_images, stages, true, skeleton, sizes, confidence)
+    if (clouds := error_samples(folder, data, stages["stage 1"], model_folder)) is not None:
+        pictures["What stage 2 learnt from, and what it meets"] = folder / "learning_stage_2.png"
+        plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
+    pictures |= scoring.draw_training(folder)
+    for stage in workdir.STAGES:
+        curves = {name: workdir.curves_path(folder, name, stage) for name in (*skeleton.joints, workdir.SHARED)}
         curves = {name: files.load_csv(path, plots.STAGE_2_CURVES) for name, path in curves.items() if path.exists()}
         if curves:
-            pictures[f"Training of stage {stage}, joint by joint"] = picture = workdir / f"curves_stage_{stage}.png"
+            picture = folder / f"curves_stage_{stage}.png"
+            pictures[f"Training of stage {stage}, joint by joint"] = picture
             plots.stage_2_training(picture, curves)
     return pictures
 
 
-def learnt_and_met(workdir, data, first):
-    """Errors (J, n, 2) in torso diameters: simulated, real on training rows, real on test rows; None without step 4's.
+def error_samples(folder, data, first, model_folder):
+    """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real on test rows; None
+    without step 4's output.
 
     first  stage 1's joints (N, J, 2) px of the test rows
     """
-    if not predictions.made_from(predictions.path_of(workdir), predictions.origin(workdir, data)):
+    made_from = workdir.origin(folder, data, model=model_folder)
+    if not workdir.is_made_from(workdir.output_path(folder), made_from):
         return None
     rows = data.trained_on[::max(1, len(data.trained_on) // SHOWN)]
-    predicted, true = predictions.load(workdir, data)[rows].astype(float), data.train_labels[rows].astype(float)
-    simulated = deltas.load(workdir, data.skeleton)[1][:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
-    diameters = {"trained": box_sides(predicted, data.skeleton) / SIGMA, "met": box_sides(first, data.skeleton) / SIGMA}
-    return {"simulated": simulated / diameters["trained"][:, None],
-            "real, trained on": (predicted - true).swapaxes(0, 1) / diameters["trained"][:, None],
-            "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / diameters["met"][:, None]}
-
-
-def write_report(workdir, data, stages, score_tables, pictures, run):
-    """Write report.html."""
-    rows = arrays.load(workdir / "test_rows.npy", np.float64, (len(data.test_images), 6), arrays.STEP_1)
-    names = [f"test row {n}, image {int(number)} of {'LSP' if which == 1 else 'LSPe'}"
-             for n, (which, number) in enumerate(rows[:, :2])]
-    poses = {name.replace(" ", "_"): joints for name, joints in stages.items()} | {"true": data.test_labels}
-    report.write(workdir / "report.html", f"DeepPose: {len(stages)} stages on the test images",
-                 f"{len(names)} images from {workdir.resolve()}; {run}", score_tables, pictures,
-                 data.test_images, names, poses, data.skeleton)
+    predicted = workdir.load_output(folder, data, model=model_folder)[rows].astype(float)
+    true = data.train_labels[rows].astype(float)
+    try:
+        _, drawn = deltas.load(folder, data)
+    except InputError:  # there are none for these joints: no refiner learnt from any
+        return None
+    simulated = drawn[:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
+    size_trained = np.maximum(data.skeleton.pose_sizes_px(predicted), 1)[:, None]
+    size_met = np.maximum(data.skeleton.pose_sizes_px(first), 1)[:, None]
+    return {"simulated": simulated / size_trained,
+            "real, trained on": (predicted - true).swapaxes(0, 1) / size_trained,
+            "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / size_met}
 
 
 @shell.command
 def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
-    workdir, data = options.workdir, arrays.open_dataset(options.workdir)
-    skeleton, images, refining = data.skeleton, data.test_images, stages_here(workdir, data.skeleton)
+    folder = options.workdir
+    model_folder = options.model or folder
+    data = arrays.open_dataset(folder)
+    skeleton = data.skeleton
+    images = data.test_images
+    refining = workdir.stages_here(folder, skeleton)
     if 2 not in refining:
-        raise InputError(f"{workdir / f'model_{skeleton.joints[0]}.pt'}: not found, nor any other joint's; {STEP_5}")
+        missing = workdir.refiner_path(folder, skeleton.joints[0])
+        raise InputError(f"{missing}: not found, nor any other refiner; {workdir.STEP_5} makes it")
     run = runtime.choose(options)
-    shell.until_end(lock(workdir, "test_output_2"))
-    network = load_stage_1(workdir, data, run)
+    shell.until_end(lock(folder, "test_output_2"))
+    model, _ = networks.load(model_folder, run, data)
     print(run)
-    predict, frames = predict_flipped if options.flip_test else predict_joints, Frames(images, run.device)
+    frames = Frames(images, run.device)
     rows = np.arange(len(images))
-    joints, gains = predict(network, frames, rows, data, run, what="stage 1, test rows"), {}
+    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
     stages = {"stage 1": joints}
-    del network
+    confidence = {"stage 1": sure}
+    gains = {}
+    del model  # a refiner's memory is needed more
     for stage in refining:
-        if stale := predictions.stale_refiners(workdir, data, stage):
+        if stale := workdir.stale_refiners(folder, data, stage, model_folder):
             print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
                   f"{stage - 1} predicted; train them again (step 5), or remove them")
-        joints, gains[stage] = refine(workdir, data, frames, rows, joints, run, stage)
+        joints, sure, gains[stage] = cascade.refine_from(folder, skeleton, frames, rows, joints, sure, run, stage)
         stages[f"stage {stage}"] = joints
-    scores, intervals = scoring.evaluate(workdir, data, stages, options.threshold)
+        confidence[f"stage {stage}"] = sure
+    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
     for stage in refining:
-        arrays.save(workdir / f"test_output_{stage}.npy", stages[f"stage {stage}"].reshape(len(images), -1))
-    pictures = draw(workdir, data, stages)
+        scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
+    pictures = draw(folder, data, stages, confidence, model_folder)
     score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold)
-    write_report(workdir, data, stages, score_tables, pictures, run)
-    scoring.write(workdir / "metrics_stage_2.json", scores, intervals,
+    scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
+    scoring.write(folder / "metrics_stage_2.json", scores, intervals,
                   {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
                   | {f"gains_stage_{stage}": those for stage, those in gains.items()})
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
-    print(f"all of it, to look through: {workdir / 'report.html'}")
+    print(f"all of it, to look through: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

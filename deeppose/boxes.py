@@ -44,12 +44,17 @@ def check_against(boxes_px, size, name):
             raise InputError(f"{said} is more than {FARTHEST} times as large as the photograph")
 
 
-def squares(boxes_px, size):
-    """Boxes (P, 4) -> squares (P, 3), x0, y0, side, about their centres; the whole photograph (w, h) for None."""
+def regions(boxes_px, size, frame, margin):
+    """Boxes (P, 4), x0, y0, x1, y1 -> what frames show of them (P, 4), x0, y0, w, h.
+
+    size   the photograph's (w, h), which is the box where boxes_px is None
+    frame  (w, h), whose proportions the boxes are grown to;  margin  see arrays.Dataset
+    """
     if boxes_px is None:
-        return geometry.letterbox(*size)[None]
-    low, high = boxes_px[:, :2], boxes_px[:, 2:]
-    return geometry.box_around((low + high) / 2, (high - low).max(1))
+        people = geometry.whole(size)[None]
+    else:
+        people = np.concatenate([boxes_px[:, :2], boxes_px[:, 2:] - boxes_px[:, :2]], 1)
+    return geometry.scale_box(geometry.to_aspect(people, frame), margin)
 
 
 def read(path, photographs):

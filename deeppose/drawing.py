@@ -6,11 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deeppose import files, metrics
-from deeppose.geometry import torso_diameter
 
 LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"   # the person's own sides: light and dark in grey too
 DPI = 120
 KINDS = ("best", "median", "worst")
+FAINT_BELOW = 0.25   # confidence: what is less sure is drawn faint
+FAINT = 0.35         # how opaque that is
 PICTURE_PX = (480, 2000)                                # least and largest longer side of a photograph's picture
 
 
@@ -27,25 +28,36 @@ def side_colour(*names):
     return MIDDLE if left == right else LEFT if left else RIGHT
 
 
-def draw_skeleton(axes, joints_px, skeleton, width=1.8):
-    """Draw the bones of one pose (J, 2), and a dot on each joint; what is NaN is left out."""
+def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
+    """Draw the bones of one pose (J, 2), and a dot on each joint; what is NaN is left out.
+
+    confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; NaN, or None, is not
+    """
     edge = [patheffects.withStroke(linewidth=1.9 * width, foreground="black")]
+    opaque = opacity(skeleton, confidence)
     for first, second in skeleton.bone_ends:
         axes.plot(*joints_px[[first, second]].T, color=side_colour(skeleton.joints[first], skeleton.joints[second]),
-                  linewidth=width, solid_capstyle="round", path_effects=edge)
+                  linewidth=width, solid_capstyle="round", path_effects=edge, alpha=min(opaque[first], opaque[second]))
     axes.scatter(*joints_px.T, s=(1.7 * width) ** 2, zorder=3, edgecolors="black", linewidths=0.3 * width,
-                 color=[side_colour(name) for name in skeleton.joints])
+                 color=[side_colour(name) for name in skeleton.joints], alpha=opaque)
 
 
-def torso_errors(predicted, true, skeleton):
-    """Displacements (N, J, 2) from the truth in torso diameters; NaN without a label, or a torso of some length."""
-    diameter = torso_diameter(true, skeleton.torso_ends)[:, None, None]
-    return (predicted - true) / np.where(diameter > 0, diameter, np.nan)
+def opacity(skeleton, confidence):
+    """How opaque each joint (J,) is drawn."""
+    if confidence is None:
+        return np.ones(skeleton.joint_count)
+    return np.where(np.asarray(confidence) < FAINT_BELOW, FAINT, 1.0)  # NaN is not less
 
 
-def image_errors(predicted, true, skeleton):
-    """Mean error (N,) of each image's labelled joints, in torso diameters; NaN without a labelled torso or joint."""
-    errors = np.linalg.norm(torso_errors(predicted, true, skeleton), axis=2)
+def unit_errors(predicted, true, skeleton, sizes):
+    """Displacements (N, J, 2) from the truth in the skeleton's units; NaN without a label, or a unit of some length."""
+    unit = skeleton.units_px(true, sizes)[:, None, None]
+    return (predicted - true) / np.where(unit > 0, unit, np.nan)
+
+
+def image_errors(predicted, true, skeleton, sizes):
+    """Mean error (N,) of each image's labelled joints, in units; NaN without a unit or a labelled joint."""
+    errors = np.linalg.norm(unit_errors(predicted, true, skeleton, sizes), axis=2)
     counted = (~np.isnan(errors)).sum(1)
     return np.where(counted > 0, np.nansum(errors, 1) / np.maximum(counted, 1), np.nan)
 
@@ -58,15 +70,18 @@ def pick(errors, count):
     return dict(zip(KINDS, (order[:count], order[middle:middle + count], order[len(order) - count:])))
 
 
-def contact_sheet(path, images, predictions, true, skeleton, count=3):
+def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confidence=None, count=3):
     """Write a sheet of the best, middling and worst images: the true pose above the predicted ones.
 
     images       uint8 (N, H, W, 3);  true (N, J, 2) px;  predictions  name -> joints (N, J, 2) px
-    Under each prediction stand its mean error in torso diameters and its PDJ@0.2 on that image; the last of
-    the predictions chooses the images.
+    confidence   name -> (N, J), of predictions: unsure joints are drawn faint
+    Under each prediction stand its mean error in units and the share of its joints within 0.2 of one; the last of the
+    predictions chooses the images.
     """
+    confidence = confidence or {}
     predictions = {name: np.asarray(joints, float) for name, joints in predictions.items()}
-    errors = {name: image_errors(joints, true, skeleton) for name, joints in predictions.items()}
+    units = skeleton.units_px(true, sizes)
+    errors = {name: image_errors(joints, true, skeleton, sizes) for name, joints in predictions.items()}
     picked = pick(list(errors.values())[-1], count)
     rows = {"true": true} | predictions
     figure = Figure(figsize=(1.66 * sum(map(len, picked.values())) + 0.5, 1.98 * len(rows) + 0.6), layout="constrained")
@@ -76,24 +91,23 @@ def contact_sheet(path, images, predictions, true, skeleton, count=3):
         grid = part.subplots(len(rows), max(len(chosen), 1), squeeze=False)
         for row_axes, (name, joints) in zip(grid, rows.items()):
             for axes, n in zip(row_axes, chosen):
-                _panel(axes, images[n], joints[n], skeleton)
-                axes.set_xlabel(f"test row {n}" if name == "true" else
-                                _under(errors[name][n], joints[n:n + 1], true[n:n + 1], skeleton), fontsize=8)
+                sure = confidence[name][n] if name in confidence else None
+                _panel(axes, images[n], joints[n], skeleton, sure)
+                under = f"test row {n}"
+                if name != "true":
+                    detected = metrics.pdj_pooled(joints[n:n + 1], true[n:n + 1], units[n:n + 1], 0.2)
+                    under = f"error {errors[name][n]:.2f} {skeleton.unit_name.split()[0]}s\nwithin 0.2: {detected:.2f}"
+                axes.set_xlabel(under, fontsize=8)
             row_axes[0].set_ylabel(name if part is parts[0] else "")
     figure.legend(handles=_side_handles(), loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)
 
 
-def _panel(axes, image, joints_px, skeleton):
+def _panel(axes, image, joints_px, skeleton, confidence=None):
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0))  # pixel i covers [i, i + 1)
-    draw_skeleton(axes, joints_px, skeleton)
+    draw_skeleton(axes, joints_px, skeleton, confidence=confidence)
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-
-
-def _under(error, predicted, true, skeleton):
-    detected = metrics.pdj_pooled(predicted, true, torso_diameter(true, skeleton.torso_ends), 0.2)
-    return f"error {error:.2f} torsos\nPDJ@0.2 {detected:.2f}"
 
 
 def _side_handles():
@@ -101,11 +115,11 @@ def _side_handles():
             for colour, side in ((LEFT, "left"), (RIGHT, "right"))]
 
 
-def photograph(path, image, poses_px, skeleton):
+def photograph(path, image, poses_px, skeleton, confidence=None):
     """Write one photograph with the skeletons of its people, its longer side within PICTURE_PX.
 
     image     a Pillow image, RGB
-    poses_px  (P, J, 2) in pixels of the image
+    poses_px  (P, J, 2) in pixels of the image;  confidence  (P, J)
     """
     longest = max(image.size)
     scale = np.clip(longest, *PICTURE_PX) / longest
@@ -113,8 +127,9 @@ def photograph(path, image, poses_px, skeleton):
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image.resize(size), extent=(0, image.width, image.height, 0), aspect="auto")
-    for joints_px in poses_px:
-        draw_skeleton(axes, joints_px, skeleton, width=max(size) / 250)
+    for person, joints_px in enumerate(poses_px):
+        sure = None if confidence is None else confidence[person]
+        draw_skeleton(axes, joints_px, skeleton, max(size) / 250, sure)
     axes.set(xlim=(0, image.width), ylim=(image.height, 0))
     axes.axis("off")
     save(figure, path)

@@ -112,10 +112,11 @@ def reduced(photo, longest_px):
     return Photo(photo.image.reduce(factor), photo.factor * factor, photo.size) if factor > 1 else photo
 
 
-def read_people(source, people=None):
-    """A photograph's Photo, reduced to be drawn on, and squares (P, 3) px and frames (P, 227, 227, 3) of its people.
+def read_people(source, people, frame, margin):
+    """A photograph's Photo, reduced to be drawn on, and regions (P, 4) px and frames (P, h, w, 3) of its people.
 
-    people  their boxes (P, 4), or None: the whole photograph is one person's
+    people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one person's
+    frame, margin  of the model, see arrays.Dataset
     """
     name, smallest = name_of(source), None
     if people is not None:
@@ -124,16 +125,16 @@ def read_people(source, people=None):
     photo = read(source, smallest)
     if people is not None:
         boxes.check_against(people, photo.size, name)
-    squares = boxes.squares(people, photo.size)
-    return reduced(photo, PICTURE_PX[1]), squares, np.stack([frame(photo, square) for square in squares])
+    seen = boxes.regions(people, photo.size, frame, margin)
+    return reduced(photo, PICTURE_PX[1]), seen, np.stack([show(photo, region, frame) for region in seen])
 
 
-def frame(photo, square_px):
-    """The frame that shows a square (3,), x0, y0, side in pixels of the photograph, cut as the training frames are."""
-    square = np.asarray(square_px, float) / photo.factor
-    factor = spare(square[2])
+def show(photo, region_px, frame):
+    """The frame (h, w, 3) that shows a region (4,) px of the photograph, cut as the training frames are."""
+    region = np.asarray(region_px, float) / photo.factor
+    factor = spare(max(region[2:]))
     image = photo.image if factor == 1 else photo.image.reduce(factor)
-    return cut(image, square / factor, False)
+    return cut(image, region / factor, frame)
 
 
 def find(inputs):

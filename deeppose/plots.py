@@ -9,8 +9,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.ticker import LogLocator, NullLocator
 
 from deeppose import metrics
-from deeppose.drawing import save, torso_errors
-from deeppose.geometry import torso_diameter
+from deeppose.drawing import save, unit_errors
 
 LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the kind of line
     "mean pose": {"color": "#777777", "linestyle": ":"},
@@ -21,10 +20,12 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
     "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
-STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss", "pdj_0.2", "pcp_strict_mean_4")  # columns that are drawn
+STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")  # columns that are drawn; the scores' names follow them
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
+SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"},
+               {"color": "#D55E00", "linestyle": "-."}, {"color": "#777777", "linestyle": ":"})
 COLUMNS = 4            # of small panels
-CLOUD_REACH = 1.0      # torso diameters shown around the truth
+CLOUD_REACH = 1.0      # units shown around the truth
 CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse
 POINTS = 1000          # of a cloud: more are no clearer
 
@@ -39,48 +40,56 @@ def _panels(count, width, height, columns=COLUMNS, **shared):
     return figure, axes[:count]
 
 
-def pdj_points(predicted, true, skeleton, thresholds):
+def pdj_points(predicted, true, skeleton, sizes, thresholds):
     """PDJ of each joint pair at each threshold: group -> (T,) fractions."""
-    diameter = torso_diameter(true, skeleton.torso_ends)
+    diameter = skeleton.units_px(true, sizes)
     return {group: [metrics.pdj_pooled(predicted[:, list(members)], true[:, list(members)], diameter, t)
                     for t in thresholds]
             for group, members in skeleton.joint_groups.items()}
 
 
-def pdj_curves(path, predictions, true, skeleton):
+def pdj_curves(path, predictions, true, skeleton, sizes=None):
     """Write PDJ over threshold 0 ... 0.5, one panel a joint pair.
 
     predictions  name (one of LOOKS) -> joints (N, J, 2);  true (N, J, 2) px
     """
     thresholds = np.linspace(0, 0.5, 51)
-    points = {name: pdj_points(predicted, true, skeleton, thresholds) for name, predicted in predictions.items()}
+    points = {name: pdj_points(predicted, true, skeleton, sizes, thresholds)
+              for name, predicted in predictions.items()}
     figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
         axes.set(title=f"{group}s" if len(members) > 1 else group, xlim=(0, 0.5), ylim=(0, 1))
         axes.grid(alpha=0.3)
-    figure.supxlabel("threshold, torso diameters", fontsize=10)
+    figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in predictions]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
     save(figure, path)
 
 
-def error_clouds(path, stages, true, skeleton):
-    """Write each joint's displacements from the truth, of the first and the last of the stages, in torso diameters.
+def error_clouds(path, stages, true, skeleton, sizes=None):
+    """Write each joint's displacements from the truth, of the first and the last of the stages, in units.
 
     stages  name -> joints (N, J, 2) px
     """
     ends = list(stages)[0], list(stages)[-1]
-    clouds = {name: torso_errors(stages[name], true, skeleton).swapaxes(0, 1) for name in ends}
+    clouds = {name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends}
     _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
+
+
+def score_name(column):
+    """What a column of curves_stage_1.csv is called: pdj_0.2 is PDJ@0.2."""
+    kind, _, rest = column.partition("_")
+    kind = {"pdj": "PDJ", "pckh": "PCKh", "oks": "OKS", "pcp": "PCP"}.get(kind, kind)
+    return f"{kind}@{rest}" if rest[:1].isdigit() else f"{kind} {rest.replace('_', ' ')}".strip()
 
 
 def learning_clouds(path, clouds, skeleton):
     """Write the errors that each refiner learns from beside those it meets; they should be alike.
 
-    clouds  name -> (J, n, 2) errors in torso diameters, NaN where there is no label
+    clouds  name -> (J, n, 2) errors in sizes of the predicted pose, NaN where there is no label
     """
     _clouds(path, clouds, skeleton, " | ")
 
@@ -99,9 +108,9 @@ def _clouds(path, clouds, skeleton, between):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel("error to the right, torso diameters; above each joint its median error: "
+    figure.supxlabel(f"error to the right, {skeleton.unit_name}; above each joint its median error: "
                      f"{between.join(clouds)}", fontsize=10)
-    figure.supylabel("error downward, torso diameters", fontsize=10)
+    figure.supylabel(f"error downward, {skeleton.unit_name}", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
     handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
@@ -134,7 +143,9 @@ def half_ellipse(errors):
 
 def stage_1_training(path, curves):
     """Write stage 1's loss and held-out scores by epoch; curves: column of curves_stage_1.csv -> (epochs,)."""
-    epochs, chosen = curves["epoch"], curves["epoch"][np.argmax(curves["pdj_0.2"])]
+    names = [name for name in curves if name not in STAGE_1_CURVES]  # of the scores; the first chooses the epoch
+    epochs = curves["epoch"]
+    chosen = epochs[np.argmax(curves[names[0]])] if names else epochs[-1]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows, the recipe's whole loss",
@@ -142,12 +153,11 @@ def stage_1_training(path, curves):
     losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows, of the coordinates alone",
                 **_marks(epochs))
     losses.set(title="loss", ylabel="loss", yscale="log")
-    scores.plot(epochs, curves["pdj_0.2"], "-", color="#0072B2", label="PDJ@0.2", **_marks(epochs))
-    scores.plot(epochs, curves["pcp_strict_mean_4"], "--", color="#009E73", label="strict PCP, mean of 4",
-                **_marks(epochs))
+    for name, look in zip(names, SCORE_LOOKS):
+        scores.plot(epochs, curves[name], **look, label=score_name(name), **_marks(epochs))
     scores.set(title="held-out scores", ylabel="fraction", ylim=(0, None))
     for axes in (losses, scores):
-        axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: best PDJ@0.2")
+        axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
         axes.set(xlabel="epoch", xlim=_around(epochs))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
@@ -193,7 +203,7 @@ def stage_2_training(path, curves):
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel("mean error, torso\ndiameters (at most 0.5)", fontsize=9)
+    figure.supylabel("mean truncated error,\nsizes of the pose", fontsize=9)
     handles = [Line2D([], [], linewidth=1.5, label=label, **look) for label, look in lines.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     save(figure, path)

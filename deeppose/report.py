@@ -19,23 +19,29 @@ JPEG_BYTES = 8_500  # an image on average, at most: with a third more as base64,
 QUALITIES = (85, 75, 65, 50, 35)
 
 
-def write(path, title, subtitle, score_tables, pictures, images, names, poses, skeleton):
+def write(path, title, subtitle, score_tables, pictures, images, names, poses, skeleton, units_px, confidence):
     """Write the report.
 
     score_tables  Tables;  pictures  caption -> path of a PNG
-    images        uint8 (N, frame, frame, 3);  names  what each is called
+    images        uint8 (N, h, w, 3);  names  what each is called
     poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of the frame
+    units_px      (N,): what each image's errors are measured in, px of the frame
+    confidence    stage -> (N, J)
     """
     stages = [name for name in poses if name != "true"]
     jpegs = _thumbnails(images)
-    data = {"frame": images.shape[1], "joints": skeleton.joints, "bones": skeleton.bone_ends,
-            "torso": skeleton.torso_ends, "stages": stages,
-            "images": [{"row": n, "name": names[n], "jpeg": jpegs[n]}
-                       | {name: _points(joints[n]) for name, joints in poses.items()} for n in range(len(images))]}
+    shown = []
+    for n in range(len(images)):
+        sure = {name: _rounded(values[n]) for name, values in confidence.items()}
+        unit = _rounded(units_px[n:n + 1])[0]
+        shown.append({"row": n, "name": names[n], "jpeg": jpegs[n], "unit": unit, "confidence": sure}
+                     | {name: _points(joints[n]) for name, joints in poses.items()})
+    data = {"frame": [images.shape[2], images.shape[1]], "joints": skeleton.joints, "bones": skeleton.bone_ends,
+            "unit": skeleton.unit_name, "stages": stages, "images": shown}
     parts = {"title": html.escape(title), "subtitle": html.escape(subtitle),
              "tables": "\n".join(map(table_html, score_tables)),
              "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
-             "data": script_json(data)}
+             "unit": html.escape(skeleton.unit_name), "data": script_json(data)}
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
     with files.replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -44,6 +50,11 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
 def script_json(data):
     """JSON that may stand inside a <script>: no `<` in it, so no name can end the script."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _rounded(values):
+    """Numbers (K,) to a hundredth, null for NaN."""
+    return [round(float(value), 2) if np.isfinite(value) else None for value in values]
 
 
 def _points(joints_px):

@@ -8,6 +8,7 @@ import sys
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -120,6 +121,13 @@ def add_training_arguments(arguments, epochs):
     arguments.add_argument("--save-minutes", type=shell.at_least(0, float), default=SAVE_MINUTES, metavar="M",
                            help="save the state for --resume every M minutes, and on a signal "
                                 f"(default: {SAVE_MINUTES})")
+
+
+def add_model_argument(arguments):
+    """Add --model."""
+    arguments.add_argument("--model", type=Path, metavar="FOLDER",
+                           help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
+                                "be run (default: --workdir)")
 
 
 def choose(options, parallel=False):

@@ -6,15 +6,17 @@ import math
 
 import numpy as np
 
-from deeppose import arrays, files, metrics, runtime, tables
+from deeppose import arrays, files, metrics, plots, report, runtime, tables
+from deeppose.locks import lock
 from deeppose.shell import InputError
 
 
 def parser(description):
     """An ArgumentParser with what both test scripts take."""
     arguments = runtime.parser(description)
+    runtime.add_model_argument(arguments)
     arguments.add_argument("--threshold", type=_threshold, metavar="T",
-                           help="PDJ within T torso diameters as well, by joint (default: 0.1, 0.2 and 0.5 alone)")
+                           help="PDJ within T units (torso diameters) as well, by joint (default: the data set's alone)")
     arguments.add_argument("--flip-test", action="store_true",
                            help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
                                 "refines that mean from the image alone (default: off)")
@@ -23,7 +25,7 @@ def parser(description):
 
 def _threshold(text):
     if not math.isfinite(value := float(text)) or value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no distance in torso diameters")
+        raise argparse.ArgumentTypeError(f"{text} is no distance")
     return value
 
 
@@ -34,18 +36,21 @@ def evaluate(workdir, data, stages, threshold=None):
     for every stage, for what each gained over the one before ("gained by stage 2"), and the last over the first
     ("gained").
     """
-    true, skeleton = data.test_labels.astype(float), data.skeleton
+    true = data.test_labels.astype(float)
+    skeleton = data.skeleton
+    sizes = data.sizes("test")
     thresholds = () if threshold is None else (threshold,)
     poses = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)} | stages
     try:
-        scores = {name: metrics.score(joints, true, skeleton, thresholds) for name, joints in poses.items()}
+        scores = {name: metrics.score(joints, true, skeleton, sizes, thresholds) for name, joints in poses.items()}
     except ValueError as error:
         raise InputError(f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again") from None
-    intervals = {name: metrics.intervals(joints, true, skeleton, thresholds) for name, joints in stages.items()}
+    intervals = {name: metrics.intervals(joints, true, skeleton, sizes, thresholds)
+                 for name, joints in stages.items()}
 
     @functools.cache  # of two stages the one before is the first
     def gained(before, after):
-        return metrics.intervals(stages[after], true, skeleton, thresholds, stages[before])
+        return metrics.intervals(stages[after], true, skeleton, sizes, thresholds, stages[before])
     names = list(stages)
     intervals |= {f"gained by {after}": gained(before, after) for before, after in itertools.pairwise(names)}
     if len(names) > 1:
@@ -66,3 +71,36 @@ def show(score_tables, image_count):
     print(f"{image_count} test images, all scores as fractions\n")
     for table in score_tables:
         print(tables.text(table) + "\n")
+
+
+def save_poses(folder, stage, joints, confidence):
+    """Write test_output_S.npy and test_confidence_S.npy, from joints (N, J, 2) px and confidence (N, J)."""
+    arrays.save(folder / f"test_output_{stage}.npy", joints.reshape(len(joints), -1))
+    arrays.save(folder / f"test_confidence_{stage}.npy", confidence.astype(np.float32))
+
+
+def draw_training(folder):
+    """Write curves_stage_1.png where stage 1 was trained here; returns caption -> path."""
+    table = folder / "curves_stage_1.csv"
+    picture = folder / "curves_stage_1.png"
+    if not table.exists():
+        return {}
+    with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
+        plots.stage_1_training(picture, files.load_csv(table, plots.STAGE_1_CURVES))
+    return {"Training of stage 1": picture}
+
+
+def write_report(folder, data, stages, confidence, score_tables, pictures, run):
+    """Write report.html: the tables, the pictures, and every test image with the stages' poses."""
+    set_names = data.facts.get("sets", {})
+    numbers = zip(data.column("test", "set"), data.column("test", "image"))
+    names = [f"test row {n}, image {image:.0f} of {set_names.get(f'{number:.0f}', f'set {number:.0f}')}"
+             for n, (number, image) in enumerate(numbers)]
+    poses = {name.replace(" ", "_"): joints for name, joints in stages.items()} | {"true": data.test_labels}
+    units = data.skeleton.units_px(data.test_labels.astype(float), data.sizes("test"))
+    sure = {name.replace(" ", "_"): values for name, values in confidence.items()}
+    count = f"{len(stages)} stages" if len(stages) > 1 else "stage 1"
+    with lock(folder, "report", wait=True):  # the other test step writes it too
+        report.write(folder / "report.html", f"DeepPose: {count} on the test images",
+                     f"{len(names)} images from {folder.resolve()}; {run}", score_tables, pictures,
+                     data.test_images, names, poses, data.skeleton, units, sure)

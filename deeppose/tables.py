@@ -5,11 +5,10 @@ A table is a Table; `text` sets it for the shell, deeppose.report for the browse
 import math
 from dataclasses import dataclass
 
-from deeppose.metrics import JOINT_THRESHOLDS, LEVEL, threshold_key
-from deeppose.published import PUBLISHED, RECALLED, own_row
+from deeppose.metrics import LEVEL, pckh_thresholds, threshold_key
+from deeppose.published import PUBLISHED, own_row
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
-LSP_TEST_IMAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -68,66 +67,94 @@ def _few(scores, count):
     return {name: scores[name] for name in names}
 
 
-def summary_table(scores, intervals):
+def summary_table(scores, intervals, skeleton):
     """The scores that sum up, each with its interval.
 
     scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S, "stage 2": S}
     intervals  column name, or "gained" -> metrics.intervals'
     """
-    rows = {f"PCP {kind}, {meaning}": (f"pcp_{kind}", mean)
-            for kind in ("strict", "relaxed") for mean, meaning in MEANS.items()}
-    rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in JOINT_THRESHOLDS}
-    rows |= {"AUC of PDJ, 0...0.5": ("auc",), "PCKh@0.5 (head: neck to top)": ("pckh_0.5",)}
+    rows = {}
+    if "pcp" in skeleton.scores:
+        rows |= {f"PCP {kind}, {mean_name(mean)}": (f"pcp_{kind}", mean)
+                 for kind in ("strict", "relaxed") for mean in skeleton.means}
+    if "pdj" in skeleton.scores:
+        rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in skeleton.thresholds}
+        rows["AUC of PDJ, 0...0.5"] = ("auc",)
+    if "pckh" in skeleton.scores:
+        head = "" if skeleton.unit == "head" else f" (head: {' to '.join(reversed(skeleton.head))})"
+        rows |= {f"PCKh@{t:g}{head}": (f"pckh_{t:g}",) for t in pckh_thresholds(skeleton)}
+    if "oks" in skeleton.scores:
+        rows["OKS, mean"] = ("oks",)
     return Table("All joints and limbs", (("", _heads(scores)),),
                  tuple((name, _cells(scores, keys, intervals)) for name, keys in rows.items()),
                  f"± half of the {LEVEL} % interval (bootstrap over images); that of a gain is paired, image by image")
+
+
+def mean_name(mean):
+    """What a table calls one of a skeleton's means."""
+    return MEANS.get(mean, mean.replace("_", " "))
 
 
 def part_table(scores, skeleton):
     """Strict and relaxed PCP of every part; the mean pose is left out where there are three stages."""
     scores = _few(scores, 3)
     kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
-    rows = {part: part.replace("_", " ") for part in skeleton.limbs} | MEANS
+    rows = {part: part.replace("_", " ") for part in skeleton.limbs}
+    rows |= {mean: mean_name(mean) for mean in skeleton.means}
     return Table("PCP@0.5 by part", tuple((kind, _heads(scores)) for kind in kinds),
                  tuple((name, [cell for key in kinds.values() for cell in _cells(scores, (key, part))])
                        for part, name in rows.items()),
                  "strict: both ends within half the limb's length; relaxed: the mean of the two errors is")
 
 
-def joint_table(scores, skeleton, thresholds=JOINT_THRESHOLDS):
-    """PDJ of every joint at up to three thresholds: of two columns, with two stages or more the first's and last's."""
-    scores, rows = _few(scores, 2), []
+def joint_table(scores, skeleton, thresholds, kind="pdj"):
+    """PDJ of every joint at up to three thresholds: of two columns, with two stages or more the first's and last's.
+
+    kind  "pckh" for PCKh instead
+    """
+    scores = _few(scores, 2)
+    word = {"pdj": "PDJ", "pckh": "PCKh"}[kind]
+    rows = []
     for joint in skeleton.joints:
-        keys = [(f"pdj_per_joint_{t:g}", joint) for t in thresholds]
+        keys = [(f"{kind}_per_joint_{t:g}", joint) for t in thresholds]
         rows.append((joint.replace("_", " "), [cell for key in keys for cell in _cells(scores, key)]))
-    rows.append(("all joints", [cell for t in thresholds for cell in _cells(scores, ("pdj", threshold_key(t)))]))
-    return Table("PDJ by joint", tuple((f"PDJ@{t:g}", _heads(scores)) for t in thresholds), tuple(rows))
+    pooled = [("pdj", threshold_key(t)) if kind == "pdj" else (f"pckh_{t:g}",) for t in thresholds]
+    rows.append(("all joints", [cell for key in pooled for cell in _cells(scores, key)]))
+    return Table(f"{word} by joint", tuple((f"{word}@{t:g}", _heads(scores)) for t in thresholds), tuple(rows))
 
 
-def published_table(scores, image_count):
-    """The published scores, each under the variant that it is, then ours."""
-    rows = [(name, [_number(value) for value in values] + [data]) for name, *values, data in PUBLISHED]
-    rows += [(name + " *", [_number(value) for value in values] + [data]) for name, *values, data in RECALLED]
+def published_table(scores, skeleton, image_count):
+    """The published scores on the skeleton's test images, each under the variant that it is, then ours; or None."""
+    published = PUBLISHED.get(skeleton.name)
+    if published is None:
+        return None
+    rows = [(name, [_number(value) for value in values] + [data]) for name, *values, data in published.rows]
     for name, score in scores.items():
-        _, *values, _ = own_row(name, score)
-        rows.append((f"this run, {name}", [_number(value) for value in values] + [""]))
-    note = "* as recalled, not checked; the paper does not say which PCP, most likely relaxed"
-    if image_count != LSP_TEST_IMAGES:
-        note += f"\nThese are {image_count} images, not LSP's 1,000 test images: the two cannot be compared."
-    heads = (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on")))
-    return Table("Published, LSP test", heads, tuple(rows), note)
+        rows.append((f"this run, {name}", [_number(value) for value in own_row(score, published)] + [""]))
+    note = published.note
+    if image_count != published.images:
+        note += (f"\nThese are {image_count} images, not the {published.images:,} of the published scores: "
+                 "the two cannot be compared.")
+    return Table(published.title, published.heads, tuple(rows), note)
 
 
 def score_tables(scores, intervals, skeleton, image_count, threshold=None):
     """All tables of a test script; `threshold` is a further one of PDJ."""
-    tables = [summary_table(scores, intervals), part_table(scores, skeleton), joint_table(scores, skeleton)]
-    if threshold is not None:
-        tables.append(joint_table(scores, skeleton, (threshold,)))
+    tables = [summary_table(scores, intervals, skeleton)]
+    if "pcp" in skeleton.scores:
+        tables.append(part_table(scores, skeleton))
+    if "pdj" in skeleton.scores:
+        tables.append(joint_table(scores, skeleton, skeleton.thresholds[:3]))
+        if threshold is not None:
+            tables.append(joint_table(scores, skeleton, (threshold,)))
+    if "pckh" in skeleton.scores and skeleton.unit == "head":
+        tables.append(joint_table(scores, skeleton, pckh_thresholds(skeleton)[:3], "pckh"))
     notes = [score["never_labelled"] for score in scores.values()][-1]
     if notes:
         tables[0] = Table(tables[0].title, tables[0].groups, tables[0].rows,
                           f"{tables[0].note}\nnever labelled, and in no mean: {', '.join(notes)}")
-    return [*tables, published_table(scores, image_count)]
+    published = published_table(scores, skeleton, image_count)
+    return [*tables, published] if published else tables
 
 
 def text(table):
