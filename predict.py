@@ -130,9 +130,10 @@ def write(path, source, photo, found, model):
     joints = model.skeleton.joints
     people = []
     for person, box in enumerate(found["boxes"]):
-        entry = {"box": box.tolist(), "stage_2": None}
-        for stage in model.stages:
-            entry[stage] = dict(zip(joints, found[stage][person].round(3).tolist()))
+        entry = {"box": box.tolist()}
+        for stage in ("stage_1", "stage_2", *model.stages[2:]):
+            pose = found[stage]
+            entry[stage] = None if pose is None else dict(zip(joints, pose[person].round(3).tolist()))
         sure = found["confidence"][model.stages[-1]][person]
         entry["confidence"] = dict(zip(joints, sure.astype(float).round(3).tolist()))
         people.append(entry)
