@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, networks, runtime, shell, workdir
+from deeppose import arrays, leakage, networks, runtime, shell, workdir
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -27,6 +27,7 @@ def main(argv=None):
     shell.until_end(lock(options.workdir, "train_output"))
     folder = options.model or options.workdir
     model, _ = networks.load(folder, run, data)
+    leakage.check_model(folder / "model_1.pt", data)
     made_from = workdir.origin(options.workdir, data, model=folder)
     print(run)
     rows = np.arange(len(data.train_images))

@@ -18,6 +18,7 @@ from deeppose import (
     checkpoint,
     crops,
     files,
+    leakage,
     losses,
     metrics,
     networks,
@@ -224,6 +225,7 @@ def main(argv=None):
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
+    trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"
     if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
         shell.until_end(lock(options.workdir, "model_1"))
@@ -247,7 +249,8 @@ def main(argv=None):
         train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish(model.described() | {"options": recipe.options, "seed": options.seed})
+        state.finish(model.described() | {"options": recipe.options, "seed": options.seed,
+                                          "trained_on": trained_on})
     score = metrics.chosen(state.best["held_out"], data.skeleton)
     print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
           "next: test_stage_1.py")

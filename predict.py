@@ -85,7 +85,8 @@ def estimate(model, regions, frames):
         poses[f"stage_{stage}"] = joints
         confidence[f"stage_{stage}"] = sure
     frame = model.stage_1.frame
-    return {name: geometry.frame_to_image(pose.astype(float), regions, frame) for name, pose in poses.items()}, confidence
+    poses = {name: geometry.frame_to_image(pose.astype(float), regions, frame) for name, pose in poses.items()}
+    return poses, confidence
 
 
 def predict(model, photographs, people=None):

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, networks, plots, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, leakage, networks, plots, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
 
@@ -37,6 +37,7 @@ def main(argv=None):
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_1"))
     model, _ = networks.load(options.model or folder, run, data)
+    leakage.check_model((options.model or folder) / "model_1.pt", data)
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
@@ -44,10 +45,12 @@ def main(argv=None):
     scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     scoring.save_poses(folder, 1, joints, confidence)
     pictures = draw(folder, data, joints, confidence)
-    score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold)
+    score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
+                                       data.seen_in_training)
     scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
-                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()})
+                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
+                  | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

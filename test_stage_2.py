@@ -10,7 +10,21 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, cascade, deltas, drawing, files, networks, plots, runtime, scoring, shell, tables, workdir
+from deeppose import (
+    arrays,
+    cascade,
+    deltas,
+    drawing,
+    files,
+    leakage,
+    networks,
+    plots,
+    runtime,
+    scoring,
+    shell,
+    tables,
+    workdir,
+)
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -84,6 +98,7 @@ def main(argv=None):
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_2"))
     model, _ = networks.load(model_folder, run, data)
+    leakage.check_model(model_folder / "model_1.pt", data)
     print(run)
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
@@ -103,11 +118,12 @@ def main(argv=None):
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
     pictures = draw(folder, data, stages, confidence, model_folder)
-    score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold)
+    score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold,
+                                       data.seen_in_training)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_2.json", scores, intervals,
                   {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
-                  | {f"gains_stage_{stage}": those for stage, those in gains.items()})
+                  | {f"gains_stage_{stage}": those for stage, those in gains.items()} | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from Cascade_1_net import CROP_PX, Alex_net_c1, Local_response_norm
-from deeppose.framing import FRAME_PX
+from LSP_data import FRAME
 
 BATCH = 10  # images, of which the original's test reads and refines so many at a time
 
@@ -15,12 +15,13 @@ def prepare(jobs, workdir):
     """Step 1: for every row decode its image again, cut, resize, keep all in a list; then save."""
     frames = []
     for job in jobs:
-        for _, box, mirrored in job.rows:
-            image, _ = job.photo_set.read(job.number)
-            x0, y0, side = np.round((0, 0, max(image.size)) if box is None else box).astype(int)
-            piece = image.crop((x0, y0, x0 + side, y0 + side))  # black outside
-            frame = np.array(piece.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR))
-            frames.append(frame[:, ::-1] if mirrored else frame)
+        for row in job.rows:
+            image = job.read()
+            side = max(image.size)
+            x0, y0, width, height = np.round((0, 0, side, side) if row.box is None else row.box).astype(int)
+            piece = image.crop((x0, y0, x0 + width, y0 + height))  # black outside
+            frame = np.array(piece.resize(FRAME, Image.Resampling.BILINEAR))
+            frames.append(frame[:, ::-1] if row.mirrored else frame)
     np.save(workdir / "plain.npy", np.array(frames))
     return len(frames)
 
@@ -45,7 +46,7 @@ def train_stage_1(network, optimiser, images, targets, rows, batch_size, device)
     network.train()
     for start in range(0, len(rows), batch_size):
         batch = rows[start:start + batch_size]
-        step(optimiser, network(to_batch(images, batch, device))[0], torch.nan_to_num(targets[batch]).to(device))
+        step(optimiser, network(to_batch(images, batch, device)).joints, torch.nan_to_num(targets[batch]).to(device))
     return len(rows)
 
 
@@ -54,14 +55,14 @@ def predict(network, images, rows, device):
     """Steps 3 and 4: whole frames, in small batches."""
     network.eval()
     for start in range(0, len(rows), BATCH):
-        network(to_batch(images, rows[start:start + BATCH], device)).cpu()
+        network(to_batch(images, rows[start:start + BATCH], device)).joints.cpu()
     return len(rows)
 
 
 def cut_boxes(frame, boxes_px):
     """Crops float32 (K, 3, 227, 227) of one frame, each cut and resized by itself."""
     cut = []
-    for x0, y0, side in boxes_px.round().astype(int):
+    for x0, y0, side, _ in boxes_px.round().astype(int):
         padded = np.pad(frame, ((side, side), (side, side), (0, 0)))  # black outside
         left, top = np.clip([x0 + side, y0 + side], 0, len(padded) - side)
         piece = Image.fromarray(padded[top:top + side, left:left + side])
@@ -72,11 +73,16 @@ def cut_boxes(frame, boxes_px):
 
 def alexnet():
     """Alex_net_c1 with PyTorch's own LRN."""
-    network = Alex_net_c1("direct")
+    network = Alex_net_c1(14, (0,), "direct")
     for place, layer in enumerate(network.features):
         if isinstance(layer, Local_response_norm):
             network.features[place] = nn.LocalResponseNorm(5, 1e-4, 0.75, 1)
     return network
+
+
+def asked_first(crops, device):
+    """Joint 0, for each of the crops (n, 3, h, w)."""
+    return torch.zeros(len(crops), dtype=torch.long, device=device)
 
 
 def train_stage_2(network, optimiser, examples, images, rows, batch_size, device):
@@ -85,10 +91,11 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), batch_size):
         batch = rows[start:start + batch_size]
-        boxes, targets, _ = examples.draw(batch, rng)
-        moves = targets[:, :, examples.joint]
+        boxes, targets, _, _ = examples.draw(batch, rng)
+        offsets = targets[:, :, examples.joints[0]]
         cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
-        step(optimiser, network(cut.to(device))[0], torch.from_numpy(moves).flatten(0, 1).to(device))
+        predicted = network(cut.to(device), asked_first(cut, device)).joints
+        step(optimiser, predicted, torch.from_numpy(offsets).flatten(0, 1).to(device))
     return len(rows)
 
 
@@ -98,11 +105,11 @@ def test_both(network, workdir, names, images, rows, boxes_px, device):
     network.eval()
     for start in range(0, len(rows), BATCH):
         batch = rows[start:start + BATCH]
-        network(to_batch(images, batch, device)).cpu()
+        network(to_batch(images, batch, device)).joints.cpu()
         for name in names:
             refiner = alexnet()
             refiner.load_state_dict(torch.load(workdir / f"model_{name}.pt", weights_only=True))
             refiner.to(device).eval()
             cut = torch.cat([cut_boxes(np.array(images[row]), boxes_px[row:row + 1]) for row in batch])
-            refiner(cut.to(device)).cpu()
+            refiner(cut.to(device), asked_first(cut, device)).joints.cpu()
     return len(rows)

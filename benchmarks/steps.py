@@ -13,22 +13,22 @@ import LSP_data
 import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
-from Cascade_1_net import CROP_PX, Alex_net_c1, refine
-from deeppose import arrays, checkpoint, deltas, geometry
-from deeppose.estimates import Examples
-from deeppose.framing import FRAME_PX
-from deeppose.geometry import box_sides
+from Cascade_1_net import CROP_PX, Alex_net_c1
+from deeppose import arrays, cascade, checkpoint, deltas, geometry
+from deeppose.cascade import Examples
 from deeppose.loader import Frames
-from Resnet_stage_1 import Resnet_stage_1, predict_joints
+from deeppose.networks import DEFAULT, Stage_1
+from LSP_data import FRAME
+from Resnet_stage_1 import Resnet_stage_1
 
 STEPS = 4           # optimiser steps in one round of a training step
 PLAIN_SHARE = 4     # the plain way does that many times fewer rows in a round
 JOINTS = ("left_wrist", "right_ankle", "neck")  # refiners in step 6's round
 
 
-def refiner():
+def refiner(joint=0):
     """The original's: what the other ways of step 5 and 6 can be compared with."""
-    return Alex_net_c1("direct")
+    return Alex_net_c1(14, (joint,), "direct")
 
 
 class Bench:
@@ -47,10 +47,26 @@ class Bench:
 
     def write_models(self, number):
         """The checkpoints that a step reads, with random weights."""
-        models = {"4": {"1": self.stage_1}, "6": {"1": self.stage_1} | dict.fromkeys(JOINTS, refiner)}
-        for name, network in models.get(number, {}).items():
-            if not (self.workdir / f"model_{name}.pt").exists():
-                checkpoint.save(self.workdir / f"model_{name}.pt", checkpoint.weights_of(network()), {})
+        if number not in ("4", "6"):
+            return
+        stage_1 = self.model(self.stage_1())
+        self.write_model("1", stage_1.network, stage_1.described() | {"options": {"head": "integral"}})
+        skeleton = self.data.skeleton
+        for name in JOINTS if number == "6" else ():
+            facts = {"joints": [name], "skeleton": skeleton.described(), "options": {"head": "direct"},
+                     "crop_px": CROP_PX, "crop_scale": skeleton.crop_scale, "smallest_crop_px": 40}
+            self.write_model(name, refiner(skeleton.index(name)), facts)
+
+    def write_model(self, name, network, facts):
+        """One checkpoint, unless it is there."""
+        path = self.workdir / f"model_{name}.pt"
+        if not path.exists():
+            checkpoint.save(path, checkpoint.weights_of(network), facts)
+
+    def model(self, network):
+        """A network of stage 1, as it sees the frames."""
+        data = self.data
+        return Stage_1(network, DEFAULT, data.skeleton, data.frame, data.margin, data.frame)
 
     def clear(self):
         """Every round of step 1 begins in an empty folder."""
@@ -60,21 +76,23 @@ class Bench:
     def step_1(self):
         """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
         sets = [LSP_data.open_set(self.photos, number) for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)]
-        jobs, counts = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
-        folder, count = self.workdir / "step_1", sum(counts.values())
+        jobs = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
+        count = sum(len(job.rows) for job in jobs)
+        training = sum(len(job.rows) for job in jobs if job.part == "train")
+        folder = self.workdir / "step_1"
 
         def ours():
             LSP_data.main([*self.source, "--workdir", str(folder)])
             return count
 
         def limit():
-            out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (count, FRAME_PX, FRAME_PX, 3))
+            out = np.lib.format.open_memmap(folder / "limit.npy", "w+", np.uint8, (count, *FRAME, 3))
 
             def fill(job):
-                image, _ = job.photo_set.read(job.number)
-                for row, _, _ in job.rows:
-                    out[row if job.part == "train" else counts["train"] + row] = np.asarray(
-                        image.resize((FRAME_PX, FRAME_PX), Image.Resampling.BILINEAR))
+                image = job.read()
+                start = 0 if job.part == "train" else training
+                for row in job.rows:
+                    out[start + row.number] = np.asarray(image.resize(FRAME, Image.Resampling.BILINEAR))
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(fill, jobs))
             out.flush()
@@ -87,31 +105,39 @@ class Bench:
         images = torch.rand(batch, 3, CROP_PX, CROP_PX, device=run.device, dtype=run.dtype)
         images = images.contiguous(memory_format=torch.channels_last)
         wanted = torch.rand(batch, outputs, device=run.device)
+        asked = self.asked(network, batch)
 
         def limit():
             for _ in range(STEPS):
                 optimiser.zero_grad()
                 with run.autocast():
-                    said = network(images)
-                loss = F.mse_loss(said[0] if isinstance(said, tuple) else said, wanted)
+                    found = network(images, *asked)
+                loss = F.mse_loss(found.joints.flatten(1), wanted)
                 loss.backward()
                 optimiser.step()
             loss.item()
             return STEPS * batch
         return limit
 
+    def asked(self, network, batch):
+        """What a refiner takes beside the crops: their joints."""
+        refines = isinstance(network, Alex_net_c1)
+        return [torch.zeros(batch, dtype=torch.long, device=self.run.device)] if refines else []
+
     @torch.inference_mode()
     def bare_inference(self, network, batch=64):
         """A network's outputs for one resident batch, some times."""
         images = torch.rand(batch, 3, CROP_PX, CROP_PX, device=self.run.device, dtype=self.run.dtype)
-        images, network = images.contiguous(memory_format=torch.channels_last), network.eval()
+        images = images.contiguous(memory_format=torch.channels_last)
+        network = network.eval()
+        asked = self.asked(network, batch)
 
         @torch.inference_mode()
         def limit():
             with self.run.autocast():
                 for _ in range(STEPS):
-                    said = network(images)
-            said.cpu()
+                    found = network(images, *asked)
+            found.joints.cpu()
             return STEPS * batch
         return limit
 
@@ -124,23 +150,24 @@ class Bench:
     def step_2(self):
         """Frames a second of training stage 1; the limit is the bare network on a resident batch."""
         run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
-        recipe, examples = options.recipe, Train_stage_1.Examples(self.data, options.recipe, 0, run)
+        recipe, examples = options.recipe, Train_stage_1.Examples(self.data, options.recipe, self.data.frame, run)
         rows = np.random.default_rng(0).permutation(self.data.trained_on)[:STEPS * options.batch_size]
         network, bare = run.place(self.stage_1()), run.place(self.stage_1())
         slow, device = self.stage_1().to(run.device), run.device
         adam, bare_adam = recipe.optimiser_of(network, run.device), recipe.optimiser_of(bare, run.device)
         slow_adam = torch.optim.Adam(slow.parameters(), recipe.learning_rate)
         state = self.state(options, network, adam, recipe.average_of(network))
+        state.about = {"initial_weights": "random"}
 
         def ours():
             state.step = 0
             Train_stage_1.train_epoch(network, adam, examples, rows, options, state, run)
             return len(rows)
         few = rows[:max(options.batch_size, len(rows) // PLAIN_SHARE)]
-        targets = examples.targets.flatten(1)
+        targets = examples.targets
         return {"ours": ours, "plain": lambda: plain.train_stage_1(slow, slow_adam, self.data.train_images,
                                                                    targets, few, options.batch_size, device),
-                "limit": self.bare_training(bare, bare_adam, options.batch_size, targets.shape[1])}
+                "limit": self.bare_training(bare, bare_adam, options.batch_size, targets[0].numel())}
 
     def step_4(self):
         """Frames a second of stage 1's predictions (steps 3 and 4)."""
@@ -148,7 +175,7 @@ class Bench:
         rows = np.arange(min(512, len(self.data.train_images)))
 
         def ours():
-            return len(predict_joints(network, self.frames, rows, self.data, run))
+            return len(self.model(network).predict(self.frames, rows, run)[0])
         return {"ours": ours, "plain": lambda: plain.predict(slow, self.data.train_images, rows[::PLAIN_SHARE],
                                                              run.device),
                 "limit": self.bare_inference(run.place(self.stage_1()))}
@@ -157,10 +184,12 @@ class Bench:
         """Crops a second of training a refiner; the limit is the bare network, crops already cut."""
         run, options = self.run, Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"])
         joint = self.data.skeleton.index(JOINTS[0])
-        drawn = np.load(deltas.OWN)[joint].astype(float)
-        examples = Examples(self.data, self.frames, self.predicted, joint, drawn, options.recipe, options.simulated)
+        drawn = np.load(deltas.OWN).astype(float)
+        examples = Examples(self.data, self.frames, self.predicted, (joint,), drawn, options.recipe,
+                            options.simulated)
         rows = np.random.default_rng(0).permutation(examples.rows)[:STEPS * options.batch_size]
-        network, bare, slow = run.place(refiner()), run.place(refiner()), plain.alexnet().to(run.device)
+        network, bare = run.place(refiner(joint)), run.place(refiner())
+        slow = plain.alexnet().to(run.device)
         adagrad, bare_adagrad = (options.recipe.optimiser_of(one, run.device) for one in (network, bare))
         slow_adagrad = torch.optim.Adagrad(slow.parameters(), options.recipe.learning_rate)
         state, crops = self.state(options, network, adagrad), options.simulated + 1
@@ -182,14 +211,15 @@ class Bench:
         run, data, images = self.run, self.data, self.data.test_images
         network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))
         estimates = np.nan_to_num(data.test_labels, nan=100).astype(float)
-        sides = box_sides(estimates, data.skeleton)
+        boxing = cascade.Boxing(data.skeleton.crop_scale, 40)
+        sides = boxing.sides_px(estimates, data.skeleton)
         boxes = geometry.box_around(estimates[:, 0], sides)
         bare, bare_refiner = self.bare_inference(run.place(self.stage_1())), self.bare_inference(
             run.place(refiner()))
 
         def ours():
-            first = predict_joints(network, self.test_frames, rows, data, run)
-            refine(self.workdir, data, self.test_frames, rows, first, run)
+            first, sure = self.model(network).predict(self.test_frames, rows, run)
+            cascade.refine_from(self.workdir, data.skeleton, self.test_frames, rows, first, sure, run)
             return len(rows)
 
         def limit():

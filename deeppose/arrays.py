@@ -22,6 +22,7 @@ FORMAT = 2                    # of dataset.json
 COLUMNS = ("set", "image", "person", "x0", "y0", "w", "h", "mirrored", "head_px", "area_px", "score")
 BLOCK = 65536                 # bytes
 BLOCKS = 256                  # how many of them a fingerprint reads
+LARGEST_NUMBER = 2 ** 53      # of a set or an image: whole numbers are exact in float64 up to here
 FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
 
 
@@ -140,6 +141,7 @@ class Dataset:
     mean_pose            float64 (J, 2) px of the frame: mean of the training poses as a test shows them
     columns              of the rows, by name
     facts                dataset.json as it is
+    folder               where they are
     """
     skeleton: Skeleton
     frame: tuple
@@ -155,11 +157,21 @@ class Dataset:
     mean_pose: np.ndarray
     columns: tuple
     facts: dict
+    folder: Path
 
     @property
     def digests(self):
         """sha256 of the arrays, by file name."""
         return self.facts["digests"]
+
+    @property
+    def seen_in_training(self):
+        """Number of test rows whose image is in the training part as well."""
+        return int(self.facts.get("seen_in_training", 0))
+
+    def identities(self, part):
+        """Set, image and person of each row of "train" or "test": int64 (N, 3)."""
+        return identities(getattr(self, f"{part}_rows"))
 
     @property
     def view_box(self):
@@ -205,6 +217,11 @@ class Dataset:
         return load_names(workdir / f"{part}_photographs.txt", len(getattr(self, f"{part}_rows")))
 
 
+def identities(rows):
+    """Set, image and person of rows (N, columns) as step 1 writes them: int64 (N, 3)."""
+    return rows[:, [COLUMNS.index(name) for name in ("set", "image", "person")]].astype(np.int64)
+
+
 def open_dataset(workdir):
     """The Dataset of a working directory; InputError where a file is missing or does not fit dataset.json."""
     path = workdir / "dataset.json"
@@ -226,12 +243,13 @@ def open_dataset(workdir):
         arrays[f"{part}_labels"] = np.array(labels).reshape(count, joint_count, 2)
         rows = load(workdir / f"{part}_rows.npy", np.float64, (count, len(known["columns"])), STEP_1)
         arrays[f"{part}_rows"] = np.array(rows)
+        _check_rows(workdir / f"{part}_rows.npy", rows, known["columns"])
         check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], known["frame"])
     for name in arrays:
         if fingerprint(workdir / f"{name}.npy") != facts["fingerprints"].get(f"{name}.npy"):
             raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
     trained_on = np.setdiff1d(np.arange(facts["rows"]["train"]), known["held_out"])
-    return Dataset(**known, trained_on=trained_on, facts=facts, **arrays)
+    return Dataset(**known, trained_on=trained_on, facts=facts, folder=workdir, **arrays)
 
 
 def _read_facts(facts):
@@ -241,6 +259,7 @@ def _read_facts(facts):
     counts = facts["rows"]
     if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
         raise ValueError("rows")
+    int(facts.get("seen_in_training", 0))
     dict(facts["digests"])
     dict(facts["fingerprints"])
     return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
@@ -261,6 +280,17 @@ def _check_facts(path, known, facts):
         raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     if min(known["frame"]) < 1 or not 1 <= known["margin"] < 10 or not set(COLUMNS) <= set(known["columns"]):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again")
+
+
+def _check_rows(path, rows, columns):
+    """InputError where a set's, an image's or a person's number in the rows is none, or a box has no size."""
+    numbers = rows[:, [columns.index(name) for name in ("set", "image", "person")]]
+    sound = ((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1)  # NaN is wrong as well
+    boxes = rows[:, [columns.index(name) for name in ("x0", "y0", "w", "h")]]
+    sound &= np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+    wrong = np.flatnonzero(~sound)
+    if wrong.size:
+        raise InputError(f"{path}: row {wrong[0]} names no set, image, person or box; run {STEP_1} again")
 
 
 def check_labels(path, labels_px, frame):

@@ -122,7 +122,8 @@ class Examples:
         served = np.zeros(len(self.flip), bool)
         served[self.joints] = True
         here = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
-        labelled = np.where(mirrored[..., None], here[..., self.flip], here)  # (n, K, J): of what each joint is cut from
+        # (n, K, J): whether what each joint's crop would be cut around is labelled
+        labelled = np.where(mirrored[..., None], here[..., self.flip], here)
         return (rng.random(labelled.shape) * (labelled & served)).argmax(2)
 
     def crops_and_targets(self, frames, boxes, targets, views, crop_px, run):
@@ -200,9 +201,10 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
     """
     network.eval()
     count = boxes_px.shape[1]
-    boxes = boxes_px.astype(np.float32)
+    boxes = boxes_px.astype(np.float32)  # a copy
     if mirrored:  # a box of negative width is read from its right
-        boxes = np.concatenate([boxes[..., :1] + boxes[..., 2:3], boxes[..., 1:2], -boxes[..., 2:3], boxes[..., 3:]], -1)
+        boxes[..., 0] += boxes[..., 2]
+        boxes[..., 2] *= -1
     boxes = torch.from_numpy(boxes).to(run.device)
     asked = torch.from_numpy(asked).to(run.device)
     size = network.crop_px, network.crop_px

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, files, geometry, shell
+from deeppose import arrays, files, geometry, leakage, shell
 from deeppose.locks import lock
 from deeppose.people import BrokenImages, name_broken
 from deeppose.shell import InputError
@@ -142,7 +142,8 @@ def write(workdir, jobs, layout, facts):
         "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [row.number for job in jobs if job.held_out for row in job.rows],
         "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
-        "digests": digests, "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests}} | facts
+        "digests": digests, "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests}}
+    content |= leakage.note_seen(workdir) | facts
     files.save_json(workdir / "dataset.json", content)
     return content
 

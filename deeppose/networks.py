@@ -133,7 +133,8 @@ def load(folder, run, data=None):
 def _check_fits(path, data, known, frame, margin):
     """InputError where a model was made for other joints or frames than the Dataset's."""
     if known.joints != data.skeleton.joints:
-        raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; {STEP_2}")
+        raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
+                         f"{STEP_2}")
     if (frame, margin) != (data.frame, data.margin):
         raise InputError(f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
                          f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}")

@@ -1,4 +1,4 @@
-"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a whole trained model."""
+"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a whole model."""
 import http.client
 import threading
 import urllib.request
@@ -15,9 +15,9 @@ CONNECT_SECONDS = 5  # longer, and `auto` starts from random weights
 def add_argument(parser):
     """Add --weights."""
     parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE|FOLDER",
-                        help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet), random "
-                             "ones (none), a file in torchvision's format, or a whole model: a model_1.pt, or the "
-                             "folder of one; of another skeleton it gives what fits, joints by name (default: auto)")
+                        help="initial weights: ImageNet's where they can be had (auto), or else stop "
+                             "(imagenet), random ones (none), a file in torchvision's format, or a whole "
+                             "model: a model_1.pt, or the folder of one; of another skeleton it gives what fits, joints by name (default: auto)")
 
 
 def load_initial(network, choice, skeleton):

@@ -22,7 +22,7 @@ class Published:
     images: int
 
 
-LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
+LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
     ("deeppose_tf, random weights, true boxes", .302, .373, None, None, "LSP + LSPe"),
     ("deeppose_tf, ImageNet weights, true boxes", .446, .512, None, None, "LSP + LSPe"),
     ("Pishchulin, ICCV 2013", .508, .580, None, .571, "LSP"),

@@ -16,7 +16,7 @@ def parser(description):
     arguments = runtime.parser(description)
     runtime.add_model_argument(arguments)
     arguments.add_argument("--threshold", type=_threshold, metavar="T",
-                           help="PDJ within T units (torso diameters) as well, by joint (default: the data set's alone)")
+                           help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)")
     arguments.add_argument("--flip-test", action="store_true",
                            help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
                                 "refines that mean from the image alone (default: off)")
@@ -66,6 +66,11 @@ def write(path, scores, intervals, facts):
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
 
 
+def seen_facts(data):
+    """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training": rows}, or {}."""
+    return {"seen_in_training": data.seen_in_training} if data.seen_in_training else {}
+
+
 def show(score_tables, image_count):
     """Print the tables."""
     print(f"{image_count} test images, all scores as fractions\n")
@@ -100,7 +105,8 @@ def write_report(folder, data, stages, confidence, score_tables, pictures, run):
     units = data.skeleton.units_px(data.test_labels.astype(float), data.sizes("test"))
     sure = {name.replace(" ", "_"): values for name, values in confidence.items()}
     count = f"{len(stages)} stages" if len(stages) > 1 else "stage 1"
+    seen = f"; {tables.seen_note(data.seen_in_training, len(names))}" if data.seen_in_training else ""
     with lock(folder, "report", wait=True):  # the other test step writes it too
         report.write(folder / "report.html", f"DeepPose: {count} on the test images",
-                     f"{len(names)} images from {folder.resolve()}; {run}", score_tables, pictures,
+                     f"{len(names)} images from {folder.resolve()}; {run}{seen}", score_tables, pictures,
                      data.test_images, names, poses, data.skeleton, units, sure)

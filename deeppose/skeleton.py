@@ -219,11 +219,6 @@ LSP = Skeleton(
 )
 
 
-def find_skeleton(name):
-    """The skeleton of that name; None where there is none, or a file holds no name in its place."""
-    return SKELETONS.get(name) if isinstance(name, str) else None
-
-
 def joints_named(text, skeleton):
     """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError for another name."""
     if text is None:

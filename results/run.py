@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import hardware
-from Cascade_1_net import refine, stages_here
-from deeppose import arrays, files, metrics
+from deeppose import arrays, cascade, files, metrics, networks
 from deeppose.loader import Frames
-from deeppose.predictions import model_name
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
-from Resnet_stage_1 import load_stage_1, predict_joints
+from deeppose.workdir import refiner_path, stages_here
 from results.rows import ROWS, is_variant, refiner_commands, stage_1_flags
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +76,8 @@ def run_row(name, size, folder, source, part, stages, more):
             flags = [workdir / flag if flag.endswith(".pt") else flag for flag in flags]
             steps.append(step("Train_stage_2.py", *flags, *drawn, "--resume", *own))
             joints = flags[flags.index("--joints") + 1].split(",") if "--joints" in flags else LSP.joints
-            trained = [files.load_json(workdir / f"{model_name(joint, stage)}.json", "step 5") for joint in joints]
+            trained = [files.load_json(refiner_path(workdir, joint, stage).with_suffix(".json"), "step 5")
+                       for joint in joints]
             steps[-1]["seconds"] = max(steps[-1]["seconds"], round(sum(facts["seconds"] for facts in trained), 1))
     if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
@@ -87,11 +86,13 @@ def run_row(name, size, folder, source, part, stages, more):
 
 def held_out_poses(workdir, data, stages, run):
     """Each stage's joints (H, J, 2) px of the held-out rows; no more than so many stages."""
-    frames, rows = Frames(data.train_images, run.device), data.held_out
-    joints = predict_joints(load_stage_1(workdir, data, run), frames, rows, data, run)
+    frames = Frames(data.train_images, run.device)
+    rows = data.held_out
+    model, _ = networks.load(workdir, run, data)
+    joints, sure = model.predict(frames, rows, run)
     poses = {"stage_1": joints}
     for stage in stages:
-        joints, _ = refine(workdir, data, frames, rows, joints, run, stage)
+        joints, sure, _ = cascade.refine_from(workdir, data.skeleton, frames, rows, joints, sure, run, stage)
         poses[f"stage_{stage}"] = joints
     return poses
 
@@ -103,10 +104,10 @@ def record(name, size, workdir, steps, most, run):
     true = data.train_labels[data.held_out].astype(float)
     model = files.load_json(workdir / "model_1.json", "step 2")
     poses = held_out_poses(workdir, data, stages, run)
-    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit(),
+    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit_of(model),
              "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
              "rows": model["settings"]["rows"], "epochs": model["settings"]["epochs"],
-             "input_px": model["settings"]["input_px"] or data.frame_px, "recipe": model["settings"]["recipe"],
+             "input_px": model["settings"]["input_px"] or max(data.frame), "recipe": model["settings"]["recipe"],
              "initial_weights": model["initial_weights"], "best_epoch": model["epoch"], "history": model["history"],
              "cascade": cascade_facts(workdir, data, stages),
              "held_out": {stage: {"scores": metrics.score(joints, true, data.skeleton),
@@ -153,15 +154,14 @@ def cascade_facts(workdir, data, stages):
     found = {}
     for stage in stages:
         facts = {name: json.loads(path.read_text()) for name in data.skeleton.joints
-                 if (path := workdir / f"{model_name(name, stage)}.json").exists()}
+                 if (path := refiner_path(workdir, name, stage).with_suffix(".json")).exists()}
         found[f"stage_{stage}"] = {name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
                                    | {key: fact["settings"][key] for key in ("rows", "epochs", "simulated")}
+                                   | {"commit": commit_of(fact)}
                                    for name, fact in facts.items()}
     return found
 
 
-def commit():
-    """The project's commit; with "+" where a script differs from it."""
-    said, changed = (subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-                     for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--", "*.py")))
-    return said + "+" * bool(changed) or "unknown"
+def commit_of(facts):
+    """The commit whose code trained a model, from its .json; "unknown" where that names none."""
+    return facts.get("run", {}).get("commit") or "unknown"

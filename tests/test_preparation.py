@@ -11,13 +11,18 @@ import scipy.io
 from PIL import Image
 
 import LSP_data
-from deeppose import geometry
+from deeppose import arrays, geometry
 from deeppose.downloads import read_mat
 from deeppose.skeleton import LSP
 
 
 def read(workdir, *names):
     return [np.load(workdir / f"{name}.npy") for name in names]
+
+
+def columns(rows, *names):
+    """Columns of rows (N, columns), (N,) each."""
+    return [rows[:, arrays.COLUMNS.index(name)] for name in names]
 
 
 def mat_joints(photos):
@@ -37,10 +42,13 @@ def image_path(photos, number_of_set, number):
 def check_rows(workdir, photos):
     """Every label is the similarity of the .mat joints that its row names; held-out and test rows are letterboxes."""
     facts, joints = json.loads((workdir / "dataset.json").read_text()), mat_joints(photos)
+    assert facts["columns"] == list(arrays.COLUMNS)
     for part in ("train", "test"):
         labels, rows = read(workdir, f"{part}_labels", f"{part}_rows")
         labels = labels.reshape(len(labels), 14, 2)
-        for n, (which, number, x0, y0, side, mirrored) in enumerate(rows):
+        for n, (which, number, person, x0, y0, side, height, mirrored, *further) in enumerate(rows):
+            assert person == 0 and side == height
+            np.testing.assert_array_equal(further, [np.nan, np.nan, 1])  # head, area, score
             expected = (joints[int(which)][int(number) - 1] - [x0, y0]) * 227 / side
             if mirrored:
                 expected[:, 0] = 227 - expected[:, 0]
@@ -62,6 +70,7 @@ def test_rows_are_similarities_of_the_mat_joints(workdir, photos):
 
 def test_order_split_and_held_out(workdir):
     train, test = read(workdir, "train_rows", "test_rows")
+    train, test = (np.stack(columns(rows, "set", "image"), 1) for rows in (train, test))
     numbers = train[:, 0] * 100000 + train[:, 1]
     assert (np.diff(numbers) >= 0).all()  # LSP, then LSPe, each in the order of the file numbers
     assert set(train[train[:, 0] == 1][:, 1]) == set(range(1, 11)) and set(test[:, 1]) == set(range(11, 21))
@@ -76,7 +85,7 @@ def test_images_are_the_boxes_that_the_rows_name(workdir, photos):
     """Each frame against a plain resize of the padded photograph."""
     images, rows = read(workdir, "train_images", "train_rows")
     assert images.dtype == np.uint8 and images.shape[1:] == (227, 227, 3)
-    for frame, (which, number, x0, y0, side, mirrored) in list(zip(images, rows))[::5]:
+    for frame, (which, number, _, x0, y0, side, _, mirrored, *_) in list(zip(images, rows))[::5]:
         photo = Image.open(image_path(photos, int(which), int(number)))
         padded = Image.new("RGB", (photo.width + 1000, photo.height + 1000))
         padded.paste(photo, (500, 500))
@@ -92,7 +101,7 @@ def test_unlabelled_joints_are_nan_and_lsps_occluded_ones_are_not(workdir, photo
     labels, rows = read(workdir, "train_labels", "train_rows")
     facts = json.loads((workdir / "dataset.json").read_text())
     assert np.isnan(labels).sum() == 2 * facts["unlabelled_joints"]["train"] > 0
-    assert not np.isnan(labels[rows[:, 0] == 1]).any()
+    assert not np.isnan(labels[columns(rows, "set")[0] == 1]).any()
     assert (scipy.io.loadmat(photos / "joints_1.mat")["joints"][2] == 1).any()  # some of LSP's are occluded
 
 
@@ -104,6 +113,14 @@ def test_mean_pose_is_of_the_letterboxed_lsp_training_labels(workdir, photos):
         poses.append((mat_joints(photos)[1][number - 1] - [(width - side) / 2, (height - side) / 2]) * 227 / side)
     facts = json.loads((workdir / "dataset.json").read_text())
     np.testing.assert_allclose(np.reshape(facts["mean_pose_px"], (14, 2)), np.mean(poses, 0), atol=1e-5)
+
+
+def test_every_row_names_its_photograph(workdir, photos):
+    for part in ("train", "test"):
+        names = (workdir / f"{part}_photographs.txt").read_text().splitlines()
+        which, numbers = columns(read(workdir, f"{part}_rows")[0], "set", "image")
+        expected = [image_path(photos, int(one), int(number)) for one, number in zip(which, numbers)]
+        assert [photos / name for name in names] == expected
 
 
 def test_copies_are_drawn_with_probability_one_half():
@@ -118,7 +135,7 @@ def test_training_boxes_have_the_stated_scale_and_shift():
     boxes = np.array([LSP_data.draw_box(joints, np.random.default_rng(n)) for n in range(500)])
     assert 110 <= boxes[:, 2].min() < 113 and 177 < boxes[:, 2].max() <= 180
     shift = (boxes[:, :2] + boxes[:, 2:] / 2 - [60, 40]) * 227 / boxes[:, 2:]
-    assert 9 < np.abs(shift).max() <= 10
+    assert 9 < np.abs(shift).max() <= 10 and (boxes[:, 2] == boxes[:, 3]).all()
 
 
 def prepare(photos, workdir, *flags):
@@ -128,12 +145,13 @@ def prepare(photos, workdir, *flags):
 
 def test_no_copies_and_limit(photos, workdir, tmp_path):
     plain = prepare(photos, tmp_path / "plain", "--no-copies")
-    assert read(plain, "train_rows")[0].shape == (24, 6) and not read(plain, "train_rows")[0][:, 5].any()
+    rows, = read(plain, "train_rows")
+    assert rows.shape == (24, len(arrays.COLUMNS)) and not columns(rows, "mirrored")[0].any()
     few = prepare(photos, tmp_path / "few", "--limit", "3")
     (rows, test_rows), (everything,) = read(few, "train_rows", "test_rows"), read(workdir, "train_rows")
     assert {tuple(row[:2]) for row in rows} == {(s, n) for s in (1, 2) for n in (1, 2, 3)}
-    assert list(test_rows[:, 1]) == [11, 12, 13]
-    kept = everything[everything[:, 1] <= 3]
+    assert list(columns(test_rows, "image")[0]) == [11, 12, 13]
+    kept = everything[columns(everything, "image")[0] <= 3]
     np.testing.assert_array_equal(rows, kept)  # an image's rows do not depend on the limit
 
 
@@ -191,8 +209,9 @@ def test_the_floor_of_the_real_sets(real_photos, tmp_path):
     """The mean pose scores what was published for it: strict mean of 4 .176, PDJ@0.2 .181."""
     from deeppose import metrics
     joints = mat_joints(real_photos)[1]
-    boxes = [geometry.letterbox(*Image.open(image_path(real_photos, 1, n)).size) for n in range(1, 2001)]
-    framed = geometry.image_to_frame(joints, np.array(boxes), 227)
+    sizes = [Image.open(image_path(real_photos, 1, n)).size for n in range(1, 2001)]
+    boxes = [geometry.to_aspect(geometry.whole(size), LSP_data.FRAME) for size in sizes]
+    framed = geometry.image_to_frame(joints, np.array(boxes), LSP_data.FRAME)
     mean = np.tile(framed[:1000].mean(0), (1000, 1, 1))
     scores = metrics.score(mean, framed[1000:], LSP)
     assert scores["pcp_strict"]["mean_4"] == pytest.approx(0.176, abs=0.001)
