@@ -47,7 +47,7 @@ class CocoFile:
     boxes             float64 (P, 4): x0, y0, w, h, px; may be empty where no joint is labelled, and in crowds
     areas             float64 (P,): px^2 of the outline, or BOX_FILL of the box where the file has none
     crowd             bool (P,): several people under one outline
-    keypoint_counts   int64 (P,): the file's num_keypoints, or the number of labelled joints where it has none
+    keypoint_counts   int64 (P,): the labelled joints, or fewer where the file's num_keypoints is less
     complaints        a line for each annotation that was left out
     """
     joints: tuple
@@ -305,7 +305,9 @@ def _complete(person, length):
     if labelled.any() and not person.crowd and not (box[2:] > 0).all():
         raise ValueError(f"has a box of {box[2]:g} x {box[3]:g} pixels")
     area = person.area or BOX_FILL * box[2] * box[3]
-    count = int(labelled.sum()) if person.count is None else person.count
+    count = int(labelled.sum())
+    if person.count is not None:
+        count = min(count, person.count)  # 0 has a person with joints count for nothing in COCO's scores
     return person._replace(keypoints=keypoints, box=box, area=area, count=count)
 
 

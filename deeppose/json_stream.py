@@ -11,6 +11,7 @@ from deeppose.shell import InputError
 LARGEST_FILE = 1_000_000_000  # bytes: COCO's largest has 0.24 billion
 LARGEST_ENTRY = 16_000_000    # characters: COCO's largest annotation has some 100,000
 PIECE = 1_000_000             # characters that are read at once
+AFTER_A_VALUE = tuple(",:]} \t\n\r")
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -59,7 +60,8 @@ class _Text:
                 if self.ended:
                     raise
             else:
-                if end < len(self.text) or self.ended:  # else a number may go on in the next piece
+                complete = self.text[end:end + 1] in AFTER_A_VALUE  # "0" and "0." may be the beginnings of 0.5
+                if complete or self.ended:
                     self.place = end
                     return value
             if len(self.text) - self.place > LARGEST_ENTRY:
