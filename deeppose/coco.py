@@ -122,7 +122,7 @@ class _Reader:
     def take_image(self, entry):
         """Take an entry of `images`."""
         number = entry.get("id")
-        if not _whole(number):
+        if not is_whole(number):
             name = str(entry.get("file_name"))[:80]
             raise InputError(f"{self.path}: the image {name!r} has no whole number as its id")
         if number in self.images:
@@ -131,14 +131,14 @@ class _Reader:
             raise InputError(f"{self.path}: holds more than {MOST_IMAGES} images; do not trust it")
         sides = [entry.get(side) for side in ("width", "height")]
         for side in sides:
-            if side is not None and not (_whole(side) and 0 < side <= LARGEST_COORDINATE_PX):
+            if side is not None and not (is_whole(side) and 0 < side <= LARGEST_COORDINATE_PX):
                 raise InputError(f"{self.path}: image {number} cannot have a side of {str(side)[:20]!r} pixels")
         self.images[number] = CocoImage(image_name(self.path, number, entry.get("file_name")), *sides)
 
     def take_category(self, entry):
         """Take an entry of `categories`."""
         number = entry.get("id")
-        if not _whole(number):
+        if not is_whole(number):
             raise InputError(f"{self.path}: a category has no whole number as its id")
         if number in self.categories:
             raise InputError(f"{self.path}: two categories have the id {number}; number them anew")
@@ -157,7 +157,7 @@ class _Reader:
             person = _person(entry)
         except ValueError as error:
             number = entry.get("id")
-            name = f"annotation {number}" if _whole(number) else f"an annotation of image {entry.get('image_id')!r}"
+            name = f"annotation {number}" if is_whole(number) else f"an annotation of image {entry.get('image_id')!r}"
             self.complaints.append(f"{self.path}: {name[:60]} {error}")
             return
         self.people.append(person)
@@ -208,12 +208,12 @@ class _Reader:
         return fitting
 
 
-def _whole(value):
+def is_whole(value):
     """Whether a JSON value is a whole number that an int64 holds (True and False are none)."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def _numbers(value):
+def as_numbers(value):
     """A JSON list of finite numbers as float64 (n,), or None for anything else."""
     if not isinstance(value, list):
         return None
@@ -247,7 +247,7 @@ def _bones(path, bones, joints):
     if not isinstance(bones, list) or len(bones) > MOST_BONES:
         raise InputError(f"{path}: `skeleton` of its category is no list of pairs of joints")
     for bone in bones:
-        if not isinstance(bone, list) or len(bone) != 2 or not all(_whole(end) for end in bone):
+        if not isinstance(bone, list) or len(bone) != 2 or not all(is_whole(end) for end in bone):
             raise InputError(f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers")
         if not all(1 <= end <= len(joints) for end in bone):
             raise InputError(f"{path}: `skeleton` joins the joints {bone[0]} and {bone[1]}; "
@@ -258,7 +258,7 @@ def _bones(path, bones, joints):
 def _person(entry):
     """The _Person of an annotation; ValueError, which says what is wrong, where it cannot be right by itself."""
     for key in ("id", "image_id", "category_id"):
-        if not _whole(entry.get(key)):
+        if not is_whole(entry.get(key)):
             raise ValueError(f"has no whole number as its {key}")
     keypoints = _optional_numbers(entry, "keypoints")
     box = _optional_numbers(entry, "bbox")
@@ -271,7 +271,7 @@ def _person(entry):
     if area is not None and not (isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2):
         raise ValueError(f"has {str(area)[:20]!r} as its area")
     count = entry.get("num_keypoints")
-    if count is not None and not (_whole(count) and count >= 0):
+    if count is not None and not (is_whole(count) and count >= 0):
         raise ValueError(f"has {str(count)[:20]!r} as its num_keypoints")
     crowd = entry.get("iscrowd") or 0
     if crowd not in (0, 1):
@@ -283,7 +283,7 @@ def _optional_numbers(entry, key):
     """The numbers (n,) of an annotation's list, None where there is none; ValueError where it is something else."""
     if entry.get(key) is None or entry[key] == []:
         return None
-    numbers = _numbers(entry[key])
+    numbers = as_numbers(entry[key])
     if numbers is None:
         raise ValueError(f"has a {key} that is no list of finite numbers")
     return numbers
@@ -347,12 +347,12 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
             raise InputError(f"{path}: is no list of detections: {{image_id, category_id, bbox, score}}")
         if entry.get("category_id") != category_id:
             continue
-        if not _whole(entry.get("image_id")):
+        if not is_whole(entry.get("image_id")):
             raise InputError(f"{path}: detection {number + 1} has no whole number as its image_id")
         if entry["image_id"] not in images:
             continue
-        box = _numbers(entry.get("bbox"))
-        score = _numbers([entry.get("score")])
+        box = as_numbers(entry.get("bbox"))
+        score = as_numbers([entry.get("score")])
         if box is None or len(box) != 4 or not (box[2:] > 0).all() or np.abs(box).max() > LARGEST_COORDINATE_PX:
             raise InputError(f"{path}: detection {number + 1} has no box of 4 numbers, with width and height above 0")
         if score is None:
