@@ -116,7 +116,8 @@ def test_a_number_that_is_not_finite_is_not_written(folder, tmp_path, capsys):
 def test_bad_usage_is_named(folder, tmp_path, capsys):
     out = tmp_path / "out.json"
     fails(to_coco.main, ["posetrack", tmp_path / "none", out], capsys, "none: no folder with .json files")
-    fails(to_coco.main, ["posetrack", tmp_path, out], capsys, "no folder with .json files")
+    (tmp_path / "empty").mkdir()
+    fails(to_coco.main, ["posetrack", tmp_path / "empty", out], capsys, "empty: no folder with .json files")
     fails(to_coco.main, ["posetrack", folder, folder / "out.json"], capsys, "would lie among the sequences")
     fails(to_coco.main, ["posetrack", folder, tmp_path / "out.mat"], capsys, "let it end in .json")
     fails(to_coco.main, ["lsp", folder, out], capsys, "invalid choice")
