@@ -50,3 +50,29 @@ def literal_pck(predicted, true, sizes, joints, threshold):
             counted += 1
             right += distance(predicted[n][j], true[n][j]) <= threshold * sizes[n]
     return right / counted if counted else math.nan
+
+
+def literal_oks(predicted, true, sigmas, area):
+    """One person's similarity; joints with a NaN label do not count, and without any it is NaN."""
+    total = counted = 0
+    for j in range(len(true)):
+        if math.isnan(true[j][0]) or math.isnan(true[j][1]):
+            continue
+        counted += 1
+        spread = 2 * sigmas[j]
+        total += math.exp(-distance(predicted[j], true[j]) ** 2 / (2 * area * spread ** 2))
+    return total / counted if counted else math.nan
+
+
+def literal_nms(joints, scores, areas, sigmas, threshold):
+    """Indices that stay: a pose goes if one that stays, scores more and is too much like it."""
+    kept = []
+    for m in sorted(range(len(scores)), key=lambda m: -scores[m]):
+        if all(literal_oks(joints[m], joints[k], sigmas, (areas[m] + areas[k]) / 2) <= threshold for k in kept):
+            kept.append(m)
+    return kept
+
+
+def literal_rescore(peaks, box_score, threshold):
+    high = [peak for peak in peaks if peak > threshold]
+    return sum(high) / len(high) * box_score if high else 0

@@ -1,0 +1,366 @@
+"""Keypoint annotations in COCO's format, read as what they are: files from strangers. No torch here.
+
+A fault of the file as a whole is an InputError: one line that names the file. An annotation that cannot be right is
+left out, and named in a list of complaints. Outlines (segmentation) are skipped, so that a crowd's run lengths are as
+good as any.
+"""
+import math
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from deeppose import coco_joints, json_stream
+from deeppose.shell import InputError
+
+MOST_IMAGES = 2_000_000       # COCO's train2017 has 118,000 images and
+MOST_ANNOTATIONS = 2_000_000  # 262,000 annotations of persons
+MOST_CATEGORIES = 1000
+MOST_NUMBERS = 60_000_000     # of all keypoints together: 0.5 GB, COCO's train2017 has 13 million
+MOST_BONES = 2000
+MOST_DETECTIONS = 3_000_000
+LARGEST_COORDINATE_PX = 1e5
+BOX_FILL = 0.53               # a person's area / the box's, where there is no outline: the median of COCO's persons
+BOX_SCALE = 1.2               # a box around labelled joints, where there is none: MPII's converters'
+HIDDEN_OR_VISIBLE = 1         # v: 0 not labelled, 1 hidden, 2 visible
+
+
+class CocoImage(NamedTuple):
+    """An image of the file; width and height are px, None where the file does not say."""
+    file_name: str
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """The persons of a file, P of them with K joints each.
+
+    joints            their names, lower-cased, (K,)
+    bones             pairs of names
+    images            image id -> CocoImage
+    ids, image_ids, category_ids  int64 (P,)
+    keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y = 0), 1 hidden,
+                      2 visible
+    boxes             float64 (P, 4): x0, y0, w, h, px; may be empty where no joint is labelled, and in crowds
+    areas             float64 (P,): px^2 of the outline, or BOX_FILL of the box where the file has none
+    crowd             bool (P,): several people under one outline
+    keypoint_counts   int64 (P,): the labelled joints, or fewer where the file's num_keypoints is less
+    complaints        a line for each annotation that was left out
+    """
+    joints: tuple
+    bones: tuple
+    images: dict
+    ids: np.ndarray
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    keypoints: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    keypoint_counts: np.ndarray
+    complaints: tuple
+
+
+class _Person(NamedTuple):
+    """An annotation as it is checked by itself; keypoints (3 K,) or None, box (4,) or None, area or None."""
+    id: int
+    image_id: int
+    category_id: int
+    keypoints: np.ndarray | None
+    box: np.ndarray | None
+    area: float | None
+    crowd: bool
+    count: int | None
+
+
+def read(path, annotated=True):
+    """The CocoFile in `path`; InputError for a file that cannot be one.
+
+    annotated  whether it must have annotations and joints; a file of images alone has neither
+    """
+    reader = _Reader(path)
+    for key, entry in json_stream.entries(path):
+        take = {"images": reader.take_image, "categories": reader.take_category,
+                "annotations": reader.take_annotation}.get(key)
+        if take and not isinstance(entry, dict):
+            raise InputError(f"{path}: an entry of `{key}` is no object; is this COCO's format?")
+        if take:
+            take(entry)
+    if not reader.images:
+        raise InputError(f"{path}: holds no images; is this COCO's format?")
+    joints, bones = reader.skeleton(annotated)
+    if annotated and not reader.people and not reader.complaints:
+        raise InputError(f"{path}: holds no annotations")
+    people = reader.fitting(3 * len(joints))
+    if annotated and not people:
+        first = reader.complaints[0] if reader.complaints else f"{path}: they are of categories without keypoints"
+        raise InputError(f"none of the annotations can be used: {first}")
+    return CocoFile(joints, bones, reader.images, **_as_arrays(people, len(joints)),
+                    complaints=tuple(reader.complaints))
+
+
+class _Reader:
+    """A file's entries as they are taken, each checked by itself.
+
+    images      image id -> CocoImage
+    categories  category id -> its joints and bones, None for one without keypoints
+    people      list of _Person
+    complaints  a line for each annotation that was left out
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.images = {}
+        self.categories = {}
+        self.people = []
+        self.complaints = []
+        self.number_count = 0
+
+    def take_image(self, entry):
+        """Take an entry of `images`."""
+        number = entry.get("id")
+        if not is_whole(number):
+            name = str(entry.get("file_name"))[:80]
+            raise InputError(f"{self.path}: the image {name!r} has no whole number as its id")
+        if number in self.images:
+            raise InputError(f"{self.path}: two images have the id {number}; number them anew")
+        if len(self.images) == MOST_IMAGES:
+            raise InputError(f"{self.path}: holds more than {MOST_IMAGES} images; do not trust it")
+        sides = [entry.get(side) for side in ("width", "height")]
+        for side in sides:
+            if side is not None and not (is_whole(side) and 0 < side <= LARGEST_COORDINATE_PX):
+                raise InputError(f"{self.path}: image {number} cannot have a side of {str(side)[:20]!r} pixels")
+        self.images[number] = CocoImage(image_name(self.path, number, entry.get("file_name")), *sides)
+
+    def take_category(self, entry):
+        """Take an entry of `categories`."""
+        number = entry.get("id")
+        if not is_whole(number):
+            raise InputError(f"{self.path}: a category has no whole number as its id")
+        if number in self.categories:
+            raise InputError(f"{self.path}: two categories have the id {number}; number them anew")
+        if len(self.categories) == MOST_CATEGORIES:
+            raise InputError(f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it")
+        self.categories[number] = None
+        if entry.get("keypoints"):
+            joints = coco_joints.joint_names(entry["keypoints"], self.path)
+            self.categories[number] = joints, _bones(self.path, entry.get("skeleton") or [], joints)
+
+    def take_annotation(self, entry):
+        """Take an entry of `annotations`, or complain of it."""
+        if len(self.people) + len(self.complaints) == MOST_ANNOTATIONS:
+            raise InputError(f"{self.path}: holds more than {MOST_ANNOTATIONS} annotations; do not trust it")
+        try:
+            person = _person(entry)
+        except ValueError as error:
+            number = entry.get("id")
+            name = f"annotation {number}" if is_whole(number) else f"an annotation of image {entry.get('image_id')!r}"
+            self.complaints.append(f"{self.path}: {name[:60]} {error}")
+            return
+        self.people.append(person)
+        self.number_count += 0 if person.keypoints is None else len(person.keypoints)
+        self.check_count(self.number_count)
+
+    def check_count(self, number_count):
+        """InputError for more numbers in all keypoints than memory should hold."""
+        if number_count > MOST_NUMBERS:
+            raise InputError(f"{self.path}: holds more than {MOST_NUMBERS} numbers of keypoints; split it")
+
+    def skeleton(self, annotated):
+        """Names of the joints, and bones as pairs of names, of the categories that have keypoints."""
+        found = [category for category in self.categories.values() if category]
+        if not found and not annotated:
+            return (), ()
+        if not self.categories:
+            raise InputError(f"{self.path}: has no categories, so its joints are unknown; export it as COCO keypoints")
+        if not found:
+            raise InputError(f"{self.path}: no category has keypoints; export it as COCO keypoints, "
+                             "not as boxes or outlines")
+        if len({joints for joints, _ in found}) > 1:
+            raise InputError(f"{self.path}: its categories have different joints; keep those of one in a file")
+        return found[0]
+
+    def fitting(self, length):
+        """The persons of categories with keypoints that fit the file's images and joints; complains of the others.
+
+        length  of keypoints, 3 K
+        """
+        self.check_count(len(self.people) * length)
+        seen = set()
+        fitting = []
+        for person in self.people:
+            if person.id in seen:
+                raise InputError(f"{self.path}: two annotations have the id {person.id}; number them anew")
+            seen.add(person.id)
+            if not self.categories.get(person.category_id, True):
+                continue  # of things without joints
+            try:
+                if person.category_id not in self.categories:
+                    raise ValueError(f"is of category {person.category_id}, which is not in the file")
+                if person.image_id not in self.images:
+                    raise ValueError(f"is of image {person.image_id}, which is not in the file")
+                fitting.append(_complete(person, length))
+            except ValueError as error:
+                self.complaints.append(f"{self.path}: annotation {person.id} {error}")
+        return fitting
+
+
+def is_whole(value):
+    """Whether a JSON value is a whole number that an int64 holds (True and False are none)."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def as_numbers(value):
+    """A JSON list of finite numbers as float64 (n,), or None for anything else."""
+    if not isinstance(value, list):
+        return None
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):  # a list of unequal lists
+        return None
+    if array.ndim != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        return None
+    return array.astype(float)
+
+
+def image_name(path, number, name):
+    """The file_name of an image, with / between folders; InputError where it is none, or would lead out of a folder."""
+    if not isinstance(name, str) or not name or len(name) > 1000:
+        raise InputError(f"{path}: image {number} has no file_name")
+    name = name.replace("\\", "/")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: image {number} is named {name!r}, which no file can be") from None
+    if ".." in PurePosixPath(name).parts or name.startswith("/") or re.match("[A-Za-z]:", name):
+        raise InputError(f"{path}: image {number} is named {name!r}, which leads out of its folder; do not trust it")
+    if "\0" in name or name.endswith("/"):
+        raise InputError(f"{path}: image {number} is named {name!r}, which no file can be")
+    return name
+
+
+def _bones(path, bones, joints):
+    """Pairs of names from pairs of numbers, which count from 1."""
+    if not isinstance(bones, list) or len(bones) > MOST_BONES:
+        raise InputError(f"{path}: `skeleton` of its category is no list of pairs of joints")
+    for bone in bones:
+        if not isinstance(bone, list) or len(bone) != 2 or not all(is_whole(end) for end in bone):
+            raise InputError(f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers")
+        if not all(1 <= end <= len(joints) for end in bone):
+            raise InputError(f"{path}: `skeleton` joins the joints {bone[0]} and {bone[1]}; "
+                             f"they are numbered from 1 to {len(joints)}")
+    return tuple((joints[first - 1], joints[second - 1]) for first, second in bones)
+
+
+def _person(entry):
+    """The _Person of an annotation; ValueError, which says what is wrong, where it cannot be right by itself."""
+    for key in ("id", "image_id", "category_id"):
+        if not is_whole(entry.get(key)):
+            raise ValueError(f"has no whole number as its {key}")
+    keypoints = _optional_numbers(entry, "keypoints")
+    box = _optional_numbers(entry, "bbox")
+    if box is not None and len(box) != 4:
+        raise ValueError(f"has a bbox of {len(box)} numbers, not 4")
+    for numbers in (keypoints, box):
+        if numbers is not None and np.abs(numbers).max() > LARGEST_COORDINATE_PX:
+            raise ValueError(f"reaches to {np.abs(numbers).max():g} pixels")
+    area = entry.get("area") or None  # some tools write 0 where they know none
+    if area is not None and not (isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2):
+        raise ValueError(f"has {str(area)[:20]!r} as its area")
+    count = entry.get("num_keypoints")
+    if count is not None and not (is_whole(count) and count >= 0):
+        raise ValueError(f"has {str(count)[:20]!r} as its num_keypoints")
+    crowd = entry.get("iscrowd") or 0
+    if crowd not in (0, 1):
+        raise ValueError(f"has {str(crowd)[:20]!r} as its iscrowd")
+    return _Person(entry["id"], entry["image_id"], entry["category_id"], keypoints, box, area, bool(crowd), count)
+
+
+def _optional_numbers(entry, key):
+    """The numbers (n,) of an annotation's list, None where there is none; ValueError where it is something else."""
+    if entry.get(key) is None or entry[key] == []:
+        return None
+    numbers = as_numbers(entry[key])
+    if numbers is None:
+        raise ValueError(f"has a {key} that is no list of finite numbers")
+    return numbers
+
+
+def _complete(person, length):
+    """The person with keypoints (3 K,), box, area and count; ValueError, which says why, where it cannot be right."""
+    keypoints = np.zeros(length) if person.keypoints is None else person.keypoints
+    if len(keypoints) != length:
+        raise ValueError(f"has keypoints of {len(keypoints)} numbers, not {length}")
+    seen = keypoints[2::3]
+    if not np.isin(seen, (0, 1, 2)).all():
+        raise ValueError("has a joint whose v is not 0, 1 or 2")
+    labelled = seen >= HIDDEN_OR_VISIBLE  # (K,)
+    keypoints = keypoints * np.repeat(labelled, 3)
+    box = person.box
+    if box is None:
+        box = box_around(keypoints.reshape(-1, 3)[labelled, :2])
+    if labelled.any() and not person.crowd and not (box[2:] > 0).all():
+        raise ValueError(f"has a box of {box[2]:g} x {box[3]:g} pixels")
+    area = person.area or BOX_FILL * box[2] * box[3]
+    count = int(labelled.sum())
+    if person.count is not None:
+        count = min(count, person.count)  # 0 has a person with joints count for nothing in COCO's scores
+    return person._replace(keypoints=keypoints, box=box, area=area, count=count)
+
+
+def box_around(joints_px):
+    """BOX_SCALE of the extent of joints (n, 2), as x0, y0, w, h (4,) px; zeros for none."""
+    if not len(joints_px):
+        return np.zeros(4)
+    low = joints_px.min(0)
+    extent = joints_px.max(0) - low
+    return np.concatenate([low - (BOX_SCALE - 1) / 2 * extent, BOX_SCALE * extent])
+
+
+def _as_arrays(people, joint_count):
+    """The arrays of a CocoFile, by name."""
+    def column(name, dtype):
+        return np.array([getattr(person, name) for person in people], dtype)
+    return {"ids": column("id", np.int64), "image_ids": column("image_id", np.int64),
+            "category_ids": column("category_id", np.int64),
+            "keypoints": column("keypoints", float).reshape(len(people), joint_count, 3),
+            "boxes": column("box", float).reshape(len(people), 4), "areas": column("area", float),
+            "crowd": column("crowd", bool), "keypoint_counts": column("count", np.int64)}
+
+
+def read_detections(path, images, score_above=-math.inf, category_id=1):
+    """Detections of one category in a list of {image_id, category_id, bbox, score}, in the file's order.
+
+    images       those that are asked for, by id; what lies on others is left out
+    score_above  what scores no higher is left out
+    Returns image ids int64 (D,), boxes (D, 4) x0, y0, w, h px, and scores (D,); InputError for a file that is no such
+    list, or with a box or score that cannot be right.
+    """
+    image_ids = []
+    boxes = []
+    scores = []
+    for number, (key, entry) in enumerate(json_stream.entries(path)):
+        if key is not None or not isinstance(entry, dict):
+            raise InputError(f"{path}: is no list of detections: {{image_id, category_id, bbox, score}}")
+        if entry.get("category_id") != category_id:
+            continue
+        if not is_whole(entry.get("image_id")):
+            raise InputError(f"{path}: detection {number + 1} has no whole number as its image_id")
+        if entry["image_id"] not in images:
+            continue
+        box = as_numbers(entry.get("bbox"))
+        score = as_numbers([entry.get("score")])
+        if box is None or len(box) != 4 or not (box[2:] > 0).all() or np.abs(box).max() > LARGEST_COORDINATE_PX:
+            raise InputError(f"{path}: detection {number + 1} has no box of 4 numbers, with width and height above 0")
+        if score is None:
+            raise InputError(f"{path}: detection {number + 1} has no number as its score")
+        if len(scores) == MOST_DETECTIONS:
+            raise InputError(f"{path}: holds more than {MOST_DETECTIONS} detections; --score-above leaves some out")
+        if score[0] > score_above:
+            image_ids.append(entry["image_id"])
+            boxes.append(box)
+            scores.append(score[0])
+    return np.array(image_ids, np.int64), np.array(boxes, float).reshape(-1, 4), np.array(scores, float)

@@ -1,0 +1,134 @@
+"""JSON files from strangers, read an entry at a time. No torch here.
+
+Memory holds one entry of the file's lists, not the file: the 240 MB of COCO's annotations, most of them outlines, pass
+through in some megabytes. Everything that is wrong is an InputError that names the file.
+"""
+import json
+import re
+
+from deeppose.shell import InputError
+
+LARGEST_FILE = 1_000_000_000  # bytes: COCO's largest has 0.24 billion
+LARGEST_ENTRY = 16_000_000    # characters: COCO's largest annotation has some 100,000
+PIECE = 1_000_000             # characters that are read at once
+AFTER_A_VALUE = tuple(",:]} \t\n\r")
+SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class _Text:
+    """An open file's text, from which one value after the other is taken."""
+
+    def __init__(self, name, file):
+        self.name = name
+        self.file = file
+        self.text = ""
+        self.place = 0
+        self.ended = False
+        self.decoder = json.JSONDecoder()
+
+    def read_on(self):
+        """Drop what was taken, and read as much again as is left: a long entry is tried a few times alone."""
+        left = self.text[self.place:]
+        piece = self.file.read(max(PIECE, len(left)))
+        self.text = left + piece
+        self.place = 0
+        self.ended = not piece
+
+    def peek(self):
+        """The next character that is no space; "" at the end of the file."""
+        while True:
+            self.place = SPACE.match(self.text, self.place).end()
+            if self.place < len(self.text):
+                return self.text[self.place]
+            if self.ended:
+                return ""
+            self.read_on()
+
+    def take(self, character):
+        """Take the next character; ValueError where it is another."""
+        if self.peek() != character:
+            raise ValueError(f"{character} expected")
+        self.place += 1
+
+    def value(self):
+        """Take the next value, whatever it is; ValueError where it is none."""
+        self.peek()
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.place)
+            except ValueError:
+                if self.ended:
+                    raise
+            else:
+                complete = self.text[end:end + 1] in AFTER_A_VALUE  # "0" and "0." may be the beginnings of 0.5
+                if complete or self.ended:
+                    self.place = end
+                    return value
+            if len(self.text) - self.place > LARGEST_ENTRY:
+                raise InputError(f"{self.name}: is not JSON, or holds an entry of more than "
+                                 f"{LARGEST_ENTRY // 1_000_000} MB; do not trust it")
+            self.read_on()
+
+    def items(self):
+        """Take a list, an entry at a time."""
+        self.take("[")
+        separator = "," if self.peek() != "]" else ""
+        while separator == ",":
+            yield self.value()
+            separator = self.peek()
+            if separator == ",":
+                self.take(",")
+        self.take("]")
+
+
+def entries(path):
+    """(key, entry) of each list in the file's object, in the file's order; (None, entry) of a file that is one list.
+
+    What else lies in the object is skipped. InputError where the file is missing, too large or not JSON, maybe not
+    before much of it was handed out.
+    """
+    check(path)
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = _Text(path, file)
+            if text.peek() == "[":
+                yield from ((None, entry) for entry in text.items())
+            else:
+                yield from _object_entries(text)
+            if text.peek():
+                raise ValueError("more than one value")
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not JSON; it may be incomplete, so fetch or export it again") from None
+
+
+def _object_entries(text):
+    """(key, entry) of each list in the object that comes next."""
+    text.take("{")
+    separator = "," if text.peek() != "}" else ""
+    while separator == ",":
+        key = text.value()
+        if not isinstance(key, str):
+            raise ValueError("a key that is no string")
+        text.take(":")
+        if text.peek() == "[":
+            yield from ((key, entry) for entry in text.items())
+        else:
+            text.value()
+        separator = text.peek()
+        if separator == ",":
+            text.take(",")
+    text.take("}")
+
+
+def check(path):
+    """InputError where there is no file, or one larger than annotations can be."""
+    if not path.exists():
+        raise InputError(f"{path}: not found")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file")
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise InputError(f"{path}: has {size / 1e9:.1f} GB, more than {LARGEST_FILE / 1e9:.0f} GB of annotations "
+                         "are not read; leave out the outlines (segmentation)")

@@ -1,0 +1,173 @@
+"""Write the annotations of PoseTrack18 as one file in COCO's format.
+
+PoseTrack18 has a file a video; FOLDER holds those of one split, such as annotations/val. Persons without a box get
+the one around their labelled joints; frames that nobody labelled are left out.
+
+    python -m deeppose.to_coco posetrack FOLDER OUT.json
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deeppose import coco, coco_joints, files, json_stream, shell
+from deeppose.shell import InputError
+
+
+def posetrack(folder):
+    """Content in COCO's format, all of a folder's sequences merged in the order of their names.
+
+    Images and annotations keep every entry they have; ids are the set's own. InputError for a folder without such
+    files, or with one that does not fit the others.
+    """
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"{folder}: no folder with .json files; PoseTrack18's are in annotations/train and val")
+    merged = _Merged()
+    for path in paths:
+        merged.add(path)
+    if not merged.images:
+        raise InputError(f"{folder}: none of its files holds a labelled frame")
+    return merged.content()
+
+
+class _Merged:
+    """The sequences that were read so far.
+
+    images, annotations  id -> entry
+    left_out             frames that nobody labelled
+    """
+
+    def __init__(self):
+        self.category = None
+        self.joints = None
+        self.images = {}
+        self.annotations = {}
+        self.left_out = set()
+
+    def add(self, path):
+        """Read one sequence's file."""
+        lists = _lists(path)
+        self._take_category(path, lists["categories"])
+        for entry in lists["images"]:
+            self._take_image(path, entry)
+        for entry in lists["annotations"]:
+            self._take_annotation(path, entry)
+
+    def content(self):
+        """What was read, in COCO's format."""
+        return {"categories": [self.category], "images": list(self.images.values()),
+                "annotations": list(self.annotations.values())}
+
+    def _take_category(self, path, categories):
+        if len(categories) != 1 or not coco.is_whole(categories[0].get("id")):
+            raise InputError(f"{path}: has {len(categories)} categories, not one of persons; is it PoseTrack18's?")
+        joints = coco_joints.joint_names(categories[0].get("keypoints"), path)
+        if self.joints is None:
+            self.joints = joints
+            self.category = categories[0]
+        if joints != self.joints or categories[0].get("id") != self.category.get("id"):
+            raise InputError(f"{path}: has other joints than the files before it; move it elsewhere")
+
+    def _take_image(self, path, entry):
+        number = entry.get("id")
+        if not coco.is_whole(number):
+            raise InputError(f"{path}: a frame has no whole number as its id")
+        if number in self.images or number in self.left_out:
+            raise InputError(f"{path}: holds frame {number}, as another file or line does; move one of them elsewhere")
+        coco.image_name(path, number, entry.get("file_name"))
+        if entry.get("is_labeled", True):
+            self.images[number] = entry
+        else:
+            self.left_out.add(number)
+
+    def _take_annotation(self, path, entry):
+        number = entry.get("id")
+        image = entry.get("image_id")
+        if not coco.is_whole(number) or not coco.is_whole(image):
+            raise InputError(f"{path}: an annotation has no whole numbers as its id and image_id")
+        if number in self.annotations:
+            raise InputError(f"{path}: holds annotation {number} again; move one of the two files elsewhere")
+        if image in self.left_out:
+            return
+        if image not in self.images:
+            raise InputError(f"{path}: annotation {number} is of frame {image}, which is not in the file")
+        self.annotations[number] = _person(path, entry, len(self.joints))
+
+
+def _lists(path):
+    """The three lists of a file in COCO's format, whole; InputError for an entry that is no object."""
+    lists = {"categories": [], "images": [], "annotations": []}
+    for key, entry in json_stream.entries(path):
+        if key in lists and not isinstance(entry, dict):
+            raise InputError(f"{path}: an entry of `{key}` is no object; is it PoseTrack18's?")
+        if key in lists:
+            lists[key].append(entry)
+    return lists
+
+
+def _person(path, entry, joint_count):
+    """An annotation with keypoints, num_keypoints, bbox, area and iscrowd, whichever of them it had."""
+    keypoints = np.zeros(3 * joint_count)
+    if entry.get("keypoints"):
+        keypoints = coco.as_numbers(entry["keypoints"])
+    if keypoints is None or len(keypoints) != 3 * joint_count:
+        raise InputError(f"{path}: annotation {entry['id']} has no {3 * joint_count} finite numbers as its keypoints")
+    labelled = keypoints[2::3] > 0
+    box = coco.box_around(keypoints.reshape(-1, 3)[labelled, :2])
+    if entry.get("bbox"):
+        box = coco.as_numbers(entry["bbox"])
+    if box is None or len(box) != 4:
+        raise InputError(f"{path}: annotation {entry['id']} has no 4 finite numbers as its bbox")
+    filled_in = {"keypoints": keypoints.tolist(), "bbox": box.tolist(), "iscrowd": 0,
+                 "area": coco.BOX_FILL * float(box[2] * box[3])}
+    had = {key: value for key, value in entry.items() if key not in filled_in or value not in (None, [])}
+    return filled_in | had | {"num_keypoints": int(labelled.sum())}  # original: the sum of v, which may be 2
+
+
+def write(path, content):
+    """Write content in COCO's format, an entry a line; InputError for a number that is not finite."""
+    with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        separator = "{"
+        for key, entries in content.items():
+            try:
+                lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries)
+            except ValueError:
+                raise InputError(f"{path}: is not written, for an entry of `{key}` has a number that is not finite"
+                                 ) from None
+            file.write(f'{separator}"{key}": [\n{lines}]')
+            separator = ",\n"
+        file.write("}\n")
+
+
+def parse(argv):
+    """The command line: see --help."""
+    parser = shell.Parser(prog="python -m deeppose.to_coco", description=__doc__,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=("posetrack",), help="whose annotations they are")
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="folder of the sequences' files")
+    parser.add_argument("out", type=Path, metavar="OUT.json", help="file to be written")
+    return parser.parse_args(argv)
+
+
+@shell.command
+def main(argv=None):
+    options = parse(argv)
+    if options.out.suffix.lower() != ".json" or options.out.is_dir():
+        raise InputError(f"{options.out}: is no name for the file to be written; let it end in .json")
+    if options.out.resolve().parent == options.source.resolve():
+        raise InputError(f"{options.out}: would lie among the sequences and be read as one; name another folder")
+    content = posetrack(options.source)
+    files.make_folder(options.out.resolve().parent, "name another OUT.json")
+    write(options.out, content)
+    found = coco.read(options.out)
+    for complaint in found.complaints:
+        print(complaint)
+    print(f"{options.out}: {len(found.images)} images, {len(found.ids)} persons, "
+          f"{int((found.keypoint_counts > 0).sum())} of them with joints")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
