@@ -144,16 +144,19 @@ results: | $(PACKAGES)
 	touch $@
 
 # Only what the steps make, for the joints in dataset.json; photographs, your own images and deltas.npy stay.
+STAGES := 1 2 3
+REFINERS := $(JOINTS) shared
 SETS := train_images train_labels train_rows train_output training_output train_output_2 test_images test_labels \
-        test_rows test_output_1 test_output_2 test_output_3 deltas_3
-MODELS := model_1 $(JOINTS:%=model_%) $(JOINTS:%=model_3_%)
+        test_rows $(STAGES:%=test_output_%) $(STAGES:%=test_confidence_%) deltas_3
+MODELS := model_1 $(REFINERS:%=model_%) $(REFINERS:%=model_3_%)
 PICTURES := pdj_stage_1 poses_stage_1 curves_stage_1 pdj_stage_2 poses_stage_2 curves_stage_2 errors_stage_2 \
             learning_stage_2 curves_stage_3
-MADE := $(SETS:=.npy) dataset.json train_output.json train_output_2.json metrics_stage_1.json metrics_stage_2.json \
-        $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) $(PICTURES:=.png) report.html \
-        curves_stage_1.csv $(JOINTS:%=curves_%.csv) $(JOINTS:%=curves_3_%.csv)
-LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1
+MADE := $(SETS:=.npy) train_photographs.txt test_photographs.txt dataset.json train_output.json train_output_2.json \
+        deltas_3.json $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) curves_stage_1.csv \
+        $(REFINERS:%=curves_%.csv) $(REFINERS:%=curves_3_%.csv) metrics_stage_1.json metrics_stage_2.json result.json \
+        $(PICTURES:=.png) report.html
+LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1 report
 
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
-	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp $(MADE:=.flags) $(LOCKS:=.lock))
+	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp deltas.json.tmp $(MADE:=.flags) $(LOCKS:=.lock))

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from Cascade_1_net import RECIPES, Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, deltas, files, losses, recipes, runtime, shell, workdir
 from deeppose.cascade import Examples
 from deeppose.deltas import DRAWN
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from deeppose.networks import REFINER_RECIPES, Alex_net_c1
 from deeppose.shell import InputError
 from deeppose.skeleton import joints_named
 from deeppose.workdir import SHARED, STEP_5
@@ -216,7 +216,7 @@ def parse(argv):
                         help="initial weights: random ones, those of the same joint in the former stage, those of the "
                              "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
                              "that was trained for longer (default: none)")
-    recipes.add_arguments(parser, REFINER_RECIPES)
+    recipes.add_arguments(parser, RECIPES)
     parser.add_argument("--crop-px", type=shell.at_least(1), default=CROP_PX, metavar="N",
                         help="cut crops of N x N, for small machines: 129 trains three times as fast "
                              f"(default: {CROP_PX})")
@@ -224,7 +224,7 @@ def parse(argv):
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
     options = parser.parse_args(argv)
-    recipes.choose(parser, options, REFINER_RECIPES)
+    recipes.choose(parser, options, RECIPES)
     if options.refiner == SHARED and options.joints:
         parser.error("--joints: the shared refiner serves all joints")
     try:

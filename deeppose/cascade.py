@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from Cascade_1_net import Alex_net_c1
 from deeppose import augment, checkpoint, files, geometry, runtime, workdir
 from deeppose.crops import crop, to_float
-from deeppose.networks import Alex_net_c1
 from deeppose.shell import InputError
 
 MADE_BY = f"{workdir.STEP_5} makes it"

@@ -12,6 +12,7 @@ Every score is a ratio of two sums over images; `tally` gives the terms. A furth
 """
 import numpy as np
 
+from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS
 
 PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 units, as the paper's figures
@@ -280,14 +281,3 @@ def headline(scores, skeleton):
         mean = next(iter(skeleton.means))
         found[f"pcp_strict_{mean}"] = "strict PCP", scores["pcp_strict"][mean]
     return found
-
-
-def oks(predicted, true, sigmas, areas):
-    """Object keypoint similarity (N,) of poses (N, J, 2) over the labelled joints (COCO); NaN where none is labelled.
-
-    sigmas  (J,), each joint's constant;  areas  (N,) of the people, in the square of the joints' unit
-    """
-    squares = ((np.asarray(predicted, float) - true) ** 2).sum(-1)  # (N, J)
-    variances = (2 * np.asarray(sigmas)) ** 2
-    likeness = np.exp(-squares / (2 * np.maximum(areas, 1e-12)[:, None] * variances))
-    return _mean(likeness)

@@ -1,4 +1,4 @@
-"""Stage-1 networks by name: built, loaded by their provenance, and run. The one module that imports the networks.
+"""Stage-1 networks by name: built, loaded by their provenance, and run. The one module that imports them.
 
 A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class takes
 (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from Cascade_1_net import RECIPES as REFINER_RECIPES
-from Cascade_1_net import Alex_net_c1
 from deeppose import checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
-__all__ = ["Alex_net_c1", "REFINER_RECIPES", "NETWORKS"]  # the cascade's network, for deeppose.cascade and step 5
 NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES)}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"

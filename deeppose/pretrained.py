@@ -15,9 +15,10 @@ CONNECT_SECONDS = 5  # longer, and `auto` starts from random weights
 def add_argument(parser):
     """Add --weights."""
     parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE|FOLDER",
-                        help="initial weights: ImageNet's where they can be had (auto), or else stop "
-                             "(imagenet), random ones (none), a file in torchvision's format, or a whole "
-                             "model: a model_1.pt, or the folder of one; of another skeleton it gives what fits, joints by name (default: auto)")
+                        help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet); "
+                             "random ones (none); a file in torchvision's format; or a whole model, a model_1.pt or "
+                             "the folder of one: of another skeleton it gives what fits, joints by name "
+                             "(default: auto)")
 
 
 def load_initial(network, choice, skeleton):

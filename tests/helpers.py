@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from deeppose import arrays, files
+from Cascade_1_net import Alex_net_c1
+from deeppose import arrays, files, networks, workdir
+from deeppose.networks import Stage_1
+from deeppose.skeleton import LSP
+from LSP_data import FRAME
+from Resnet_stage_1 import Resnet_stage_1
 
 FP32 = ["--device", "cpu", "--precision", "fp32"]
 SMALL = [*FP32, "--batch-size", "2"]
@@ -31,6 +36,39 @@ def write_predictions(folder, error_px=8.0):
     predicted = np.nan_to_num(labels, nan=113.5) + rng.normal(0, error_px, labels.shape)
     np.save(folder / "train_output.npy", predicted.astype(np.float32))
     return predicted.reshape(-1, 14, 2).astype(np.float32)
+
+
+def write_model(folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, input_size=None, **facts):
+    """A stage-1 network as step 2 leaves it: model_1.pt and its .json, ending in further `facts`; returns the network.
+
+    network     a Resnet_stage_1 (default: one with random weights)
+    input_size  (w, h) px of what it takes (default: as the view box is)
+    """
+    network = Resnet_stage_1(skeleton.joint_count) if network is None else network
+    size = input_size or networks.input_size((frame[0] / margin, frame[1] / margin))
+    model = Stage_1(network, "resnet", skeleton, frame, margin, size)
+    torch.save(network.state_dict(), folder / "model_1.pt")
+    files.save_json(folder / "model_1.json", model.described() | {"options": {"head": network.head}} | facts)
+    return network
+
+
+def write_refiner(folder, name, network=None, *, skeleton=LSP, stage=2, crop_scale=None, smallest_crop_px=40.0,
+                  **facts):
+    """A refiner as step 5 leaves it: its .pt and its .json, ending in further `facts`; returns the network.
+
+    name     a joint's, or "shared"
+    network  an Alex_net_c1 (default: one with random weights, which serves that joint or all)
+    """
+    served = range(skeleton.joint_count) if name == workdir.SHARED else (skeleton.index(name),)
+    network = Alex_net_c1(skeleton.joint_count, served) if network is None else network
+    path = workdir.refiner_path(folder, name, stage)
+    torch.save(network.state_dict(), path)
+    known = {"network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in network.joints],
+             "options": {"head": network.head}, "crop_px": network.crop_px,
+             "crop_scale": crop_scale or skeleton.crop_scale, "smallest_crop_px": smallest_crop_px, "stage": stage,
+             "skeleton": skeleton.described()}
+    files.save_json(path.with_suffix(".json"), known | facts)
+    return network
 
 
 def weights(folder, name):

@@ -17,7 +17,7 @@ import pytest
 import scipy.io
 import torch
 from fuzz import BOMBS, bomb_bytes, mat_bytes
-from helpers import fails, reseal
+from helpers import fails, reseal, write_model, write_refiner
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -28,9 +28,11 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, drawing, files, predictions
+from deeppose import arrays, checkpoint, drawing, files
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
+from deeppose.skeleton import Skeleton
+from deeppose.workdir import load_output, origin, save_output
 from Resnet_stage_1 import Resnet_stage_1
 
 ROOT = Path(LSP_data.__file__).parent
@@ -51,6 +53,14 @@ def ready(workdir, tmp_path):
     shutil.copytree(workdir, folder)
     count = len(np.load(folder / "train_labels.npy"))
     np.save(folder / "train_output.npy", np.full((count, 28), 100, np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A folder with a stage-1 model of random weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    write_model(folder)
     return folder
 
 
@@ -199,6 +209,8 @@ def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
         for kind in ("rows", "labels", "images"):
             expected = np.load(workdir / f"{part}_{kind}.npy")[kept]
             np.testing.assert_array_equal(np.load(tmp_path / f"out/{part}_{kind}.npy"), expected)
+        names = np.array((workdir / f"{part}_photographs.txt").read_text().splitlines())
+        assert (tmp_path / f"out/{part}_photographs.txt").read_text().splitlines() == names[kept].tolist()
     assert arrays.open_dataset(tmp_path / "out").held_out.size == 2
 
 
@@ -232,6 +244,19 @@ def change_labels(value, reseal_too=True):
     return damage
 
 
+def change_a_row(column, value):
+    def damage(folder):
+        rows = np.load(folder / "train_rows.npy")
+        rows[5, arrays.COLUMNS.index(column)] = value
+        np.save(folder / "train_rows.npy", rows)
+        reseal(folder)
+    return damage
+
+
+def change_skeleton(change):
+    return edit(lambda facts: change(facts["skeleton"]))
+
+
 def zip_in_place_of_labels(folder):
     with open(folder / "train_labels.npy", "wb") as file:
         np.savez(file, a=1)
@@ -249,14 +274,35 @@ BROKEN_ARRAYS = {
     "a label far away": (change_labels(-4e4), ("train_labels.npy", "row 5")),
     "half a label": (change_labels(np.nan), ("train_labels.npy", "row 5")),
     "a zip in place of an array": (zip_in_place_of_labels, ("train_labels.npy", "step 1")),
-    "a frame of infinite size": (put("frame_px", float("inf")), ("dataset.json", "step 1")),
+    "a frame of infinite size": (put("frame", [float("inf"), 227]), ("dataset.json", "step 1")),
+    "a frame of one side": (put("frame", 227), ("dataset.json", "step 1")),
+    "a frame of no size": (put("frame", [0, 227]), ("dataset.json", "step 1")),
+    "a margin of 0": (put("margin", 0), ("dataset.json", "step 1")),
+    "a margin that is no number": (put("margin", float("nan")), ("dataset.json", "step 1")),
+    "another version's": (put("format", 1), ("dataset.json", "another version", "step 1")),
+    "no format": (forget("format"), ("dataset.json", "another version", "step 1")),
+    "no columns": (forget("columns"), ("dataset.json", "step 1")),
+    "columns without boxes": (put("columns", ["set", "image", "person"]), ("dataset.json", "step 1")),
+    "fingerprints that are a list": (put("fingerprints", []), ("dataset.json", "step 1")),
+    "digests that are a list": (put("digests", []), ("dataset.json", "step 1")),
+    "rows of another width": (lambda w: np.save(w / "train_rows.npy", np.ones((len(np.load(w / "train_rows.npy")), 3))),
+                              ("train_rows.npy", "step 1")),
+    "a row of another set": (change_a_row("set", -1), ("train_rows.npy", "row 5")),
+    "a row whose box is nowhere": (change_a_row("x0", np.nan), ("train_rows.npy", "row 5")),
+    "a row whose box has no size": (change_a_row("w", 0), ("train_rows.npy", "row 5")),
     "a million million rows": (put("rows", {"train": 10**12, "test": 10}), ("train_images.npy", "step 1")),
     "held-out rows too large": (put("held_out_rows", [10**30]), ("dataset.json", "step 1")),
     "held-out rows in rows": (put("held_out_rows", [[0], [5]]), ("dataset.json", "held-out")),
     "all rows held out": (lambda w: put("held_out_rows", list(range(len(np.load(w / "train_labels.npy")))))(w),
                           ("dataset.json", "holds out all")),
     "a mean pose far away": (put("mean_pose_px", [1e308] * 28), ("dataset.json", "mean pose")),
-    "a skeleton that is no name": (put("skeleton", []), ("dataset.json", "step 1")),
+    "a skeleton that is none": (put("skeleton", []), ("dataset.json", "step 1")),
+    "a skeleton by name alone": (put("skeleton", "lsp"), ("dataset.json", "step 1")),
+    "a skeleton without an entry": (change_skeleton(lambda s: s.pop("joints")), ("dataset.json", "step 1")),
+    "a skeleton with an unknown entry": (change_skeleton(lambda s: s.update(tail=1)), ("dataset.json", "step 1")),
+    "a joint that names a folder": (change_skeleton(lambda s: s["joints"].__setitem__(13, "../head")),
+                                    ("dataset.json", "step 1")),
+    "a bone to no joint": (change_skeleton(lambda s: s["bones"].append(["head", "tail"])), ("dataset.json", "step 1")),
     "no mean pose": (put("mean_pose_px", [None] * 28), ("dataset.json", "mean pose")),
     "dataset.json too deep": (lambda w: (w / "dataset.json").write_text("[" * 100_000), ("dataset.json", "step 1")),
     "dataset.json not text": (lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"), ("dataset.json", "step 1")),
@@ -309,19 +355,87 @@ BROKEN_MODELS = {
 @pytest.mark.parametrize("name", BROKEN_MODELS)
 def test_the_stage_1_model(name, step, ready, capsys):
     damage, said = BROKEN_MODELS[name]
+    write_model(ready)
+    (ready / "model_1.pt").unlink()
     damage(ready / "model_1.pt")
     fails(step.main, ["--workdir", ready], capsys, *said)
 
 
+BROKEN_PROVENANCES = {
+    "none": (lambda p: p.unlink(), ("not found",)),
+    "text": (lambda p: p.write_text("{"), ("is not JSON",)),
+    "a list": (lambda p: p.write_text("[1]"), ("no JSON object",)),
+    "another network": (lambda p: rewrite_json(p, network="Alex_net_c1"), ("what network",)),
+    "a network that is no name": (lambda p: rewrite_json(p, network=[]), ("what network",)),
+    "an unknown option": (lambda p: rewrite_json(p, options={"depth": 3}), ("what network",)),
+    "another head": (lambda p: rewrite_json(p, options={"head": "two"}), ("what network",)),
+    "options that are none": (lambda p: rewrite_json(p, options=3), ("what network",)),
+    "a skeleton by name alone": (lambda p: rewrite_json(p, skeleton="lsp"), ("what network",)),
+    "a frame of one side": (lambda p: rewrite_json(p, frame=[227]), ("what network",)),
+    "an infinite frame": (lambda p: rewrite_json(p, frame=[float("inf"), 227]), ("what network",)),
+    "an input of no size": (lambda p: rewrite_json(p, input_size=[0, 227]), ("what network",)),
+    "an enormous input": (lambda p: rewrite_json(p, input_size=[10**9, 10**9]), ("what network",)),
+    "a margin that is no number": (lambda p: rewrite_json(p, margin=float("nan")), ("what network",)),
+}
+
+
+def rewrite_json(path, **entries):
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize("step", [test_stage_1, test_stage_2, Generate_train_output])
+@pytest.mark.parametrize("name", BROKEN_PROVENANCES)
+def test_what_the_stage_1_model_is_must_be_told(name, step, ready, untrained, capsys):
+    damage, said = BROKEN_PROVENANCES[name]
+    (ready / "model_1.json").write_text((untrained / "model_1.json").read_text())
+    (ready / "model_1.pt").symlink_to(untrained / "model_1.pt")
+    torch.save({}, ready / "model_head.pt")
+    damage(ready / "model_1.json")
+    fails(step.main, ["--workdir", ready], capsys, "model_1.json", "Train_stage_1.py (step 2)", *said)
+
+
 def test_a_model_of_another_skeleton_or_joint_is_told_by_its_json(ready, capsys):
-    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
-    for entry, value in (("skeleton", "mpii"), ("network", "Alex_net_c1")):
-        files.save_json(ready / "model_1.json", {entry: value})
-        fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", value, "Train_stage_1.py")
-    files.save_json(ready / "model_1.json", {"skeleton": "lsp"})
-    torch.save(Alex_net_c1().state_dict(), ready / "model_head.pt")
-    files.save_json(ready / "model_head.json", {"joint": "neck"})
+    other = Skeleton("mpii", ("head", "neck"))
+    write_model(ready, skeleton=other)
+    fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", "mpii", "lsp", "Train_stage_1.py")
+    write_model(ready, frame=(256, 256))
+    fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", "256 x 256", "227 x 227", "Train_stage_1.py")
+    write_model(ready)
+    write_refiner(ready, "neck")
+    for ending in (".pt", ".json"):
+        (ready / f"model_neck{ending}").rename(ready / f"model_head{ending}")
     fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "neck", "not head")
+    write_refiner(ready, "head", skeleton=other)
+    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.json", "lsp", "Train_stage_2.py")
+
+
+BROKEN_REFINERS = {
+    "none": lambda p: p.unlink(),
+    "text": lambda p: p.write_text("{"),
+    "no joints": lambda p: rewrite_json(p, joints=[]),
+    "joints that are a number": lambda p: rewrite_json(p, joints=3),
+    "joints twice": lambda p: rewrite_json(p, joints=["head", "head"]),
+    "another skeleton": lambda p: rewrite_json(p, skeleton={"joints": ["head"]}),
+    "a skeleton by name alone": lambda p: rewrite_json(p, skeleton="lsp"),
+    "options that are none": lambda p: rewrite_json(p, options=[]),
+    "another head": lambda p: rewrite_json(p, options={"head": "two"}),
+    "no crop_px": lambda p: rewrite_json(p, crop_px=None),
+    "an infinite crop_px": lambda p: rewrite_json(p, crop_px=float("inf")),
+    "an enormous crop_px": lambda p: rewrite_json(p, crop_px=10**6),
+    "boxes without size": lambda p: rewrite_json(p, crop_scale=0, smallest_crop_px=0),
+    "boxes of infinite size": lambda p: rewrite_json(p, crop_scale=float("inf")),
+    "boxes that are no number": lambda p: rewrite_json(p, smallest_crop_px=float("nan")),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_REFINERS)
+def test_what_a_refiner_is_must_be_told(name, ready, untrained, capsys):
+    for path in untrained.iterdir():
+        (ready / path.name).symlink_to(path)
+    write_refiner(ready, "head")
+    BROKEN_REFINERS[name](ready / "model_head.json")
+    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.", "Train_stage_2.py (step 5)")
+    assert not list(ready.glob("test_output*")) and not list(ready.glob("metrics*"))
 
 
 class Intruder:
@@ -347,8 +461,8 @@ def test_step_5_knows_predictions_of_another_model_and_of_other_data(ready, caps
     output, good = ready / "train_output.npy", np.load(ready / "train_output.npy")
     data = arrays.open_dataset(ready)
     (ready / "model_1.pt").write_bytes(b"weights")
-    predictions.save(output, good, predictions.origin(ready, data))
-    predictions.check_origin(output, predictions.origin(ready, data), "step 4")
+    save_output(output, good.reshape(len(good), 14, 2), origin(ready, data))
+    np.testing.assert_array_equal(load_output(ready, data).reshape(good.shape), good)
     np.save(output, good + 1)
     fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "train_output.json", "step 4")
     np.save(output, good)
@@ -384,13 +498,27 @@ def test_step_5_suggests_the_joint_that_was_meant(ready, capsys):
     fails(Train_stage_2.main, ["--workdir", ready, "--joints", ""], capsys, "--joints")
 
 
+def test_deltas_of_another_skeleton_or_frame_are_told_by_their_json(ready, capsys):
+    flags = ["--workdir", ready, "--joints", "head"]
+    lsp = arrays.open_dataset(ready).skeleton
+    right = {"skeleton": lsp.name, "joints": list(lsp.joints), "frame": [227, 227]}
+    np.save(ready / "deltas.npy", np.zeros((14, 40, 2)))
+    for entry, value in (("frame", [256, 256]), ("joints", [*lsp.joints[1:], lsp.joints[0]]), ("frame", None)):
+        files.save_json(ready / "deltas.json", right | {entry: value})
+        fails(Train_stage_2.main, flags, capsys, "deltas.npy", "another skeleton or frame", "--make-deltas")
+    (ready / "deltas.json").write_text("{")
+    fails(Train_stage_2.main, flags, capsys, "deltas.json", "--make-deltas")
+    assert not list(ready.glob("model_*"))
+
+
 def test_step_6_without_a_single_refiner(ready, capsys):
-    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    write_model(ready)
     fails(test_stage_2.main, ["--workdir", ready], capsys, "model_right_ankle.pt", "Train_stage_2.py (step 5)")
 
 
 def test_step_6_with_a_refiner_that_is_none(ready, capsys):
-    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    write_model(ready)
+    write_refiner(ready, "head")
     torch.save({"heatmaps.joints.bias": torch.zeros(())}, ready / "model_head.pt")
     fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "Alex_net_c1")
     torch.save(nn.Linear(2, 2).state_dict(), ready / "model_head.pt")
@@ -444,14 +572,14 @@ def test_a_finished_model_whose_json_is_odd(entry, value, tmp_path):
 
 
 def test_a_curve_that_is_none(ready, capsys):
-    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
+    write_model(ready)
     (ready / "curves_stage_1.csv").write_text("epoch,train_loss\n1," + "1" * 200_000 + "\n")
     fails(test_stage_1.main, ["--workdir", ready], capsys, "curves_stage_1.csv", "delete it")
 
 
 def test_weights_that_are_none(ready, capsys):
     fails(Train_stage_1.main, ["--workdir", ready, "--weights", ready / "no.pth"], capsys, "no.pth", "not found")
-    torch.save(Alex_net_c1().state_dict(), ready / "alex.pth")
+    torch.save(Alex_net_c1(14, (0,)).state_dict(), ready / "alex.pth")
     fails(Train_stage_1.main, ["--workdir", ready, "--weights", ready / "alex.pth"], capsys, "alex.pth")
 
 
@@ -494,10 +622,9 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
 
 
 def test_a_step_on_a_full_disk(ready, small_disk, capsys):
+    write_model(ready)
     for path in ready.iterdir():
         (small_disk / path.name).symlink_to(path)
-    torch.save(Resnet_stage_1(14).state_dict(), ready / "model_1.pt")
-    (small_disk / "model_1.pt").symlink_to(ready / "model_1.pt")
     before = np.load(ready / "train_output.npy")
     (small_disk / "filler").write_bytes(bytes(390_000))  # the lock still fits, the predictions do not
     fails(Generate_train_output.main, ["--workdir", small_disk], capsys, "output.npy", "disk is full", code=1)
@@ -535,7 +662,7 @@ def public(open_folder, photos, workdir):
     """Photographs and prepared arrays where everybody may read them."""
     shutil.copytree(photos, open_folder / "photos")
     shutil.copytree(workdir, open_folder / "ready")
-    torch.save(Resnet_stage_1(14).state_dict(), open_folder / "ready" / "model_1.pt")
+    write_model(open_folder / "ready")
     for name in ("photos", "ready"):
         (open_folder / name).chmod(0o777)
     return open_folder
@@ -562,7 +689,8 @@ def test_photographs_without_permission(name, public, forbidden, stranger, capsy
     fails(LSP_data.main, ["--source", public / "photos", "--workdir", public / "out"], capsys, name, "ermission")
 
 
-@forbid("ready/dataset.json", "ready/train_images.npy", "ready/test_labels.npy", "ready/model_1.pt")
+@forbid("ready/dataset.json", "ready/train_images.npy", "ready/test_labels.npy", "ready/model_1.pt",
+        "ready/model_1.json")
 def test_arrays_and_models_without_permission(name, public, forbidden, stranger, capsys):
     fails(test_stage_1.main, ["--workdir", public / "ready"], capsys, name, "permissions")
 

@@ -11,8 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import augment, crops, runtime
-from deeppose.estimates import Examples
+from deeppose import augment, crops, networks, runtime
+from deeppose.cascade import Examples
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
@@ -46,28 +46,33 @@ def on_gpu(make):
 @pytest.mark.parametrize("recipe", [Train_stage_1.BEST, Train_stage_1.ORIGINAL])
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_stage_1_stays_on_the_device(recipe, no_content):
-    network = on_gpu(lambda: Resnet_stage_1(14, recipe.head, 129))
+    network = on_gpu(lambda: Resnet_stage_1(14, **recipe.options))
     frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
     views = augment.draw(4, recipe.ranges, np.random.default_rng(0))
-    images = augment.see(crops.to_float(frames), views, recipe.ranges, 129)
+    boxes = np.tile([[[0.0, 0.0, 227, 227]]], (4, 1, 1))
+    images = augment.apply(crops.to_float(frames), boxes, views, recipe.ranges, (129, 129))
     targets = augment.move(torch.empty(4, 14, 2, device=GPU.device), views, LSP.flip)
-    loss = Train_stage_1.gradient(network.train(), images, targets, slice(None), recipe, GPU)
-    assert loss.device == network.eval()(crops.to_float(frames)).device == GPU.device
+    loss = Train_stage_1.gradient(network.train(), images, targets, slice(None), recipe, GPU, network.cells)
+    model = networks.Stage_1(network.eval(), "resnet", LSP, (227, 227), 1.0, (129, 129))
+    found = network(model.view(crops.to_float(frames)))
+    assert loss.device == found.joints.device == found.confidence.device == GPU.device
 
 
 @pytest.mark.parametrize("recipe", [Train_stage_2.BEST, Train_stage_2.ORIGINAL])
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_stage_2_stays_on_the_device(recipe, no_content):
-    network, rng = on_gpu(lambda: Alex_net_c1(recipe.head, joint=3)), np.random.default_rng(0)
+    network, rng = on_gpu(lambda: Alex_net_c1(14, (3,), **recipe.options)), np.random.default_rng(0)
     frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
-    boxes, targets = rng.random((4, 2, 3), np.float32), rng.random((4, 2, 14, 2), np.float32)
+    boxes, targets = rng.random((4, 2, 4), np.float32), rng.random((4, 2, 14, 2), np.float32)
     examples = Examples.__new__(Examples)
     examples.recipe, examples.flip = recipe, np.array(LSP.flip)
     views = augment.draw(8, recipe.ranges, rng)
-    images, targets = examples.see(frames, boxes, targets, views, network.size_px, GPU)
-    loss = Train_stage_2.gradient(network.train(), images, targets, 3, recipe, GPU)
+    images, targets = examples.crops_and_targets(frames, boxes, targets, views, network.crop_px, GPU)
+    asked = torch.full((8,), 3, device=GPU.device)
+    loss = Train_stage_2.gradient(network.train(), images, asked, targets, recipe, GPU)
     network.mirror(LSP.flip)
-    assert loss.device == network.eval()(images).device == GPU.device
+    found = network.eval()(images, asked)
+    assert loss.device == found.joints.device == found.confidence.device == GPU.device
 
 
 def normalisations(network):
@@ -93,6 +98,7 @@ def test_networks_of_several_processes_and_of_one_interchange_checkpoints(run, k
     average.update_parameters(network)  # the first time, a copy
     plain.load_state_dict(shared.state_dict())
     with torch.inference_mode():
-        assert torch.equal(plain(images), shared.eval()(images))
-        assert torch.equal(plain(images), average.module.eval()(images))
+        joints = plain(images).joints
+        assert torch.equal(joints, shared.eval()(images).joints)
+        assert torch.equal(joints, average.module.eval()(images).joints)
     shared.load_state_dict(plain.state_dict())

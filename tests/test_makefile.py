@@ -30,7 +30,7 @@ made = {{"Train_stage_1.py": "model_1.pt", "test_stage_1.py": "metrics_stage_1.j
 name = made.get(script, "dataset.json")
 if script == "Train_stage_2.py":
     name = "model_" + "3_" * ("--stage" in flags) + flags[flags.index("--joints") + 1] + ".pt"
-text = json.dumps({{"joints": {joints}}}) if name == "dataset.json" else ""
+text = json.dumps({{"skeleton": {{"joints": {joints}}}}}) if name == "dataset.json" else ""
 Path(flags[flags.index("--workdir") + 1], name).write_text(text)
 '''
 
@@ -40,7 +40,7 @@ def project(tmp_path):
     """The project's files, old, and a stand-in for Python."""
     if not shutil.which("make"):
         pytest.skip("make is not installed")
-    for path in [*ROOT.glob("*.py"), *(ROOT / "deeppose").glob("*.*"), ROOT / "Makefile", ROOT / "deltas.npy"]:
+    for path in [*ROOT.glob("*.py"), *(ROOT / "deeppose").glob("*.*"), *ROOT.glob("deltas.*"), ROOT / "Makefile"]:
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
         shutil.copy(path, copy)
@@ -79,7 +79,7 @@ def finish(project, third=()):
              *(f"model_{name}.pt" for name in JOINTS), *(f"model_3_{name}.pt" for name in third),
              "metrics_stage_2.json"]
     for moment, name in enumerate(order):
-        (project / name).write_text(json.dumps({"joints": JOINTS}) if name == "dataset.json" else "")
+        (project / name).write_text(json.dumps({"skeleton": {"joints": JOINTS}}) if name == "dataset.json" else "")
         os.utime(project / name, (2000 + moment, 2000 + moment))
 
 
@@ -123,7 +123,8 @@ def test_a_script_that_is_being_edited_is_stale_whatever_it_says(project):
     assert planned(project) == ["test_stage_1.py"]
 
 
-@pytest.mark.parametrize("dataset", ["", "[]", '{"joints": 3}', '{"joints": ["head; echo"]}', '{"joints": [3]}'])
+@pytest.mark.parametrize("dataset", ["", "[]", '{"skeleton": 3}', '{"skeleton": {"joints": 3}}',
+                                     '{"skeleton": {"joints": ["head; echo"]}}', '{"skeleton": {"joints": [3]}}'])
 def test_joints_that_cannot_be_read_are_none(dataset, tmp_path):
     (tmp_path / "dataset.json").write_text(dataset)
     assert dependencies.joints(tmp_path) == []
@@ -144,6 +145,7 @@ def test_nothing_is_stale_after_all_steps(project):
     ("test_stage_1.py", ("test_stage_1.py",)),
     ("Generate_train_output.py", STEPS[3:]),
     ("Train_stage_2.py", STEPS[4:]),
+    ("Resnet_stage_1.py", STEPS[1:]),
     ("Cascade_1_net.py", STEPS[4:]),
     ("deeppose/lrn.py", STEPS[4:]),
     ("test_stage_2.py", ("test_stage_2.py",)),
@@ -267,16 +269,20 @@ def test_a_third_stage_follows_the_second(project):
 
 
 def test_clean_leaves_what_the_steps_did_not_make(project):
-    own = ["poetry.lock", "my picture.png", "images_1.json", "model_mine.pt", "notes.tmp", "photo_pose.png", "data.npy"]
+    own = ["poetry.lock", "my picture.png", "images_1.json", "model_mine.pt", "notes.tmp", "photo_pose.png", "data.npy",
+           "photographs.txt"]
     before = contents(project)
     for name in own:
         (project / name).write_text("mine")
     finish(project, third=JOINTS)
     locks = ("dataset", "model_1", "model_head", "model_3_head", "train_output", "train_output_2", "deltas", "deltas_3",
-             "test_output_1", "test_output_2", "curves_stage_1")
+             "test_output_1", "test_output_2", "curves_stage_1", "report", "model_shared", "model_3_shared")
     for name in (*(f"{name}.lock" for name in locks), "train_images.npy", "model_1.resume.pt", "model_3_head.json",
                  "curves_3_head.csv", "train_images.npy.tmp", "deltas.npy.tmp", "model_head.resume.pt.tmp",
-                 "model_head.pt.flags"):
+                 "model_head.pt.flags", "train_photographs.txt", "test_photographs.txt", "test_confidence_1.npy",
+                 "test_confidence_2.npy", "test_confidence_3.npy", "model_shared.pt", "model_shared.json",
+                 "model_shared.resume.pt", "model_3_shared.pt", "model_3_shared.json", "curves_shared.csv",
+                 "curves_3_shared.csv", "deltas_3.json", "result.json", "deltas.json.tmp"):
         (project / name).write_text("")
     make(project, "clean", f"PYTHON={sys.executable}")
     assert contents(project) == before | {name: b"mine" for name in own}

@@ -20,7 +20,7 @@ def test_the_originals_recipe_is_its_authors():
     options = Train_stage_1.parse(["--recipe", "original"])
     recipe = options.recipe
     assert (options.batch_size, options.epochs) == (64, 200)
-    assert (recipe.head, recipe.loss, recipe.average, recipe.heatmaps) == ("direct", "mse", 0, 0)
+    assert (recipe.options, recipe.loss, recipe.average, recipe.heatmaps) == ({"head": "direct"}, "mse", 0, 0)
     assert recipe.ranges == augment.Ranges() and not recipe.ranges.moves
     optimiser = recipe.optimiser_of(nn.Linear(2, 2), CPU)
     assert type(optimiser) is torch.optim.Adam
@@ -33,6 +33,9 @@ def test_vary_changes_one_entry_of_a_recipe_and_the_rest_stays(capsys):
     best = Train_stage_1.parse([]).recipe
     varied = Train_stage_1.parse(["--vary", "turn_deg=20", "--vary", "loss=mse"]).recipe
     assert vars(varied) == vars(best) | {"turn_deg": 20.0, "loss": "mse"}
+    direct = Train_stage_1.parse(["--vary", "head=direct", "--vary", "heatmaps=0"]).recipe
+    assert vars(direct) == vars(best) | {"options": {"head": "direct"}, "heatmaps": 0.0}
+    assert best.options == {"head": "integral"}
     for wrong, said in (("turn=3", "turn_deg"), ("loss=l7", "smooth_l1"), ("scale=much", "number"),
                         ("scale=-1", "0 or"), ("head=direct", "heatmaps=0")):
         with pytest.raises(SystemExit) as stop:

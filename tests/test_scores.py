@@ -1,5 +1,6 @@
 """PCP, PDJ and their kin against literal loops, by hand, on hostile inputs, and on errors of known size."""
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,11 +8,15 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn
-from literal import literal_pck, literal_pcp, literal_pdj
+from literal import literal_oks, literal_pck, literal_pcp, literal_pdj
 from scipy.integrate import trapezoid
 
 from deeppose import metrics
-from deeppose.skeleton import LSP
+from deeppose.skeleton import LSP, Skeleton
+
+TORSO = (9, 2)  # left shoulder and right hip, by hand
+FACES = Skeleton("faces", ("left_eye", "right_eye", "nose"), unit="head", unit_name="head sizes", thresholds=(0.2, 0.5),
+                 scores=("pckh",), chosen_by=("pckh_0.5",))
 
 
 def example(seed, count=40, missing=0.15, error_px=12):
@@ -37,7 +42,7 @@ def test_pdj_equals_a_literal_loop(seed):
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     for threshold in (0, 0.05, 0.2, 0.5):
         np.testing.assert_allclose(metrics.pdj(predicted, true, diameter, threshold),
-                                   literal_pdj(predicted, true, LSP.torso_ends, threshold), atol=1e-12)
+                                   literal_pdj(predicted, true, TORSO, threshold), atol=1e-12)
 
 
 def test_auc_is_the_area_under_pdj():
@@ -124,6 +129,67 @@ def test_pckh_equals_a_literal_loop(seed):
     assert scores["pckh_symmetric_0.5"] == pytest.approx(symmetric)
 
 
+def test_pckh_is_by_each_rows_own_head_size():
+    """A skeleton whose unit is the head: the sizes are the rows', at every threshold, joint by joint and pooled."""
+    rng = np.random.default_rng(12)
+    true = rng.uniform(0, 227, (30, 3, 2))
+    predicted = true + rng.normal(0, 8, true.shape)
+    true[rng.random((30, 3)) < 0.2] = np.nan
+    sizes = {"head": rng.uniform(5, 60, 30), "box": np.full(30, 227.0)}
+    sizes["head"][4] = np.nan  # not known: the row is left out
+    scores = metrics.score(predicted, true, FACES, sizes)
+    assert not any(key.startswith(("pdj", "pcp", "auc", "oks")) for key in scores)
+    for threshold in (0.2, 0.5):
+        each = [literal_pck(predicted, true, sizes["head"], [j], threshold) for j in range(3)]
+        assert list(scores[f"pckh_per_joint_{threshold:g}"].values()) == pytest.approx(each)
+        pooled = literal_pck(predicted, true, sizes["head"], range(3), threshold)
+        assert scores[f"pckh_{threshold:g}"] == pytest.approx(pooled)
+        eyes = literal_pck(predicted, true, sizes["head"], [0, 1], threshold)
+        assert scores[f"pckh_symmetric_{threshold:g}"] == pytest.approx({"eye": eyes, "nose": each[2]})
+    assert 0 < scores["pckh_0.2"] < scores["pckh_0.5"] < 1
+    assert metrics.chosen(scores, FACES) == scores["pckh_0.5"] and metrics.chosen_name(FACES) == "PCKh@0.5"
+    low, high = metrics.intervals(predicted, true, FACES, sizes)["pckh_0.5"]
+    assert low < scores["pckh_0.5"] < high
+    without = {**sizes, "head": np.full(30, np.nan)}
+    with pytest.raises(ValueError, match="no image has the labels"):
+        metrics.score(predicted, true, FACES, without)
+
+
+OKS = replace(FACES, unit="box", unit_name="box sides", scores=("pdj", "oks"), chosen_by=("oks",),
+              sigmas={"left_eye": 0.025, "right_eye": 0.025, "nose": 0.026})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_oks_equals_a_literal_loop(seed):
+    rng = np.random.default_rng(seed)
+    true = rng.uniform(0, 227, (30, 3, 2))
+    predicted = true + rng.normal(0, 8, true.shape)
+    true[rng.random((30, 3)) < 0.4] = np.nan
+    true[3] = np.nan  # nothing is labelled
+    predicted[5, 0] = np.nan  # is wrong
+    areas = rng.uniform(500, 40_000, 30)
+    found = metrics.oks(predicted, true, OKS.oks_sigmas, areas)
+    literal = literal_oks(predicted, true, OKS.oks_sigmas, areas)
+    np.testing.assert_allclose(found, literal, atol=1e-12)
+    assert np.isnan(found[3]) and 0.05 < np.nanmean(found) < 0.95
+    sizes = {"box": np.full(30, 100.0), "area": areas}
+    scores = metrics.score(predicted, true, OKS, sizes)
+    assert scores["oks"] == metrics.chosen(scores, OKS) == pytest.approx(np.nanmean(literal))
+    low, high = metrics.intervals(predicted, true, OKS, sizes)["oks"]
+    assert low < scores["oks"] < high
+    sizes["area"] = np.where(np.arange(30) == 7, np.nan, areas)  # not known: the row is left out
+    assert metrics.score(predicted, true, OKS, sizes)["oks"] == pytest.approx(np.nanmean(np.delete(literal, 7)))
+
+
+def test_oks_by_hand():
+    """COCO: exp(-d^2 / (2 s^2 k^2)), s^2 the area, k twice the sigma; the mean over the labelled joints."""
+    true = np.array([[[0, 0], [10, 10], [np.nan, np.nan]]])
+    predicted = np.array([[[3, 4], [10, 10], [500, 500]]], float)
+    found = metrics.oks(predicted, true, [0.05, 0.1, 0.1], np.array([2500.0]))
+    assert found == pytest.approx([(np.exp(-25 / (2 * 2500 * 0.1 ** 2)) + 1) / 2])
+    assert metrics.oks(true, true, [0.05, 0.1, 0.1], np.array([0.0])) == pytest.approx([1])
+
+
 def test_a_limb_without_length_is_right_on_an_exact_hit_alone():
     true = np.array([[[3, 4], [3, 4]], [[3, 4], [3, 4]]], float)
     predicted = true.copy()
@@ -181,7 +247,7 @@ def test_hostile_inputs_score_as_the_literal_loops_do(pair, threshold):
         np.testing.assert_allclose(metrics.pcp(predicted, true, LSP.sticks, threshold, strict),
                                    literal_pcp(predicted, true, LSP.sticks, threshold, strict))
     np.testing.assert_allclose(metrics.pdj(predicted, true, diameter, threshold),
-                               literal_pdj(predicted, true, LSP.torso_ends, threshold))
+                               literal_pdj(predicted, true, TORSO, threshold))
 
 
 def rates(predicted, true, diameter):
@@ -265,7 +331,7 @@ def test_what_is_gained_is_compared_image_by_image():
 
 def test_a_further_threshold():
     predicted, true = example(11)
-    scores = metrics.score(predicted, true, LSP, (0.125, 0.2))
+    scores = metrics.score(predicted, true, LSP, thresholds=(0.125, 0.2))
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     assert scores["pdj"]["0.125"] == metrics.pdj_pooled(predicted, true, diameter, 0.125)
     np.testing.assert_array_equal(list(scores["pdj_per_joint_0.125"].values()),
