@@ -174,8 +174,8 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=()):
         for threshold in pckh_thresholds(skeleton):
             found["pckh", threshold] = _detected(predicted, true, head, threshold)
     if "oks" in skeleton.scores:
-        known = ~np.isnan(true).any(2).all(1)  # (N,): something is labelled
         likeness = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])
+        known = ~np.isnan(likeness)  # (N,): something is labelled, and the area is known
         found["oks"] = np.where(known, likeness, 0)[:, None], known[:, None]
     return found
 

@@ -76,18 +76,3 @@ def literal_nms(joints, scores, areas, sigmas, threshold):
 def literal_rescore(peaks, box_score, threshold):
     high = [peak for peak in peaks if peak > threshold]
     return sum(high) / len(high) * box_score if high else 0
-
-
-def literal_oks(predicted, true, sigmas, areas):
-    """Each person's mean over the labelled joints of exp(-d^2 / (2 s^2 k^2)), s^2 the area, k twice the joint's sigma."""
-    found = []
-    for n in range(len(true)):
-        total = counted = 0
-        for j in range(true.shape[1]):
-            if math.isnan(true[n][j][0]) or math.isnan(true[n][j][1]):
-                continue
-            counted += 1
-            away = distance(predicted[n][j], true[n][j])
-            total += 0 if math.isnan(away) else math.exp(-away ** 2 / (2 * areas[n] * (2 * sigmas[j]) ** 2))
-        found.append(total / counted if counted else math.nan)
-    return found
