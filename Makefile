@@ -49,17 +49,19 @@ REPORT := deeppose/report.py deeppose/report_page.html
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
-$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
+$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py \
+                deeppose/leakage.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
-$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TRAINING_PY) \
+$(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py deeppose/leakage.py $(TRAINING_PY) \
                 $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Train_stage_1.py --workdir $(W) $(if $(RESUME),--resume) $(STEP_2)
 
-$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
+$(W)/metrics_stage_1.json: $(W)/model_1.pt test_stage_1.py deeppose/leakage.py $(STAGE_1_PY) $(SCORES_PY) | $(PACKAGES)
 	$(RUN) test_stage_1.py --workdir $(W)
 
-$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py $(STAGE_1_PY) | $(PACKAGES)
+$(W)/train_output.npy: $(W)/model_1.pt Generate_train_output.py deeppose/predictions.py deeppose/leakage.py \
+                $(STAGE_1_PY) | $(PACKAGES)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py deeppose/deltas.py deeppose/gains.py \
@@ -67,7 +69,7 @@ $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) Train_stage_2.py de
 	$(RUN) Train_stage_2.py --workdir $(W) --joints $* $(if $(RESUME),--resume) $(STEP_5)
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(W)/model_1.pt test_stage_2.py $(STAGE_1_PY) $(CASCADE_PY) deeppose/deltas.py \
-                $(SCORES_PY) $(REPORT) | $(PACKAGES)
+                deeppose/leakage.py $(SCORES_PY) $(REPORT) | $(PACKAGES)
 	$(RUN) test_stage_2.py --workdir $(W)
 
 third: $(CASCADE)
