@@ -93,18 +93,19 @@ def test_step_2_records_only_the_images_of_its_rows(own_workdir):
 
 
 def test_step_2_wants_the_rows_before_it_trains(own_workdir, capsys):
+    flags = ["--workdir", own_workdir, "--weights", "none", "--input-px", "64", "--epochs", "1", *SMALL]
     rows = np.load(own_workdir / "train_rows.npy")
     (own_workdir / "train_rows.npy").unlink()
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "step 1")
     np.save(own_workdir / "train_rows.npy", rows + 1)
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "dataset.json", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "dataset.json", "step 1")
     rows[3, 1] = np.nan
     np.save(own_workdir / "train_rows.npy", rows)
     facts = (own_workdir / "dataset.json").read_text()
     (own_workdir / "dataset.json").unlink()
     (own_workdir / "dataset.json").write_text(facts)
     reseal(own_workdir)
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "row 3", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "row 3", "step 1")
 
 
 @pytest.mark.parametrize("step", TESTS)
