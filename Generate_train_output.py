@@ -1,6 +1,6 @@
 """Step 4: write what stage 1 predicts for every training row, held-out rows included.
 
-Reads   model_1.pt  train_images.npy  dataset.json
+Reads   model_1.pt  model_1.json  train_images.npy  train_rows.npy  test_rows.npy  dataset.json
 Writes  train_output.npy, float32 (N, 28), pixels of the frame, and the same again as training_output.npy
         train_output.json: which data and which model_1.pt it was made from; step 5 compares them
 Run     python Generate_train_output.py
@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, predictions, runtime, shell
+from deeppose import arrays, leakage, predictions, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -25,6 +25,7 @@ def main(argv=None):
     run = runtime.choose(options)
     shell.until_end(lock(options.workdir, "train_output"))
     network, made_from = load_stage_1(options.workdir, data, run), predictions.origin(options.workdir, data)
+    leakage.check_model(options.workdir / "model_1.pt", data)
     print(run)
     rows = np.arange(len(data.train_images))
     frames = Frames(data.train_images, run.device)

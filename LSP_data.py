@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, downloads, files, framing, geometry, shell
+from deeppose import arrays, downloads, files, framing, geometry, leakage, shell
 from deeppose.framing import FRAME_PX
 from deeppose.locks import lock
 from deeppose.photo_sets import BrokenImages, Job, PhotoSet, check_images, name_broken
@@ -158,7 +158,7 @@ def write(workdir, jobs, counts, facts):
         "mean_pose_px": np.mean(lsp_training, 0).round(6).reshape(-1).tolist(),
         "digests": digests,
         "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
-    }
+    } | leakage.note_seen(workdir)
     files.save_json(workdir / "dataset.json", facts)
     return facts
 

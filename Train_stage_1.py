@@ -1,6 +1,6 @@
 """Step 2: train the ResNet-34 that regresses all joints from a whole frame.
 
-Reads   train_images.npy  train_labels.npy  dataset.json
+Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json
 Writes  model_1.pt (the epoch with the best held-out PDJ@0.2)  model_1.json  curves_stage_1.csv
 Run     python Train_stage_1.py
 """
@@ -12,7 +12,7 @@ import time
 import numpy as np
 import torch
 
-from deeppose import arrays, augment, checkpoint, crops, files, geometry, metrics, recipes, runtime, shell
+from deeppose import arrays, augment, checkpoint, crops, files, geometry, leakage, metrics, recipes, runtime, shell
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.losses import heatmap_loss, masked_loss
@@ -181,6 +181,7 @@ def main(argv=None):
     run = runtime.choose(options, parallel=True)
     print(run)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
+    trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"
     if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
         shell.until_end(lock(options.workdir, "model_1"))
@@ -203,7 +204,7 @@ def main(argv=None):
         if run.rank > 0:
             return
         state.finish({"network": "Resnet_stage_1", "head": recipe.head, "skeleton": data.skeleton.name,
-                      "seed": options.seed})
+                      "seed": options.seed, "trained_on": trained_on})
     print(f"{path}: epoch {state.best['epoch']}, held-out PDJ@0.2 "
           f"{state.best['held_out']['pdj'][CHOSEN_BY]:.3f}; next: test_stage_1.py")
 

@@ -1,6 +1,7 @@
 """Step 3: score stage 1 on the test images, beside the mean pose as the floor and the published scores.
 
-Reads   model_1.pt  test_images.npy  test_labels.npy  dataset.json  curves_stage_1.csv (if it is there)
+Reads   model_1.pt  test_images.npy  test_labels.npy  test_rows.npy  train_rows.npy  dataset.json
+        model_1.json  curves_stage_1.csv (if they are there)
 Writes  test_output_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png  curves_stage_1.png
 Run     python test_stage_1.py
 """
@@ -8,7 +9,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, files, plots, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, files, leakage, plots, runtime, scoring, shell, tables
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from Resnet_stage_1 import load_stage_1, predict_flipped, predict_joints
@@ -35,6 +36,7 @@ def main(argv=None):
     run = runtime.choose(options)
     shell.until_end(lock(workdir, "test_output_1"))
     network = load_stage_1(workdir, data, run)
+    leakage.check_model(workdir / "model_1.pt", data)
     print(run)
     rows = np.arange(len(data.test_images))
     predict, frames = predict_flipped if options.flip_test else predict_joints, Frames(data.test_images, run.device)
@@ -43,8 +45,11 @@ def main(argv=None):
     arrays.save(workdir / "test_output_1.npy", joints.reshape(len(rows), -1))
     pictures = draw(workdir, data, joints)
     scoring.write(workdir / "metrics_stage_1.json", scores, intervals,
-                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()})
-    scoring.show(tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold), len(rows))
+                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
+                  | scoring.seen_facts(data))
+    score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
+                                       data.seen_in_training)
+    scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures)))
 
 

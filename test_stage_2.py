@@ -1,7 +1,8 @@
 """Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by side.
 
 Reads   model_1.pt  model_<joint>.pt  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
-        and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+        and what is there of model_1.json  train_rows.npy  model_3_<joint>.pt  train_output.npy
+        curves_stage_1.csv  curves_<joint>.csv
 Writes  test_output_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png  errors_stage_2.png
         learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
 Run     python test_stage_2.py
@@ -11,7 +12,20 @@ import sys
 import numpy as np
 
 from Cascade_1_net import STAGES, STEP_5, refine, stages_here
-from deeppose import arrays, deltas, drawing, files, plots, predictions, report, runtime, scoring, shell, tables
+from deeppose import (
+    arrays,
+    deltas,
+    drawing,
+    files,
+    leakage,
+    plots,
+    predictions,
+    report,
+    runtime,
+    scoring,
+    shell,
+    tables,
+)
 from deeppose.geometry import SIGMA, box_sides
 from deeppose.loader import Frames
 from deeppose.locks import lock
@@ -67,13 +81,14 @@ def learnt_and_met(workdir, data, first):
 
 def write_report(workdir, data, stages, score_tables, pictures, run):
     """Write report.html."""
-    rows = arrays.load(workdir / "test_rows.npy", np.float64, (len(data.test_images), 6), arrays.STEP_1)
-    names = [f"test row {n}, image {int(number)} of {'LSP' if which == 1 else 'LSPe'}"
-             for n, (which, number) in enumerate(rows[:, :2])]
+    names = [f"test row {n}, image {image} of {'LSP' if number == 1 else 'LSPe'}"
+             for n, (number, image, _) in enumerate(data.identities("test"))]
     poses = {name.replace(" ", "_"): joints for name, joints in stages.items()} | {"true": data.test_labels}
-    report.write(workdir / "report.html", f"DeepPose: {len(stages)} stages on the test images",
-                 f"{len(names)} images from {workdir.resolve()}; {run}", score_tables, pictures,
-                 data.test_images, names, poses, data.skeleton)
+    subtitle = f"{len(names)} images from {workdir.resolve()}; {run}"
+    if data.seen_in_training:
+        subtitle += f"; {tables.seen_note(data.seen_in_training, len(names))}"
+    report.write(workdir / "report.html", f"DeepPose: {len(stages)} stages on the test images", subtitle,
+                 score_tables, pictures, data.test_images, names, poses, data.skeleton)
 
 
 @shell.command
@@ -86,6 +101,7 @@ def main(argv=None):
     run = runtime.choose(options)
     shell.until_end(lock(workdir, "test_output_2"))
     network = load_stage_1(workdir, data, run)
+    leakage.check_model(workdir / "model_1.pt", data)
     print(run)
     predict, frames = predict_flipped if options.flip_test else predict_joints, Frames(images, run.device)
     rows = np.arange(len(images))
@@ -102,11 +118,13 @@ def main(argv=None):
     for stage in refining:
         arrays.save(workdir / f"test_output_{stage}.npy", stages[f"stage {stage}"].reshape(len(images), -1))
     pictures = draw(workdir, data, stages)
-    score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold)
+    score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold,
+                                       data.seen_in_training)
     write_report(workdir, data, stages, score_tables, pictures, run)
     scoring.write(workdir / "metrics_stage_2.json", scores, intervals,
                   {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
-                  | {f"gains_stage_{stage}": those for stage, those in gains.items()})
+                  | {f"gains_stage_{stage}": those for stage, those in gains.items()}
+                  | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {workdir / 'report.html'}")

@@ -8,6 +8,7 @@ import os
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from deeppose.skeleton import SKELETONS, Skeleton
 
 STEP_1 = "LSP_data.py (step 1)"
 BLOCK, BLOCKS = 65536, 256    # bytes, and how many of them a fingerprint reads
+ROW_COLUMNS = 6               # of *_rows.npy: set, image, x0, y0, side, mirrored
+LARGEST_NUMBER = 2 ** 53      # of a set or an image: whole numbers are exact in float64 up to here
 FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
 
 
@@ -130,6 +133,9 @@ class Dataset:
     trained_on           the others
     mean_pose            float64 (J, 2) px: mean of the letterboxed LSP training labels
     digests              sha256 of the arrays, by file name
+    fingerprints         fingerprint() of the arrays, by file name
+    folder               where they are
+    seen_in_training     number of test rows whose image is in the training part as well
     """
     skeleton: Skeleton
     frame_px: int
@@ -141,11 +147,34 @@ class Dataset:
     trained_on: np.ndarray
     mean_pose: np.ndarray
     digests: dict
+    fingerprints: dict
+    folder: Path
+    seen_in_training: int = 0
 
     @property
     def frame_box(self):
         """The whole frame as a box (3,) px."""
         return np.array([0.0, 0.0, self.frame_px])
+
+    def identities(self, part):
+        """Set, image and person of each row of "train" or "test": int64 (N, 3).
+
+        InputError where {part}_rows.npy is missing or is not the one that dataset.json belongs to.
+        """
+        path = self.folder / f"{part}_rows.npy"
+        rows = load(path, np.float64, (len(getattr(self, f"{part}_labels")), ROW_COLUMNS), STEP_1)
+        _check_fingerprint(path, self.fingerprints)
+        _check_rows(path, rows)
+        return identities(rows)
+
+
+def identities(rows):
+    """Set, image and person of the rows (N, columns) of a *_rows.npy: int64 (N, 3).
+
+    The person is 0 where an image shows one alone, as all of LSP's do.
+    """
+    person = np.zeros(len(rows))
+    return np.column_stack([rows[:, 0], rows[:, 1], person]).astype(np.int64)
 
 
 def open_dataset(workdir):
@@ -158,6 +187,7 @@ def open_dataset(workdir):
         held_out = np.array(facts["held_out_rows"], np.int64)
         mean_pose = np.array(facts["mean_pose_px"], float).reshape(skeleton.joint_count, 2)
         digests, fingerprints = dict(facts["digests"]), dict(facts["fingerprints"])
+        seen_in_training = int(facts.get("seen_in_training", 0))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
     if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= counts["train"]:
@@ -174,10 +204,24 @@ def open_dataset(workdir):
     if not (np.abs(mean_pose - frame_px / 2) <= FARTHEST * frame_px).all():  # so that NaN is refused too
         raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
     for name in arrays:
-        if fingerprint(workdir / f"{name}.npy") != fingerprints.get(f"{name}.npy"):
-            raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
+        _check_fingerprint(workdir / f"{name}.npy", fingerprints)
     return Dataset(skeleton, frame_px, held_out=held_out, mean_pose=mean_pose, digests=digests,
+                   fingerprints=fingerprints, folder=workdir, seen_in_training=seen_in_training,
                    trained_on=np.setdiff1d(np.arange(counts["train"]), held_out), **arrays)
+
+
+def _check_fingerprint(path, fingerprints):
+    """InputError where the file is another than when dataset.json was written."""
+    if fingerprint(path) != fingerprints.get(path.name):
+        raise InputError(f"{path}: is not the array that dataset.json belongs to; run {STEP_1} again")
+
+
+def _check_rows(path, rows):
+    """InputError where a set's or an image's number in the rows (N, columns) is none."""
+    numbers = rows[:, :2]
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1))  # NaN is wrong as well
+    if wrong.size:
+        raise InputError(f"{path}: row {wrong[0]} names no set or no image; run {STEP_1} again")
 
 
 def _check_labels(path, labels_px, frame_px):

@@ -61,6 +61,11 @@ def write(path, scores, intervals, facts):
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
 
 
+def seen_facts(data):
+    """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training": rows}, or {}."""
+    return {"seen_in_training": data.seen_in_training} if data.seen_in_training else {}
+
+
 def show(score_tables, image_count):
     """Print the tables."""
     print(f"{image_count} test images, all scores as fractions\n")

@@ -3,7 +3,7 @@
 A table is a Table; `text` sets it for the shell, deeppose.report for the browser.
 """
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deeppose.metrics import JOINT_THRESHOLDS, LEVEL, threshold_key
 from deeppose.published import PUBLISHED, RECALLED, own_row
@@ -118,16 +118,27 @@ def published_table(scores, image_count):
     return Table("Published, LSP test", heads, tuple(rows), note)
 
 
-def score_tables(scores, intervals, skeleton, image_count, threshold=None):
-    """All tables of a test script; `threshold` is a further one of PDJ."""
+def seen_note(seen, image_count):
+    """The mark of every score where `seen` of the test images are in the training part as well."""
+    return f"seen in training: {seen} of these {image_count} images"
+
+
+def _noted(table, line):
+    return replace(table, note=f"{table.note}\n{line}" if table.note else line)
+
+
+def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=0):
+    """All tables of a test script; `threshold` is a further one of PDJ, `seen` counts images that were trained on."""
     tables = [summary_table(scores, intervals), part_table(scores, skeleton), joint_table(scores, skeleton)]
     if threshold is not None:
         tables.append(joint_table(scores, skeleton, (threshold,)))
-    notes = [score["never_labelled"] for score in scores.values()][-1]
-    if notes:
-        tables[0] = Table(tables[0].title, tables[0].groups, tables[0].rows,
-                          f"{tables[0].note}\nnever labelled, and in no mean: {', '.join(notes)}")
-    return [*tables, published_table(scores, image_count)]
+    never_labelled = [score["never_labelled"] for score in scores.values()][-1]
+    if never_labelled:
+        tables[0] = _noted(tables[0], f"never labelled, and in no mean: {', '.join(never_labelled)}")
+    tables.append(published_table(scores, image_count))
+    if seen:
+        tables = [_noted(table, seen_note(seen, image_count)) for table in tables]
+    return tables
 
 
 def text(table):
