@@ -3,9 +3,11 @@
 A model_*.pt is a bare state_dict, float32, on the CPU; its model_*.json says where it came from. A
 model_*.resume.pt is there only while a run is unfinished.
 """
+import functools
 import hashlib
 import math
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +21,8 @@ from deeppose import files
 from deeppose.shell import InputError, RunError
 
 PROJECT = Path(__file__).resolve().parent.parent
+COMMIT_DIGITS = 12
+GIT_SECONDS = 5           # it takes 0.01; on a disk that hangs, training goes on without a commit
 
 
 class _Stop(BaseException):
@@ -126,7 +130,7 @@ class TrainingState:
         the disk is too small for what will be written.
         """
         self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
-        self.run_facts = run.facts() | {"code": code_digest()}
+        self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
         files.need_space(path.parent, 11 * size(network),  # a state of 5 (Adam) beside its predecessor, and the model
                           (path, self.path, path.with_suffix(".json")))
         self.network, self.optimiser, self.average = network, optimiser, average
@@ -145,7 +149,10 @@ class TrainingState:
         try:
             saved = _read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
-            changed = [name for name, value in self.run_facts.items() if saved["run"].get(name) != value]
+            changed = [name for name, value in self.run_facts.items()
+                       if name != "commit" and saved["run"].get(name) != value]  # of the code its digest tells
+            self.run_facts["commit"] = commits_of(saved["run"].get("commit"), self.run_facts["commit"],
+                                                  "code" not in changed)
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             if self.average is not None:
@@ -280,6 +287,35 @@ def code_digest():
     paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
     own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
+
+
+@functools.cache  # as the code was imported, whatever is edited while it runs
+def commit():
+    """The project's git commit, 12 digits, with "+" where a tracked script differs from it.
+
+    None where the project is no git checkout of its own, or git is missing or fails.
+    """
+    if not (PROJECT / ".git").exists():  # a repository around the project has commits of something else
+        return None
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no",
+               "--", "*.py"]
+    try:
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.decode(errors="replace").splitlines()
+    found = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
+    if done.returncode or not found or found == ["(initial)"]:
+        return None
+    edited = any(not line.startswith("#") for line in lines)
+    return found[0][:COMMIT_DIGITS] + "+" * edited
+
+
+def commits_of(before, now, same_code):
+    """The commits that trained a resumed run, in order, as "first, second"; of the same code the first is enough."""
+    if not before or not now or same_code or now in before.split(", "):
+        return before or now
+    return f"{before}, {now}"
 
 
 def compare_settings(path, saved, wanted):

@@ -103,7 +103,8 @@ def record(name, size, workdir, steps, most, run):
     true = data.train_labels[data.held_out].astype(float)
     model = files.load_json(workdir / "model_1.json", "step 2")
     poses = held_out_poses(workdir, data, stages, run)
-    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit(),
+    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"],
+             "commit": commit_of(model),
              "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
              "rows": model["settings"]["rows"], "epochs": model["settings"]["epochs"],
              "input_px": model["settings"]["input_px"] or data.frame_px, "recipe": model["settings"]["recipe"],
@@ -156,12 +157,11 @@ def cascade_facts(workdir, data, stages):
                  if (path := workdir / f"{model_name(name, stage)}.json").exists()}
         found[f"stage_{stage}"] = {name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
                                    | {key: fact["settings"][key] for key in ("rows", "epochs", "simulated")}
+                                   | {"commit": commit_of(fact)}
                                    for name, fact in facts.items()}
     return found
 
 
-def commit():
-    """The project's commit; with "+" where a script differs from it."""
-    said, changed = (subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-                     for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--", "*.py")))
-    return said + "+" * bool(changed) or "unknown"
+def commit_of(facts):
+    """The commit whose code trained a model, from its .json; "unknown" where that names none."""
+    return facts.get("run", {}).get("commit") or "unknown"
