@@ -182,7 +182,7 @@ def seeds_sentence(lines):
 
 
 def run_table(results):
-    """Markdown: what each run was, and what gave it."""
+    """Markdown: length, commands, seed, time and hardware of each run."""
     rows = []
     for result in results:
         hours = sum(step.get("seconds", 0) for step in result["steps"]) / 3600
@@ -205,13 +205,13 @@ def growth(result):
 
 
 def readme_markdown():
-    """What stands in the README: one table, and how often the test images were scored."""
+    """The README's part: one table, and how often the test images were scored."""
     said = f"`±` is half of the {metrics.LEVEL} % interval, by bootstrap over images. {ledger.sentence()}"
     return f"{short_table(found())}\n\n{prose(said)}"
 
 
 def markdown():
-    """All tables, as they stand in docs/accuracy.md."""
+    """All tables, in their order in docs/accuracy.md."""
     results, lines = found(), variants.found()
     parts = [prose(ledger.sentence()), f"`±` is half of the {metrics.LEVEL} % interval, by bootstrap over images.",
              part_table(results, "strict"), part_table(results, "relaxed"), gain_table(results), published_table()]
