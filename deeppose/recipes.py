@@ -90,8 +90,8 @@ def change(text):
 def add_arguments(parser, named):
     """The flags that choose one of the named recipes and change it; see choose."""
     parser.add_argument("--recipe", choices=named, default="best",
-                        help="how the network learns: as scored best on the held-out images, or as the original had "
-                             "it (default: best)")
+                        help="how the network learns: as this project has it, or as the original had it "
+                             "(default: best)")
     parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
                         help="another value for an entry of the recipe, such as turn_deg=40; again for another")
 

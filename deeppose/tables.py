@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from deeppose.metrics import JOINT_THRESHOLDS, LEVEL, threshold_key
-from deeppose.published import PUBLISHED, RECALLED, own_row
+from deeppose.published import CLIPPED, PUBLISHED, RECALLED, own_row
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
 LSP_TEST_IMAGES = 1000
@@ -111,7 +111,7 @@ def published_table(scores, image_count):
     for name, score in scores.items():
         _, *values, _ = own_row(name, score)
         rows.append((f"this run, {name}", [_number(value) for value in values] + [""]))
-    note = "* as recalled, not checked; the paper does not say which PCP, most likely relaxed"
+    note = f"* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n{CLIPPED}"
     if image_count != LSP_TEST_IMAGES:
         note += f"\nThese are {image_count} images, not LSP's 1,000 test images: the two cannot be compared."
     heads = (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on")))
