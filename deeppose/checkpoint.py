@@ -97,7 +97,9 @@ def load_weights(network, weights, path, made_by):
 
 
 class TrainingState:
-    """Where a training run stands, so that one that was stopped goes on to the same weights, bit for bit.
+    """Where a training run stands, so that one that was stopped goes on to the same weights.
+
+    Bit for bit on the CPU in fp32; in bf16 and on GPUs that is not promised.
 
     What is drawn at random in a step is a function of (seed, epoch, step), so weights, the optimiser's
     state and the place in the run are all there is to keep. The training loop keeps `epoch`, `step` (the

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 
 DEEPEST = 50  # levels of JSON: the project writes 6, and with hundreds what is done with it would exhaust the stack
@@ -82,10 +83,11 @@ def present(path, made_by):
     return path
 
 
-def save_json(path, content):
-    """Write `content` as readable JSON; numbers that are not finite become null."""
+def save_json(path, content, indent=1):
+    """Write `content` as readable JSON, a level indented by so much; numbers that are not finite become null."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(content), indent=indent, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _finite(content):
@@ -132,6 +134,33 @@ def save_csv(path, rows):
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
+
+
+def append_csv(path, row):
+    """Add one row, a dictionary with the table's columns, to a table: whole or not at all, one process at a time.
+
+    Raises InputError where the table there has other columns.
+    """
+    with lock(path.parent, path.name, wait=True):
+        rows = load_rows(path, list(row)) if path.exists() else []
+        save_csv(path, [*rows, row])
+
+
+def load_rows(path, columns):
+    """Rows of a table as dictionaries of text; InputError where it is no table of just these columns."""
+    advice = f"take it from the project's history again, or mend its first line: {','.join(columns)}"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            rows = list(table)
+            sound = table.fieldnames == list(columns) and all(None not in (*row, *row.values()) for row in rows)
+    except (csv.Error, ValueError):
+        sound = False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
+    if not sound:
+        raise InputError(f"{path}: is no such table; {advice}")
+    return rows
 
 
 def load_csv(path, columns):

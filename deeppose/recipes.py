@@ -133,8 +133,8 @@ def change(text):
 def add_arguments(parser, names):
     """The flags that choose a recipe by name and change it; see choose."""
     parser.add_argument("--recipe", default="best", metavar="NAME",
-                        help=f"how the network learns, of {', '.join(names)}: as scored best on held-out images, or as "
-                             "its authors had it (default: best)")
+                        help=f"how the network learns, of {', '.join(names)}: as this project has it (best), or as its "
+                             "authors had it (default: best)")
     parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
                         help="another value for an entry of the recipe, such as turn_deg=40; again for another")
 

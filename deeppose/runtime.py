@@ -117,7 +117,8 @@ def add_training_arguments(arguments, epochs):
     arguments.add_argument("--seed", type=shell.at_least(0), default=0,
                            help="of everything drawn at random (default: 0)")
     arguments.add_argument("--resume", action="store_true",
-                           help="go on with an unfinished run, to the same weights as if it had not been stopped")
+                           help="go on with an unfinished run; on the CPU with --precision fp32, and there alone, to "
+                                "the same weights, bit for bit, as if it had not been stopped")
     arguments.add_argument("--save-minutes", type=shell.at_least(0, float), default=SAVE_MINUTES, metavar="M",
                            help="save the state for --resume every M minutes, and on a signal "
                                 f"(default: {SAVE_MINUTES})")

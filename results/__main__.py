@@ -1,8 +1,11 @@
-"""Run the rows of the README's table of results, record them, and make the table.
+"""Run the rows of the tables of results, record them, and make the tables.
 
 Reads   the photographs in --source, as LSP_data.py does
-Writes  results/<size>_<row>.json, and the tables in README.md
+Writes  of a row that is scored on the test images a line in results/ledger.csv, results/<size>_<row>.json, and
+        results/predictions/<size>_<row>_stage_<S>.npz; of a variant, which is not, a line in results/variants.csv;
+        the tables in README.md and docs/accuracy.md
 Run     python -m results            make results
+        python -m results --check    recompute every recorded score and interval from the recorded predictions
 
 Rows that are there already are left alone; a run that was stopped goes on where it was.
 """
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from deeppose import runtime, shell
 from deeppose.shell import InputError, RunError
-from results import run, table
+from results import check, run, table
 from results.rows import PRESENT, ROWS, SIZES
 
 PART = "part of ImageNet's"
@@ -33,6 +36,10 @@ def parse(argv):
                         help="record rows again that are recorded already; steps that are finished in "
                              "WORKDIR/<size>_<row> stay as they are: remove it to train anew")
     parser.add_argument("--table", action="store_true", help="only make the tables from what is recorded")
+    parser.add_argument("--check", action="store_true",
+                        help="recompute every score and interval of the records from the recorded predictions, and "
+                             "what each row's last stage has over another's; runs step 1 where WORKDIR has no "
+                             "arrays, and nothing else")
     parser.set_defaults(workdir=Path("results_work"))
     return parser.parse_args(argv)
 
@@ -42,12 +49,14 @@ def main(argv=None):
     options = parse(argv)
     if unknown := set(options.rows) - set(ROWS):
         raise InputError(f"there is no row {min(unknown)}; there are {', '.join(ROWS)}")
+    if options.check:
+        return check.report(options.workdir, options.source)
     more = [f"--{name}={value}" for name in ("device", "precision") if (value := getattr(options, name)) != "auto"]
     more += ["--compile"] * options.compile
     runtime_here, failed = runtime.choose(options), []
     for name in [] if options.table else options.rows or PRESENT:
-        if run.path_of(name, options.size).exists() and not options.again:
-            print(f"{run.path_of(name, options.size)}: is there")
+        if run.is_recorded(name, options.size) and not options.again:
+            print(f"{options.size}_{name}: is there")
         elif ROWS[name].weights == "part" and not options.part:
             print(f"{name}: left out, --part names no weights")
         else:
@@ -61,7 +70,7 @@ def main(argv=None):
                 print(failed[-1], flush=True)
     table.write()
     table.draw()
-    print(f"{table.README}: tables of {len(table.found())} rows")
+    print(f"{table.README}, {table.ACCURACY}: tables of {len(table.found())} rows")
     if failed:
         raise RunError("; ".join(failed))
 

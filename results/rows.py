@@ -46,6 +46,8 @@ FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "av
 ROWS = {
     "original": Row("the original's recipe", ("--recipe", "original"), stages=2, stage_2=("--recipe", "original"),
                     copies=True),
+    "original_equal": Row("the original's recipe", ("--recipe", "original"), stages=2,
+                          stage_2=("--recipe", "original")),  # on the images of best_random, for as long
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
@@ -69,8 +71,6 @@ ROWS = {
     "batch_32": Row("batches of 32 images instead of 64", ("--batch-size", "32"), "part", against="variants"),
     "more_heatmap_loss": Row("ten times the heatmaps' own loss", ("--vary", "heatmaps=1"), "part", against="variants"),
     "mse": without("L1: mean squared error instead", "loss=mse"),
-    "former_random": Row(FIRST_RECIPE, FORMER),
-    "former_part": Row(FIRST_RECIPE, FORMER, "part"),
     "former": Row(FIRST_RECIPE, FORMER, "part"),
     "former_no_heatmap_head": Row("without heatmaps: the original's two linear layers",
                                   (*FORMER, "--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="former"),
@@ -99,22 +99,25 @@ TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1")
 FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the original's head needs
 
 
-def refiners(joints, weights, count, epochs=1):
-    """A command of step 5: `count` rows, each with a real and a simulated estimate in an epoch."""
-    return ("--joints", joints, "--weights", weights, "--rows", str(count), *SMALL_CROPS, "--epochs", str(epochs))
+def refiners(joints, weights, count, epochs=1, crops=SMALL_CROPS):
+    """A command of step 5: `count` rows, each with a real estimate and simulated ones in an epoch."""
+    return ("--joints", joints, "--weights", weights, "--rows", str(count), *crops, "--epochs", str(epochs))
 
 
-def pairs(far, near, right):
+def pairs(far, near, right, crops=SMALL_CROPS):
     """Commands of step 5 that train both sides' refiners for little more than one side's.
 
     far    rows for the left elbow, whose network the others of its side and of the middle start from, and for the
            ends of its limbs
     near   rows for the left side's and the middle's other joints
     right  rows for the right side's, which start from the left's networks, mirrored
+    crops  flags: their size, and how many simulated estimates a row has
     """
-    return (refiners("left_elbow", "none", far), refiners("left_wrist,left_ankle", "model_left_elbow.pt", far),
-            refiners("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near),
-            refiners(",".join(joint for joint in LSP.joints if joint.startswith("right")), "opposite", right))
+    rights = ",".join(joint for joint in LSP.joints if joint.startswith("right"))
+    return (refiners("left_elbow", "none", far, crops=crops),
+            refiners("left_wrist,left_ankle", "model_left_elbow.pt", far, crops=crops),
+            refiners("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near, crops=crops),
+            refiners(rights, "opposite", right, crops=crops))
 
 
 LONGER = (  # an arm and a leg from random weights, most for the ends of the limbs
@@ -135,9 +138,9 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
+        "original_equal": ("--input-px", "129", "--epochs", "10"),
         "best_random": ("--input-px", "129", "--epochs", "10"),
         "best_part": ("--input-px", "129", "--epochs", "12"),
-        "former_random": ("--input-px", "129", "--epochs", "11"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         "stage_2": pairs(far=10800, near=5400, right=5400),
@@ -146,6 +149,9 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
         "stage_3": (("--rows", "1800", "--weights", "former", "--vary", "learning_rate=1e-4", *SMALL_CROPS,
                      "--epochs", "1"),),
         "best_random_stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS, "--epochs", "1"),),
+        # best_random's stage 2 took 2,058 s of one core; the original's refiners learn from 25 crops a second there,
+        # and each takes 4 s beside, so that in as long they see 50,000 crops: the same shares of 10,000 rows
+        "original_equal_stage_2": pairs(far=1000, near=500, right=750, crops=("--simulated", "4")),
         "original_stage_2": (("--joints", "left_elbow", "--rows", "1500", *FULL_CROPS),
                              ("--joints", ",".join(joint for joint in LSP.joints if joint != "left_elbow"),
                               "--weights", "model_left_elbow.pt", "--rows", "200", *FULL_CROPS))},

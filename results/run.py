@@ -1,4 +1,4 @@
-"""Run a row's six steps, then write everything that is known of it to results/<size>_<name>.json."""
+"""Run a row's six steps, then record it: a scored row's scores and predictions, a variant's line in the table."""
 import json
 import os
 import subprocess
@@ -14,11 +14,11 @@ from deeppose.loader import Frames
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
 from deeppose.workdir import refiner_path, stages_here
+from results import ledger, paths, predictions, variants
+from results.paths import ROOT
 from results.rows import ROWS, is_variant, refiner_commands, stage_1_flags
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORDS = ROOT / "results"
-COMPARED = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}
+DIGITS = 6  # of a recorded number: scores are shown with 3
 
 
 def step(script, *flags):
@@ -52,9 +52,10 @@ def prepare(folder, source, copies):
 
 def run_row(name, size, folder, source, part, stages, more):
     """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder, commands."""
-    row, workdir = ROWS[name], folder / f"{size}_{name}"
-    if row.against and not path_of(row.against, size).exists():
-        raise RunError(f"{row.against}, with which it is compared, is not recorded")
+    row, workdir = ROWS[name], run_folder(folder, size, name)
+    if row.against and not (run_folder(folder, size, row.against) / "model_1.pt").exists():
+        raise RunError(f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
+                       f"which {name} is compared; run that row first, with --again if it is recorded")
     data, flags = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
@@ -67,6 +68,7 @@ def run_row(name, size, folder, source, part, stages, more):
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
     if is_variant(name):
         return workdir, steps  # the test set is for finished runs
+    enter_in_ledger(name, size, workdir, range(1, min(row.stages, stages) + 1))
     steps.append(step("test_stage_1.py", *own))
     for stage in range(2, min(row.stages, stages) + 1):
         if stage == 2:
@@ -84,6 +86,18 @@ def run_row(name, size, folder, source, part, stages, more):
     return workdir, steps
 
 
+def run_folder(folder, size, name):
+    """Working directory of a row's run."""
+    return folder / f"{size}_{name}"
+
+
+def enter_in_ledger(name, size, workdir, stages):
+    """Note that a row is about to be scored: before it is, so that no score can be seen without its line."""
+    model = files.load_json(workdir / "model_1.json", "step 2")
+    count = len(arrays.open_dataset(workdir).test_labels)
+    ledger.append(f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images")
+
+
 def held_out_poses(workdir, data, stages, run):
     """Each stage's joints (H, J, 2) px of the held-out rows; no more than so many stages."""
     frames = Frames(data.train_images, run.device)
@@ -98,45 +112,96 @@ def held_out_poses(workdir, data, stages, run):
 
 
 def record(name, size, workdir, steps, most, run):
-    """Write results/<size>_<name>.json, of no more than so many stages."""
-    row, data = ROWS[name], arrays.open_dataset(workdir)
-    stages = [stage for stage in stages_here(workdir, data.skeleton) if stage <= min(row.stages, most)]
-    true = data.train_labels[data.held_out].astype(float)
+    """Record a row of no more than so many stages: a variant in the table, another in its own file. Returns which."""
     model = files.load_json(workdir / "model_1.json", "step 2")
-    poses = held_out_poses(workdir, data, stages, run)
-    found = {"row": name, "size": size, "title": row.title, "seed": model["seed"], "commit": commit_of(model),
-             "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
-             "rows": model["settings"]["rows"], "epochs": model["settings"]["epochs"],
-             "input_px": model["settings"]["input_px"] or max(data.frame), "recipe": model["settings"]["recipe"],
-             "initial_weights": model["initial_weights"], "best_epoch": model["epoch"], "history": model["history"],
-             "cascade": cascade_facts(workdir, data, stages),
-             "held_out": {stage: {"scores": metrics.score(joints, true, data.skeleton),
-                                  "intervals": metrics.intervals(joints, true, data.skeleton),
-                                  "errors": error_statistics(joints, true, data.skeleton),
-                                  "joints_px": [" ".join(f"{x:.1f}" for x in pose.flat) for pose in joints]}
-                          for stage, joints in poses.items()}}
-    if not is_variant(name):
-        found["test"] = files.load_json(workdir / f"metrics_stage_{2 if stages else 1}.json", "step 3")
+    if is_variant(name):
+        variants.save(variant_entry(name, size, workdir, model, run))
+        return paths.variants()
+    data = arrays.open_dataset(workdir)
+    stages = [stage for stage in stages_here(workdir, data.skeleton) if stage <= min(ROWS[name].stages, most)]
+    found = run_facts(name, size, model, data) | {
+        "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
+        "recipe": model["settings"]["recipe"], "initial_weights": model["initial_weights"],
+        "best_epoch": model["epoch"], "history": model["history"], "cascade": cascade_facts(workdir, data, stages),
+        "held_out": held_out_scores(workdir, data, stages, run),
+        "test": test_scores(name, size, workdir, data, stages)}
+    files.save_json(paths.record(name, size), rounded(found), indent=0)  # a third smaller
+    return paths.record(name, size)
+
+
+def run_facts(name, size, model, data):
+    """What a record and a line of the variants' table both hold of a run."""
+    settings = model["settings"]
+    return {"row": name, "size": size, "seed": model["seed"], "commit": commit_of(model), "rows": settings["rows"],
+            "epochs": settings["epochs"], "input_px": settings["input_px"] or max(data.frame)}
+
+
+def variant_entry(name, size, workdir, model, run):
+    """A variant's line of the table: its held-out scores, and what its base has over it."""
+    row, data = ROWS[name], arrays.open_dataset(workdir)
+    true = data.train_labels[data.held_out].astype(float)
+    joints = held_out_poses(workdir, data, [], run)["stage_1"]
+    gains = {}
     if row.against:
-        found["against"] = compare(poses["stage_1"], true, data.skeleton, path_of(row.against, size))
-    files.save_json(path_of(name, size), found)
-    return path_of(name, size)
+        base = base_poses(run_folder(workdir.parent, size, row.against), data, run)
+        gains = compare(joints, true, data.skeleton, base) | {"row": row.against}
+    flags = " ".join([*stage_1_flags(name, size), "--weights", "FILE" if row.weights == "part" else row.weights])
+    facts = run_facts(name, size, model, data) | {"weights": row.weights, "images": len(true), "flags": flags}
+    return variants.entry(facts, metrics.score(joints, true, data.skeleton), gains)
 
 
-def path_of(name, size):
-    """Where a row's results are."""
-    return RECORDS / f"{size}_{name}.json"
+def base_poses(workdir, data, run):
+    """Held-out joints (H, J, 2) px of the run in a working directory; RunError where it had other arrays."""
+    own = arrays.open_dataset(workdir)
+    if own.digests != data.digests:
+        raise RunError(f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "
+                       "both again")
+    return held_out_poses(workdir, own, [], run)["stage_1"]
 
 
-def compare(joints, true, skeleton, base_path):
-    """What the base row has over these joints on the held-out images, with paired intervals."""
-    poses = json.loads(base_path.read_text())["held_out"]["stage_1"]["joints_px"]  # a line an image
-    base = np.array([pose.split() for pose in poses], float).reshape(true.shape)
-    ends, here, there = (metrics.intervals(base, true, skeleton, before=joints), metrics.score(joints, true, skeleton),
-                         metrics.score(base, true, skeleton))
-    return {"row": base_path.stem} | {
-        name: {"gain": there[kind][key] - here[kind][key], "interval": ends[kind][key]}
-        for name, (kind, key) in COMPARED.items()}
+def held_out_scores(workdir, data, stages, run):
+    """Scores, intervals and errors of each stage on the held-out images."""
+    true = data.train_labels[data.held_out].astype(float)
+    return {stage: {"scores": metrics.score(joints, true, data.skeleton),
+                    "intervals": metrics.intervals(joints, true, data.skeleton),
+                    "errors": error_statistics(joints, true, data.skeleton)}
+            for stage, joints in held_out_poses(workdir, data, stages, run).items()}
+
+
+def test_scores(name, size, workdir, data, stages):
+    """Facts of metrics_stage_N.json, with scores and intervals of the predictions as they are recorded here."""
+    shape, numbers = data.test_labels.shape, [1, *stages]
+    for stage in numbers:
+        path = workdir / f"test_output_{stage}.npy"
+        made_by = "test_stage_1.py (step 3)" if stage == 1 else "test_stage_2.py (step 6)"
+        joints = arrays.load(path, np.float32, (shape[0], shape[1] * shape[2]), made_by)
+        predictions.save(paths.predictions(name, size, stage), np.array(joints).reshape(shape))
+    facts = files.load_json(workdir / f"metrics_stage_{2 if stages else 1}.json", "step 3")
+    scores, intervals = predictions.scores_of(workdir, data, predictions.load_stages(name, size, numbers, shape))
+    return facts | scores | {"intervals": facts["intervals"] | intervals}
+
+
+def rounded(content):
+    """The same nested lists and dictionaries with DIGITS decimals in every number."""
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value) for value in content]
+    return round(content, DIGITS) if isinstance(content, float) else content
+
+
+def is_recorded(name, size):
+    """Whether a row's scores are on record."""
+    return variants.has(name, size) if is_variant(name) else paths.record(name, size).exists()
+
+
+def compare(joints, true, skeleton, base):
+    """What the base's joints have over these on the held-out images, with paired intervals; (H, J, 2) px all."""
+    ends = metrics.intervals(base, true, skeleton, before=joints)
+    here = metrics.score(joints, true, skeleton)
+    there = metrics.score(base, true, skeleton)
+    return {name: {"gain": there[kind][key] - here[kind][key], "interval": ends[kind][key]}
+            for name, (kind, key) in variants.SCORES.items()}
 
 
 def error_statistics(joints, true, skeleton):

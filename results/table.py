@@ -1,26 +1,31 @@
-"""The README's tables of results, made from results/*.json: no figure is typed by hand."""
+"""The tables of results in README.md and docs/accuracy.md, made from results/: no figure in them is typed by hand."""
 import itertools
 import json
 import re
+import textwrap
 
 import numpy as np
 
-from deeppose import plots, tables
-from deeppose.metrics import LEVEL
-from results import run
+from deeppose import metrics, plots, tables
+from deeppose.published import CLIPPED, PUBLISHED
+from deeppose.shell import InputError
+from results import ledger, paths, variants
 from results.rows import ROWS, base_of
 
-README = run.ROOT / "README.md"
-CURVES = run.ROOT / "docs" / "learning_curves.png"
+README = paths.ROOT / "README.md"
+ACCURACY = paths.ROOT / "docs" / "accuracy.md"
+CURVES = paths.ROOT / "docs" / "learning_curves.png"
 MARKS = "<!-- results: python -m results --table writes what is between these lines -->", "<!-- end of results -->"
 PARTS = {"upper_arms": "upper arms", "lower_arms": "lower arms", "upper_legs": "upper legs", "lower_legs": "lower legs",
          "mean_4": "mean of 4", "mean_6": "of 6", "mean_10": "of 10"}
+LINE = 120  # columns of prose
+SEEDS = 3  # of a variant and of its base, before a difference between them counts as judged
 
 
 def found():
-    """The contents of all results/<size>_<row>.json, titled as in ROWS and in their order, full runs first."""
+    """Contents of all records of scored rows, titled as in ROWS and in their order, full runs first."""
     order = list(ROWS)
-    contents = [json.loads(path.read_text()) for path in sorted(run.RECORDS.glob("*_*.json"))]
+    contents = [json.loads(path.read_text()) for path in paths.records()]
     sizes = {result["size"] for result in contents}
     contents = [result | {"title": ROWS[result["row"]].title + f" ({result['size']})" * (len(sizes) > 1)}
                 for result in contents]
@@ -33,42 +38,49 @@ def cell(value, interval=None, sign=""):
     return re.sub(r"(?<![\d])0\.", ".", text.replace(" ±", " ± "))
 
 
+def grid(heads, rows):
+    """Markdown of a table: heads and rows of strings."""
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def prose(text):
+    """Text in lines of at most LINE columns."""
+    return textwrap.fill(text, LINE, break_long_words=False, break_on_hyphens=False)
+
+
 def weights_name(result):
-    """What the tables call a run's initial weights."""
-    if ROWS[result["row"]].weights == "part":
-        return "ImageNet in part (ResNet-18, layers 1–3)"
-    return "random weights" if result["initial_weights"] == "random" else result["initial_weights"]
+    """Name of a run's initial weights in the tables."""
+    return {"none": "random weights", "part": "ImageNet in part", "imagenet": "ImageNet"}[ROWS[result["row"]].weights]
 
 
 def row_name(result):
-    """What a run is called: its title, and its initial weights."""
-    return f"{result['title']}, {weights_name(result)}"
+    """Name of a run in the tables: its recipe, how long stage 1 was trained, on how large images, and from where."""
+    epochs = f"{result['epochs']} epochs at {result['input_px']} px"
+    return f"{result['title']}, {epochs}, {weights_name(result)}"
 
 
-def length(result):
-    """Epochs, rows and input of stage 1, and of the refiners."""
-    text = f"{result['epochs']} × {result['rows']:,} rows at {result['input_px']} px"
+def stage_name(result, stage):
+    """A stage's row in the tables: the run's, the stage, and how many crops its refiners saw."""
+    crops = crop_counts(result).get(stage)
+    return f"{row_name(result)}: **{stage.replace('_', ' ')}**" + (f", {crops} crops a joint" if crops else "")
+
+
+def crop_counts(result):
+    """Crops that a joint's refiner saw, by stage, as text such as "7,200 to 14,400"."""
+    texts = {}
     for stage, joints in result["cascade"].items():
         counts = [joint["epochs"] * joint["rows"] * (joint["simulated"] + 1) for joint in joints.values()]
         few, many = f"{min(counts):,}", f"{max(counts):,}"
-        text += f"; {stage.replace('_', ' ')} {few if few == many else f'{few} to {many}'} crops a joint"
-    return text
+        texts[stage] = few if few == many else f"{few} to {many}"
+    return texts
 
 
-def score_table(results, kind):
-    """Markdown: PCP of one kind by limb and as means, and PDJ@0.2, of every stage of every scored run."""
-    lines = [f"| {kind} PCP@0.5 | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |", "|---" * (len(PARTS) + 2) + "|"]
-    floor = next((result["test"]["mean_pose"] for result in results if result.get("test")), None)
-    rows = [("mean pose", floor, None)] if floor else []
-    for result in results:
-        test = result.get("test", {})
-        rows += [(f"{row_name(result)}: **{stage.replace('_', ' ')}**", test[stage], test["intervals"][stage])
-                 for stage in stages_of(test)]
-    for name, scores, intervals in rows:
-        keys = [(f"pcp_{kind}", part) for part in PARTS] + [("pdj", "0.20")]
-        cells = [cell(scores[a][b], intervals and intervals[a][b]) for a, b in keys]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def length(result):
+    """Epochs, rows and input of stage 1, and crops of the refiners."""
+    text = f"{result['epochs']} × {result['rows']:,} rows at {result['input_px']} px"
+    crops = [f"; {stage.replace('_', ' ')} {count} crops a joint" for stage, count in crop_counts(result).items()]
+    return text + "".join(crops)
 
 
 def stages_of(test):
@@ -76,58 +88,108 @@ def stages_of(test):
     return [stage for stage in ("stage_1", "stage_2", "stage_3") if stage in test]
 
 
+def score_table(results, heads, keys):
+    """Markdown: scores at `keys`, pairs such as ("pdj", "0.20"), of every stage of every scored run, with intervals."""
+    rows = []
+    if results:
+        floor = results[0]["test"]["mean_pose"]
+        rows.append(["mean pose", *(cell(floor[kind][key]) for kind, key in keys)])
+    for result in results:
+        test = result["test"]
+        for stage in stages_of(test):
+            cells = [cell(test[stage][kind][key], test["intervals"][stage][kind][key]) for kind, key in keys]
+            rows.append([stage_name(result, stage), *cells])
+    return grid(heads, rows)
+
+
+def part_table(results, kind):
+    """Markdown: PCP of one kind by limb and as means, and PDJ@0.2."""
+    keys = [(f"pcp_{kind}", part) for part in PARTS] + [("pdj", "0.20")]
+    return score_table(results, [f"{kind} PCP@0.5", *PARTS.values(), "PDJ@0.2"], keys)
+
+
+def short_table(results):
+    """Markdown: the README's table, two scores a stage."""
+    keys = [("pcp_strict", "mean_4"), ("pdj", "0.20")]
+    return score_table(results, ["LSP, 1,000 test images", "strict PCP@0.5, mean of 4 limbs", "PDJ@0.2"], keys)
+
+
+def published_table():
+    """Markdown: the published scores, each under the variant that it is."""
+    rows = [[name, *(cell(value) if value else "" for value in values), data]
+            for name, *values, data in PUBLISHED["lsp"].rows]
+    heads = ["published, LSP test", "strict PCP, mean of 4", "of 10", "relaxed, mean of 4", "PCK@0.2", "trained on"]
+    note = "\\* as recalled, not checked; the paper does not say which PCP, most likely relaxed. "
+    return grid(heads, rows) + "\n\n" + prose(note + CLIPPED.replace("\n", " ") + ".")
+
+
 def gain_table(results):
     """Markdown: what each stage gained over the one before on the test images, part by part, with paired intervals."""
-    lines = ["| gained, strict PCP | " + " | ".join(PARTS.values()) + " | PDJ@0.2 |",
-             "|---" * (len(PARTS) + 2) + "|"]
     keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
+    rows = []
     for result in results:
-        test = result.get("test", {})
+        test = result["test"]
         for before, stage in itertools.pairwise(stages_of(test)):
-            cells = [cell(test[stage][a][b] - test[before][a][b], test["intervals"][f"gained_by_{stage}"][a][b], "+")
-                     for a, b in keys]
-            lines.append(f"| {row_name(result)}: **{stage.replace('_', ' ')}** over {before.replace('_', ' ')} | "
-                         + " | ".join(cells) + " |")
-    return "\n".join(lines) if len(lines) > 2 else ""
+            ends = test["intervals"][f"gained_by_{stage}"]
+            cells = [cell(test[stage][kind][key] - test[before][kind][key], ends[kind][key], "+") for kind, key in keys]
+            rows.append([f"{stage_name(result, stage)}, over {before.replace('_', ' ')}", *cells])
+    return grid(["gained, strict PCP", *PARTS.values(), "PDJ@0.2"], rows) if rows else ""
 
 
-def variant_tables(results):
-    """Markdown: what each entry of the recipe gains on the held-out images, a table for each row compared with."""
-    groups, parts = {}, []
-    for result in sorted(results, key=lambda result: result["seed"]):
-        groups.setdefault((result["size"], base_of(result["row"])), []).append(result)
-    for group in groups.values():
-        first, images = group[0], len(group[0]["held_out"]["stage_1"]["joints_px"])
-        parts.append(f"What each entry is worth to the {first['title']}, judged on the {images} held-out "
-                     f"images alone ({length(first)}, {weights_name(first)}; paired intervals):\n\n"
-                     + variant_table(group))
-    return parts
+def variant_tables(lines):
+    """Markdown: held-out scores of the recipe and of variants, a table for each row compared with."""
+    groups = {}
+    for line in sorted(lines, key=lambda line: line["seed"]):
+        groups.setdefault((line["size"], base_of(line["row"])), []).append(line)
+    return [prose(f"The {ROWS[base].title} ({size}) and what differs from it in one thing, on the "
+                  f"{group[0]['images']} held-out images ({group[0]['epochs']} × {group[0]['rows']:,} rows at "
+                  f"{group[0]['input_px']} px, {weights_name(group[0])}; intervals paired over images, of one seed "
+                  "each):") + "\n\n" + variant_table(group)
+            for (size, base), group in groups.items()]
 
 
-def variant_table(results):
+def variant_table(lines):
     """Markdown: a row, and those that are compared with it."""
-    lines = ["| recipe | PDJ@0.2 | strict PCP, mean of 4 | the whole recipe's gain: PDJ@0.2 | strict PCP |",
-             "|---" * 5 + "|"]
-    for result in results:
-        scores, against = result["held_out"]["stage_1"]["scores"], result.get("against", {})
-        gains = [cell(against[name]["gain"], against[name]["interval"], "+") if against else ""
-                 for name in ("pdj_0.2", "pcp_strict_mean_4")]
-        title = result["title"] + (f", seed {result['seed']}" if result["seed"] else "")
-        lines.append(f"| {title} | {cell(scores['pdj']['0.20'])} | {cell(scores['pcp_strict']['mean_4'])} | "
-                     + " | ".join(gains) + " |")
-    return "\n".join(lines)
+    rows = []
+    for line in lines:
+        gains = [cell(line[f"gain_{name}"], (line[f"gain_{name}_low"], line[f"gain_{name}_high"]), "+")
+                 if line["against"] else "" for name in variants.SCORES]
+        title = ROWS[line["row"]].title + (f", seed {line['seed']}" if line["seed"] else "")
+        scores = [cell(line[name]) for name in variants.SCORES]
+        rows.append([title, *scores, *gains, f"`{line['flags']}`", line["commit"]])
+    return grid(["recipe", "PDJ@0.2", "strict PCP, mean of 4", "the whole recipe's gain: PDJ@0.2", "strict PCP",
+                 "flags of `Train_stage_1.py`", "commit"], rows)
+
+
+def seeds_sentence(lines):
+    """How much another seed moved what the variants' tables show, and how many seeds any line has."""
+    by_title = {}
+    for line in lines:
+        by_title.setdefault((line["size"], base_of(line["row"]), ROWS[line["row"]].title), []).append(line)
+    most = max(len(seeds) for seeds in by_title.values())
+    judged = sum(len(seeds) >= SEEDS for (_, base, title), seeds in by_title.items() if title != ROWS[base].title)
+    moved = {"pdj_0.2": [], "gain_pdj_0.2": []}  # a base has no gain, and of a variant the gain is what is asked
+    for seeds in by_title.values():
+        name = "gain_pdj_0.2" if seeds[0]["against"] else "pdj_0.2"
+        moved[name] += [abs(one[name] - other[name]) for one, other in itertools.combinations(seeds, 2)]
+    texts = {name: " and ".join(cell(value) for value in values) for name, values in moved.items() if values}
+    said = f"{judged or 'No'} entry of the recipe has {SEEDS} seeds; the most that any line has is {most}."
+    if "pdj_0.2" in texts:
+        said += f" Another seed moved the recipe's own held-out PDJ@0.2 by {texts['pdj_0.2']}"
+        said += f", and an entry's gain by {texts['gain_pdj_0.2']}." if "gain_pdj_0.2" in texts else "."
+    return said
 
 
 def run_table(results):
-    """Markdown: what each run was, and what gave it."""
-    lines = ["| run | trained for | commands | seed | hours | hardware |", "|---" * 6 + "|"]
+    """Markdown: length, commands, seed, time and hardware of each run."""
+    rows = []
     for result in results:
         hours = sum(step.get("seconds", 0) for step in result["steps"]) / 3600
+        link = f"[{row_name(result)}](../results/{paths.record(result['row'], result['size']).name})"
         commands = "<br>".join(f"`{step['command']}`" for step in result["steps"])
-        name = f"[{row_name(result)}](results/{result['size']}_{result['row']}.json), at commit {result['commit']}"
-        lines.append(f"| {name} | {length(result)} | {commands} | {result['seed']} | {hours:.1f} | "
-                     f"{result['hardware']}, {result['run']['threads']} threads |")
-    return "\n".join(lines)
+        rows.append([f"{link}, at commit {result['commit']}", length(result), commands, str(result["seed"]),
+                     f"{hours:.1f}", f"{result['hardware']}, {result['run']['threads']} threads"])
+    return grid(["run", "trained for", "commands", "seed", "hours", "hardware"], rows)
 
 
 def growth(result):
@@ -137,21 +199,27 @@ def growth(result):
         return ""
     slopes = [cell(np.polyfit(seen, [entry[key] for entry in result["history"]], 1)[0], sign="+")
               for key in ("pdj_0.2", "pcp_strict_mean_4")]
-    return (f"{row_name(result)}, {result['input_px']} px: {slopes[0]} PDJ@0.2 and {slopes[1]} strict PCP a doubling, "
+    return (f"{row_name(result)}: {slopes[0]} PDJ@0.2 and {slopes[1]} strict PCP a doubling, "
             f"from {2 ** seen[0]:,.0f} to {2 ** seen[-1]:,.0f} images")
 
 
+def readme_markdown():
+    """The README's part: one table, and how often the test images were scored."""
+    said = f"`±` is half of the {metrics.LEVEL} % interval, by bootstrap over images. {ledger.sentence()}"
+    return f"{short_table(found())}\n\n{prose(said)}"
+
+
 def markdown():
-    """All tables."""
-    results = found()
-    scored, variants = [r for r in results if "test" in r], [r for r in results if "test" not in r]
-    parts = [score_table(scored, "strict"), score_table(scored, "relaxed"), gain_table(scored)]
-    parts += variant_tables(variants)
-    if grown := [sentence for result in scored if (sentence := growth(result))]:
-        parts.append(f"![Held-out scores over the training images seen](docs/{CURVES.name})\n\nWhat seeing twice "
+    """All tables, in their order in docs/accuracy.md."""
+    results, lines = found(), variants.found()
+    parts = [prose(ledger.sentence()), f"`±` is half of the {metrics.LEVEL} % interval, by bootstrap over images.",
+             part_table(results, "strict"), part_table(results, "relaxed"), gain_table(results), published_table()]
+    if lines:
+        parts += [prose(seeds_sentence(lines)), *variant_tables(lines)]
+    if grown := [sentence for result in results if (sentence := growth(result))]:
+        parts.append(f"![Held-out scores over the training images seen]({CURVES.name})\n\nWhat seeing twice "
                      "as many images added on the held-out ones (least squares):\n\n- " + "\n- ".join(grown))
-    parts.append(f"`±` is half of the {LEVEL} % interval, by bootstrap over images. What gave these rows:\n\n"
-                 + run_table(scored))
+    parts.append("What gave the rows of the test images:\n\n" + run_table(results))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -159,17 +227,20 @@ def draw():
     """Draw the learning curves of the scored runs."""
     curves = {}
     for result in found():
-        if "test" in result:
-            history = {key: [entry[key] for entry in result["history"]] for key in ("pdj_0.2", "pcp_strict_mean_4")}
-            images = [entry["epoch"] * result["rows"] for entry in result["history"]]
-            curves[f"{row_name(result)}, {result['input_px']} px"] = history | {"images": images}
+        history = {key: [entry[key] for entry in result["history"]] for key in ("pdj_0.2", "pcp_strict_mean_4")}
+        images = [entry["epoch"] * result["rows"] for entry in result["history"]]
+        curves[row_name(result)] = history | {"images": images}
     if curves:
         plots.learning_curves(CURVES, curves)
 
 
 def write():
-    """Put the tables between the README's marks."""
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    README.write_text(f"{before}{MARKS[0]}\n\n{markdown()}\n\n{MARKS[1]}{after}", encoding="utf-8")
+    """Put the tables between the marks of README.md and docs/accuracy.md."""
+    for path, content in ((README, readme_markdown()), (ACCURACY, markdown())):
+        text = path.read_text(encoding="utf-8")
+        if not 0 <= text.find(MARKS[0]) < text.find(MARKS[1]):
+            raise InputError(f"{path}: has no place for the tables; put these two lines where they are to stand: "
+                             f"{' '.join(MARKS)}")
+        before, _, rest = text.partition(MARKS[0])
+        _, _, after = rest.partition(MARKS[1])
+        path.write_text(f"{before}{MARKS[0]}\n\n{content}\n\n{MARKS[1]}{after}", encoding="utf-8")

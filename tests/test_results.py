@@ -1,21 +1,127 @@
-"""`python -m results`: a row's steps are run, recorded, and set as the README's tables; the README's are up to date."""
+"""`python -m results`: rows are run, recorded, checked, set as tables; those of README.md and docs are up to date."""
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import fails
 
-from deeppose import deltas, metrics
-from deeppose.shell import RunError
+import Train_stage_1
+from deeppose import deltas, files, metrics, tables
+from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP
 from results import __main__ as results
-from results import rows, run, table
+from results import check, ledger, paths, predictions, rows, run, table, variants
+
+MOST_BYTES = 800_000  # of results/, which every clone carries
 
 
-def test_the_readmes_tables_are_those_of_the_recorded_runs():
-    text = table.README.read_text(encoding="utf-8")
-    assert text.count(table.MARKS[0]) == text.count(table.MARKS[1]) == 1
-    assert table.markdown() in text
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """An empty folder of records, with a README and an account of accuracy that have a place for tables."""
+    monkeypatch.setattr(paths, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
+    for name in ("README", "ACCURACY"):
+        monkeypatch.setattr(table, name, tmp_path / f"{name}.md")
+        (tmp_path / f"{name}.md").write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
+    paths.RECORDS.mkdir()
+    return paths.RECORDS
+
+
+def test_the_tables_of_readme_and_docs_are_those_of_the_records():
+    for path, content in ((table.README, table.readme_markdown()), (table.ACCURACY, table.markdown())):
+        text = path.read_text(encoding="utf-8")
+        assert text.count(table.MARKS[0]) == text.count(table.MARKS[1]) == 1
+        assert f"{table.MARKS[0]}\n\n{content}\n\n{table.MARKS[1]}" in text
+
+
+def test_no_interval_in_the_account_is_typed_by_hand():
+    before, _, rest = table.ACCURACY.read_text(encoding="utf-8").partition(table.MARKS[0])
+    prose = before + rest.partition(table.MARKS[1])[2]
+    assert not re.search(r"\d ± ?\.?\d", prose)
+
+
+def test_the_recorded_results_stay_small():
+    tracked = subprocess.run(["git", "ls-files", "results"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    if not tracked:
+        pytest.skip("this is no git checkout")
+    there = [path for name in tracked.split() if (path := paths.ROOT / name).exists()]
+    assert sum(path.stat().st_size for path in there) < MOST_BYTES
+
+
+def test_the_ledger_has_a_line_of_every_record():
+    lines = {(line["row"], line["commit"], line["stages"]) for line in ledger.entries()}
+    for result in table.found():
+        stages = " ".join(map(str, check.stage_numbers(result["test"])))
+        assert (f"{result['size']}_{result['row']}", result["commit"], stages) in lines
+    assert f"scored {len(ledger.entries())} times" in table.readme_markdown()
+
+
+def test_lines_appended_at_once_are_all_there(tmp_path):
+    command = ("import sys; from pathlib import Path; from deeppose import files; "
+               "[files.append_csv(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n}) for n in range(10)]")
+    path = tmp_path / "table.csv"
+    started = [subprocess.Popen([sys.executable, "-c", command, path, str(who)], cwd=paths.ROOT) for who in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    found = files.load_rows(path, ("who", "n"))
+    assert sorted((row["who"], int(row["n"])) for row in found) == [(str(w), n) for w in range(3) for n in range(10)]
+    assert [name.name for name in tmp_path.iterdir()] == ["table.csv"]
+    for columns in ({"who": 1}, {"n": 1, "who": 2}):
+        with pytest.raises(InputError, match="no such table"):
+            files.append_csv(path, columns)
+
+
+def test_predictions_are_recorded_to_a_64th_of_a_pixel(tmp_path):
+    joints = np.random.default_rng(0).normal(113, 60, (20, 14, 2))
+    joints[0, 0] = (9000, -9000)
+    path = tmp_path / "deep" / "row_stage_1.npz"
+    predictions.save(path, joints)
+    found = predictions.load(path, joints.shape)
+    assert np.abs(found - joints)[1:].max() <= 1 / 128 and list(found[0, 0]) == [32767 / 64, -512]
+    with np.load(path) as content:
+        assert content["joints"].dtype == np.int16
+    with pytest.raises(InputError, match="int16"):
+        predictions.load(path, (21, 14, 2))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(InputError, match="holds no recorded predictions"):
+        predictions.load(path, joints.shape)
+    with pytest.raises(InputError, match="not finite"):
+        predictions.save(path, np.full((1, 14, 2), np.nan))
+
+
+def test_scores_that_are_not_those_of_the_predictions_are_told(workdir, data):
+    rng = np.random.default_rng(0)
+    stages = {f"stage {n}": data.test_labels + rng.normal(0, 9 - n, data.test_labels.shape) for n in (1, 2)}
+    scores, intervals = predictions.scores_of(workdir, data, stages)
+    test = json.loads(json.dumps(files._finite(run.rounded(scores | {"intervals": intervals}))))
+    assert check.differences(test, scores, intervals) == []
+    test["stage_2"]["pdj"]["0.20"] += 0.001
+    test["intervals"]["gained"]["pcp_strict"]["mean_4"][0] -= 0.001
+    found = check.differences(test, scores, intervals)
+    assert len(found) == 2 and "stage_2 pdj 0.20" in found[0] and "gained pcp_strict mean_4" in found[1]
+
+
+def test_the_originals_equal_row_has_the_images_and_the_length_of_the_best_recipes():
+    equal, best = (rows.stage_1_flags(name, "cpu") for name in ("original_equal", "best_random"))
+    assert equal == ("--recipe", "original", *best)
+    assert not rows.ROWS["original_equal"].copies and rows.ROWS["original_equal"].weights == "none"
+
+
+def test_help_says_where_a_resumed_run_is_the_same_bit_for_bit(capsys):
+    with pytest.raises(SystemExit):
+        Train_stage_1.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on the CPU with --precision fp32, and there alone, to the same weights, bit for bit" in said
+
+
+def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
+    shown = tables.text(tables.published_table({}, 1000))
+    assert "clips predictions to the person's true box" in shown and max(map(len, shown.splitlines())) <= 100
+    assert "clips predictions to the person's true box" in " ".join(table.published_table().split())
+    assert all("†" in line for line in shown.splitlines() if line.strip().startswith("deeppose_tf"))
 
 
 def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
@@ -33,7 +139,7 @@ def test_the_originals_row_has_the_originals_refiners_at_every_size():
 
 
 def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from():
-    for name in ("best_part", "original"):
+    for name in ("best_part", "original", "original_equal"):
         for stage in (2, 3):
             trained = []
             for flags in rows.refiner_commands(name, "cpu", stage):
@@ -49,10 +155,10 @@ def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from
 
 def test_deltas_npy_is_drawn_from_the_recorded_errors():
     """The project's deltas.npy has the spread of the held-out errors that the run it came from recorded."""
-    path = run.RECORDS / "deltas.json"
+    path = paths.RECORDS / "deltas.json"
     if not path.exists():
         pytest.skip("the project's deltas.npy comes from a run that was not recorded")
-    record = json.loads((run.RECORDS / json.loads(path.read_text())["record"]).read_text())
+    record = json.loads((paths.RECORDS / json.loads(path.read_text())["record"]).read_text())
     drawn = np.load(deltas.OWN)
     for joint, name in enumerate(LSP.joints):
         known = record["held_out"]["stage_1"]["errors"][name]
@@ -61,15 +167,10 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
         assert (np.abs(np.log(drawn[joint].std(0, ddof=1) / spread)) < 0.5).all()
 
 
-def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run, "RECORDS", tmp_path / "records")
-    monkeypatch.setattr(table, "README", tmp_path / "README.md")
-    monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
-    (tmp_path / "records").mkdir()
-    (tmp_path / "README.md").write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
+def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys):
     flags = ["--size", "tiny", "--source", str(photos), "--workdir", str(tmp_path / "work"), "--device", "cpu"]
     results.main([*flags, "best_random"])
-    found = json.loads((tmp_path / "records" / "tiny_best_random.json").read_text())
+    found = json.loads((records / "tiny_best_random.json").read_text())
     assert [step["command"].split()[1] for step in found["steps"]] == [
         "LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
         "Train_stage_2.py", "Train_stage_2.py", "test_stage_2.py"]
@@ -77,56 +178,103 @@ def test_a_row_is_run_recorded_and_set(photos, tmp_path, monkeypatch, capsys):
     assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
     assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
-    text = (tmp_path / "README.md").read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    strict = found["test"]["stage_1"]["pcp_strict"]["lower_legs"]
-    assert f"{strict:.3f}".lstrip("0") in text
-    assert "**stage 2** over stage 1" in text and "**stage 3** over stage 2" in text
+    for name, part in (("README.md", "mean_4"), ("ACCURACY.md", "lower_legs")):
+        text = (tmp_path / name).read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert table.cell(found["test"]["stage_1"]["pcp_strict"][part]) in text
+    assert "over stage 1" in text and "over stage 2" in text and "1 epochs at 65 px, random weights" in text
+    (line,) = ledger.entries()
+    assert (line["row"], line["stages"], line["commit"]) == ("tiny_best_random", "1 2 3", found["commit"])
     capsys.readouterr()
+    results.main([*flags, "--check"])
+    assert "tiny_best_random: 3 stages, no numbers differ" in capsys.readouterr().out
+    changed = json.loads(json.dumps(found))
+    changed["test"]["stage_3"]["auc"] += 0.01
+    files.save_json(records / "tiny_best_random.json", changed)
+    fails(results.main, [*flags, "--check"], capsys, "tiny_best_random", "auc", "--again", code=1)
+    (records / "predictions" / "tiny_best_random_stage_2.npz").unlink()
+    results.main([*flags, "--check"])
+    assert "tiny_best_random_stage_2.npz not recorded" in capsys.readouterr().out
+    assert len(ledger.entries()) == 1  # to check is no further look: the predictions are those of then
     results.main([*flags, "best_random", "variants"])  # the one is there, the other lacks its weights
     said = capsys.readouterr().out
     assert "is there" in said and "variants: left out" in said
 
 
-def test_a_variant_is_judged_against_its_base_image_by_image(tmp_path):
+def test_a_variant_is_judged_against_its_base_image_by_image():
     rng = np.random.default_rng(0)
     true = rng.uniform(40, 180, (60, 14, 2))
     base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
-    path = tmp_path / "base.json"
-    poses = [" ".join(map(str, pose.flat)) for pose in base]
-    path.write_text(json.dumps({"held_out": {"stage_1": {"joints_px": poses}}}))
-    found = run.compare(worse, true, LSP, path)
+    found = run.compare(worse, true, LSP, base)
     gained = metrics.score(base, true, LSP)["pdj"]["0.20"] - metrics.score(worse, true, LSP)["pdj"]["0.20"]
     low, high = found["pdj_0.2"]["interval"]
     assert found["pdj_0.2"]["gain"] == pytest.approx(gained) and 0 < low < gained < high
     assert found["pcp_strict_mean_4"]["gain"] > 0
 
 
-def test_a_variant_without_its_base_is_not_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "RECORDS", tmp_path)
-    with pytest.raises(RunError, match="variants"):
+def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(workdir, data, tmp_path, records,
+                                                                          monkeypatch):
+    """What the base says of the held-out images comes from the folder of its run, not from a record."""
+    for name in ("tiny_variants", "tiny_no_turn"):
+        (tmp_path / name).mkdir()
+        for path in workdir.iterdir():
+            (tmp_path / name / path.name).symlink_to(path)
+        (tmp_path / name / "model_1.json").write_text(json.dumps({
+            "seed": 0, "run": {"commit": "0123456789ab"}, "settings": {"rows": 4, "epochs": 1, "input_px": 65}}))
+    true = data.train_labels[data.held_out].astype(float)
+    poses = {"tiny_variants": true, "tiny_no_turn": true + 30}
+    monkeypatch.setattr(run, "held_out_poses", lambda folder, *_: {"stage_1": poses[folder.name]})
+    for name in ("no_turn", "variants", "no_turn"):  # again: its line is replaced
+        assert run.record(name, "tiny", tmp_path / f"tiny_{name}", [], 3, None) == records / "variants.csv"
+    base, line = variants.found()
+    assert (base["row"], base["pdj_0.2"], base["against"], base["gain_pdj_0.2"]) == ("variants", 1.0, "", None)
+    assert line["against"] == "variants" and line["gain_pdj_0.2"] == pytest.approx(1 - line["pdj_0.2"], abs=1e-5)
+    assert line["gain_pdj_0.2_low"] <= line["gain_pdj_0.2"] <= line["gain_pdj_0.2_high"]
+    assert line["flags"].startswith("--vary turn_deg=0 ") and line["commit"] == "0123456789ab"
+    assert run.is_recorded("no_turn", "tiny") and not run.is_recorded("no_turn", "cpu")
+    facts = json.loads((workdir / "dataset.json").read_text())
+    facts["digests"]["train_labels.npy"] = "another"
+    (tmp_path / "tiny_variants" / "dataset.json").unlink()
+    files.save_json(tmp_path / "tiny_variants" / "dataset.json", facts)
+    with pytest.raises(RunError, match="other arrays"):
+        run.record("no_turn", "tiny", tmp_path / "tiny_no_turn", [], 3, None)
+
+
+def test_a_variant_without_its_base_is_not_run(tmp_path, records):
+    with pytest.raises(RunError, match="tiny_variants: holds no trained model_1.pt"):
         run.run_row("no_turn", "tiny", tmp_path / "work", tmp_path, tmp_path / "part.pth", 3, [])
     assert not (tmp_path / "work").exists()
 
 
-def test_runs_of_two_sizes_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "RECORDS", tmp_path)
-    variant = json.loads((run.ROOT / "results" / "cpu_variants.json").read_text())
+def test_runs_of_two_sizes_are_told_apart(records):
     for size in ("cpu", "full"):
-        (tmp_path / f"{size}_variants.json").write_text(json.dumps(variant | {"size": size}))
-    both = table.variant_tables(table.found())
-    assert len(both) == 2 and "(full)" in both[0] and "(cpu)" in both[1]
+        line = {column: 1 for column in variants.COLUMNS} | {"size": size, "row": "variants", "against": ""}
+        variants.save(line)
+    both = table.variant_tables(variants.found())
+    assert len(both) == 2 and "(cpu)" in both[0] and "(full)" in both[1]
+
+
+def test_every_recorded_variant_has_the_flags_that_make_it_today():
+    """Those of the former recipe too, whose entries are no longer the default."""
+    for line in variants.found():
+        flags = rows.stage_1_flags(line["row"], line["size"])
+        assert line["flags"] == " ".join([*flags, "--weights", "FILE"])
+        assert (line["against"] or None) == rows.ROWS[line["row"]].against
+        assert ("turn_deg=40" in flags) == line["row"].startswith("former")
 
 
 def test_a_row_that_is_not_there_is_refused(capsys):
     fails(results.main, ["best_guess"], capsys, "best_guess", "best_random")
 
 
-def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, records, capsys):
     """Without photographs step 1 fails, for each row, in one line at the end."""
-    monkeypatch.setattr(run, "RECORDS", tmp_path)
-    monkeypatch.setattr(table, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(f"{table.MARKS[0]}\n{table.MARKS[1]}\n")
     flags = ["--size", "tiny", "--source", tmp_path, "--workdir", tmp_path / "work", "--device", "cpu"]
     fails(results.main, [*flags, "best_random", "best_imagenet"], capsys, "best_random: LSP_data.py ended",
           "best_imagenet", code=1)
+
+
+def test_a_text_without_a_place_for_tables_is_refused(records, capsys):
+    Path(table.ACCURACY).write_text("no marks\n")
+    fails(results.main, ["--table"], capsys, table.ACCURACY, "no place for the tables")
+    assert Path(table.ACCURACY).read_text() == "no marks\n"

@@ -1,0 +1,32 @@
+"""The ledger of the test set's use: results/ledger.csv, a line each time a row is scored on the test images.
+
+The first lines were read off the project's history: one for each record, or README, that first held such scores.
+"""
+import time
+
+from deeppose import files
+from results import paths
+
+COLUMNS = ("date", "row", "stages", "commit", "what")
+
+
+def append(row, stages, commit, what):
+    """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage 1."""
+    entry = (time.strftime("%Y-%m-%d %H:%M", time.gmtime()), row, " ".join(map(str, stages)), commit, what)
+    files.append_csv(paths.ledger(), dict(zip(COLUMNS, entry)))
+
+
+def entries():
+    """Its lines as dictionaries, oldest first; none where nothing was scored yet."""
+    return files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
+
+
+def sentence():
+    """How often the test images were scored, for the README."""
+    lines = entries()
+    if not lines:
+        return "No scoring of the test images is on record."
+    rows = len({line["row"] for line in lines})
+    first, last = lines[0]["date"][:10], lines[-1]["date"][:10]
+    return (f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {rows} rows, from "
+            f"{first} to {last}; earlier scorings during development that left no record cannot be excluded.")
