@@ -118,7 +118,7 @@ def test_help_says_where_a_resumed_run_is_the_same_bit_for_bit(capsys):
 
 
 def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
-    shown = tables.text(tables.published_table({}, 1000))
+    shown = tables.text(tables.published_table({}, LSP, 1000))
     assert "clips predictions to the person's true box" in shown and max(map(len, shown.splitlines())) <= 100
     assert "clips predictions to the person's true box" in " ".join(table.published_table().split())
     assert all("†" in line for line in shown.splitlines() if line.strip().startswith("deeppose_tf"))
