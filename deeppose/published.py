@@ -43,8 +43,8 @@ PUBLISHED = {
         (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on"))),
         (("pcp_strict", "mean_4"), ("pcp_strict", "mean_10"), ("pcp_relaxed", "mean_4"), ("pdj", "0.20")), LSP_ROWS,
         "* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n"
-        "deeppose_tf clips predictions to the person's true box before it scores them, which adds .03 to .06 of strict "
-        "PCP\nat errors of 6 to 10 pixels (box extension 1.0)", 1000),
+        "deeppose_tf clips predictions to the person's true box before it scores them, which adds\n"
+        ".03 to .06 of strict PCP at errors of 6 to 10 pixels (box extension 1.0)", 1000),
 }
 
 
