@@ -260,8 +260,8 @@ def _read_facts(facts):
     if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
         raise ValueError("rows")
     int(facts.get("seen_in_training", 0))
-    dict(facts["digests"])
-    dict(facts["fingerprints"])
+    if not all(isinstance(entry, dict) for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))):
+        raise TypeError("no object")
     return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
             "held_out": np.array(facts["held_out_rows"], np.int64),
             "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),

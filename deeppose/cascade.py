@@ -18,6 +18,7 @@ MADE_BY = f"{workdir.STEP_5} makes it"
 MOST = {"joints": 0.5, "extent": 0.2}  # pose sizes that an error counts for at most: half a torso, or about as much
 CLEAR = 2.0         # standard errors by which a gain must help, or it is 0
 CROPS_AT_ONCE = 128
+LARGEST = 10_000    # pose sizes, or px of the frame: no box of a refiner is larger
 
 
 @dataclass(frozen=True)
@@ -238,11 +239,15 @@ def load_refiner(folder, name, skeleton, run, stage=2):
         if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
             raise ValueError("skeleton")
         boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
+        if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:  # so that NaN is refused too
+            raise ValueError("boxes")
         with torch.device("meta"):
             network = Alex_net_c1(skeleton.joint_count, joints, facts["options"]["head"], int(facts["crop_px"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
                          f"{MADE_BY}") from None
+    if name != workdir.SHARED and joints != (skeleton.index(name),):
+        raise InputError(f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}")
     return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
 
 

@@ -48,7 +48,7 @@ def find(options, data, predicted_px, run):
         with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
             if not _holds(path, drawn):  # or make would find the joints before this one stale
                 arrays.save(path, drawn)
-                files.save_json(path.with_suffix(".json"), _facts(data))
+            files.save_json(path.with_suffix(".json"), _facts(data))  # a run killed before this left another's, or none
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
     return load(options.workdir, data, options.stage)

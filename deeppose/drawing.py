@@ -33,11 +33,12 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
 
     confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; NaN, or None, is not
     """
-    edge = [patheffects.withStroke(linewidth=1.9 * width, foreground="black")]
     opaque = opacity(skeleton, confidence)
     for first, second in skeleton.bone_ends:
+        alpha = min(opaque[first], opaque[second])
+        edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)  # else it stays opaque
         axes.plot(*joints_px[[first, second]].T, color=side_colour(skeleton.joints[first], skeleton.joints[second]),
-                  linewidth=width, solid_capstyle="round", path_effects=edge, alpha=min(opaque[first], opaque[second]))
+                  linewidth=width, solid_capstyle="round", path_effects=[edge], alpha=alpha)
     axes.scatter(*joints_px.T, s=(1.7 * width) ** 2, zorder=3, edgecolors="black", linewidths=0.3 * width,
                  color=[side_colour(name) for name in skeleton.joints], alpha=opaque)
 
@@ -96,7 +97,7 @@ def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confide
                 under = f"test row {n}"
                 if name != "true":
                     detected = metrics.pdj_pooled(joints[n:n + 1], true[n:n + 1], units[n:n + 1], 0.2)
-                    under = f"error {errors[name][n]:.2f} {skeleton.unit_name.split()[0]}s\nwithin 0.2: {detected:.2f}"
+                    under = f"error {errors[name][n]:.2f} {skeleton.unit_name}\nwithin 0.2: {detected:.2f}"
                 axes.set_xlabel(under, fontsize=8)
             row_axes[0].set_ylabel(name if part is parts[0] else "")
     figure.legend(handles=_side_handles(), loc="outside lower center", ncols=2, fontsize=9)

@@ -13,7 +13,7 @@ Every score is a ratio of two sums over images; `tally` gives the terms. A furth
 import numpy as np
 
 from deeppose.oks import oks
-from deeppose.skeleton import ALL_STICKS
+from deeppose.skeleton import ALL_STICKS, threshold_key
 
 PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 units, as the paper's figures
 AUC_LIMIT = 0.5
@@ -146,11 +146,6 @@ def part_scores(per_stick, skeleton):
         else:
             means[name] = _mean(np.stack([scores[part] for part in averaged], -1))
     return scores | means
-
-
-def threshold_key(threshold):
-    """0.2 -> "0.20", 0.125 -> "0.125": a threshold as a key of "pdj" in metrics_stage_N.json."""
-    return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
 
 
 def tally(predicted, true, skeleton, sizes=None, thresholds=()):

@@ -115,11 +115,12 @@ def load(folder, run, data=None):
         known = skeleton.from_description(facts["skeleton"])
         frame, size = (tuple(int(side) for side in facts[key]) for key in ("frame", "input_size"))
         margin = float(facts["margin"])
-        if min(*frame, *size) < 1 or max(*frame, *size) > 4096 or not 1 <= margin < 10:
+        if len(frame) != 2 or len(size) != 2 or min(*frame, *size) < 1 or max(*frame, *size) > 4096 \
+                or not 1 <= margin < 10:
             raise ValueError("size")
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
     if data is not None:
         _check_fits(path, data, known, frame, margin)

@@ -132,8 +132,46 @@ class Skeleton:
         return asdict(self)
 
 
+def threshold_key(threshold):
+    """0.2 -> "0.20", 0.125 -> "0.125": a threshold as a key of "pdj" in metrics_stage_N.json."""
+    return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
+
+
+def _check_shapes(skeleton):
+    """ValueError where an entry is not of the shape that Skeleton names."""
+    listed = (skeleton.joints, skeleton.bones, skeleton.scores, skeleton.thresholds, skeleton.chosen_by, skeleton.head)
+    if not all(isinstance(entry, tuple) for entry in listed):
+        raise ValueError("an entry is no tuple")
+    sticks = [stick for part in skeleton.limbs.values() for stick in part]
+    pairs = [*sticks, *skeleton.bones, *([skeleton.head] if skeleton.head else [])]
+    pairs += [pair for pair in (skeleton.unit, skeleton.crop_size_from) if not isinstance(pair, str)]
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError("a stick, a bone or a distance has not two ends")
+    if not all(skeleton.limbs.values()) or not all(isinstance(end, tuple) and end for stick in sticks for end in stick):
+        raise ValueError("a limb has no joints")
+    if not all(isinstance(text, str) for text in (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)):
+        raise ValueError("a name is no text")
+    if not all(0 < sigma < 10 for sigma in skeleton.sigmas.values()):
+        raise ValueError("a sigma is out of range")
+
+
+def _check_scores(skeleton):
+    """ValueError where a mean is of parts that are none, or what picks an epoch is no score of the skeleton's."""
+    if "pcp" in skeleton.scores and not skeleton.limbs:
+        raise ValueError("PCP is of limbs, and there are none")
+    for parts in skeleton.means.values():
+        if parts != ALL_STICKS and (not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs)):
+            raise ValueError("a mean is of no parts")
+    head_sizes = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
+    given = {"pdj": [("pdj", threshold_key(t)) for t in skeleton.thresholds],
+             "pckh": [(f"pckh_{t:g}",) for t in head_sizes], "oks": [("oks",)]}
+    if skeleton.chosen_by not in [key for score in skeleton.scores for key in given.get(score, ())]:
+        raise ValueError(f"no epoch can be chosen by {' '.join(skeleton.chosen_by)}")
+
+
 def _check(skeleton):
     """ValueError for a Skeleton that does not hold together."""
+    _check_shapes(skeleton)
     named = {name for sticks in skeleton.limbs.values() for stick in sticks for end in stick for name in end}
     named |= {name for bone in skeleton.bones for name in bone} | set(skeleton.head) | set(skeleton.sigmas)
     for pair in (skeleton.unit, skeleton.crop_size_from):
@@ -155,6 +193,7 @@ def _check(skeleton):
         raise ValueError(f"unknown score {min(unknown)!r}")
     if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in skeleton.thresholds):
         raise ValueError("a number is out of range")
+    _check_scores(skeleton)
 
 
 def from_description(description):

@@ -5,8 +5,9 @@ A table is a Table; `text` sets it for the shell, deeppose.report for the browse
 import math
 from dataclasses import dataclass, replace
 
-from deeppose.metrics import LEVEL, pckh_thresholds, threshold_key
+from deeppose.metrics import LEVEL, pckh_thresholds
 from deeppose.published import PUBLISHED, own_row
+from deeppose.skeleton import threshold_key
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
 

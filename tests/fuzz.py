@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+import unittest.mock
 import warnings
 import zipfile
 import zlib
@@ -26,9 +27,27 @@ import torch
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, boxes, checkpoint, downloads, files, plots, runtime
+from Cascade_1_net import Alex_net_c1
+from deeppose import (
+    arrays,
+    boxes,
+    cascade,
+    checkpoint,
+    deltas,
+    downloads,
+    files,
+    heatmaps,
+    leakage,
+    metrics,
+    networks,
+    plots,
+    runtime,
+    workdir,
+)
+from deeppose.people import Job, Row
+from deeppose.recipes import Recipe
 from deeppose.shell import InputError, RunError
-from deeppose.skeleton import find_skeleton
+from deeppose.skeleton import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
@@ -41,8 +60,14 @@ LONGEST_S = 5
 MOST_MEMORY = 1e9  # bytes
 EXTREMES = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 BOMBS = {"deflated": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
-PROVENANCE = {"network": "Resnet_stage_1", "skeleton": "lsp", "epoch": 3,
-              "settings": {"epochs": 1}, "run": {"code": ""}}
+SIDE = 8          # px of the frames
+FRAME = {"skeleton": LSP.described(), "frame": [SIDE, SIDE], "margin": 1.0}
+STATE_OF_RUN = {"epoch": 3, "settings": {"epochs": 1}, "run": {"code": ""}}
+PROVENANCE = STATE_OF_RUN | FRAME | {"network": "small", "options": {"head": "direct"}, "input_size": [SIDE, SIDE],
+                                     "trained_on": {"1": "1,7-9", "2": "7:1-2"}}
+REFINER = STATE_OF_RUN | {"network": "Alex_net_c1", "joints": ["head"], "options": {"head": "integral"},
+                          "crop_px": 67, "crop_scale": 2.0, "smallest_crop_px": 40.0, "stage": 2,
+                          "skeleton": LSP.described()}
 PEOPLE = {"a.jpg": [[0, 0, 90, 90], [9, 9, 30, 50]], "b.jpg": None}
 ODD_VALUES = (None, True, -1, 0, 1.5, 10**9, 10**30, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800", [],
               {}, [[]], [None], {"": 0}, "lsp", "../x")
@@ -50,6 +75,20 @@ ODD_VALUES = (None, True, -1, 0, 1.5, 10**9, 10**30, 1e308, float("nan"), float(
 
 def small_network():
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+
+
+class Small_stage_1(torch.nn.Module):
+    """A stage-1 network that is quickly read."""
+
+    def __init__(self, joint_count, head="direct"):
+        super().__init__()
+        if head != "direct":
+            raise ValueError(head)
+        self.joints = torch.nn.Linear(3, 2 * joint_count)
+
+    def forward(self, images):
+        joints = self.joints(images.mean((2, 3))).unflatten(1, (-1, 2))
+        return heatmaps.Output(joints, heatmaps.unsure(joints))
 
 
 def image_bytes(kind, **options):
@@ -99,9 +138,10 @@ def npy_bytes(array):
 
 def read_zip(path):
     photo_set = LSP_data.open_set(path.parent, LSP_data.LSP_NUMBER)
-    for number in photo_set.openers:
+    for number, (name, opener) in photo_set.openers.items():
         if number <= len(photo_set.joints):
-            photo_set.read(number)
+            row = Row(0, photo_set.joints[number - 1])
+            Job("train", photo_set.number, number, name, f"{photo_set.place}/{name}", opener, (row,)).read()
 
 
 def state_options():
@@ -129,18 +169,41 @@ def state_bytes(folder):
 
 
 def make_dataset(folder):
-    """Arrays of step 1 with two images of 8 pixels a part, and their dataset.json."""
+    """What step 1 makes of two images of SIDE pixels a part; dataset.json."""
     made = {}
     for part in ("train", "test"):
-        made[f"{part}_images.npy"] = np.zeros((2, 8, 8, 3), np.uint8)
-        made[f"{part}_labels.npy"] = np.full((2, 28), 4, np.float32)
+        made[f"{part}_images.npy"] = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+        made[f"{part}_labels.npy"] = np.arange(56, dtype=np.float32).reshape(2, 28) % SIDE
+        numbers = np.arange(2) if part == "train" else np.arange(2, 4)
+        made[f"{part}_rows.npy"] = np.array([(1, n, 0, 0, 0, 20, 20, 0, np.nan, np.nan, 1) for n in numbers], float)
+        arrays.save_names(folder / f"{part}_photographs.txt", [f"images_1/im000{n}.jpg" for n in numbers])
     for name, array in made.items():
         arrays.save(folder / name, array)
-    facts = {"skeleton": "lsp", "frame_px": 8, "rows": {"train": 2, "test": 2}, "held_out_rows": [0],
-             "mean_pose_px": [4.0] * 28, "digests": {name: arrays.digest(folder / name) for name in made},
-             "fingerprints": {name: arrays.fingerprint(folder / name) for name in made}}
+    facts = FRAME | {"format": arrays.FORMAT, "columns": list(arrays.COLUMNS), "sets": {"1": "LSP"},
+                     "rows": {"train": 2, "test": 2}, "held_out_rows": [0], "mean_pose_px": [4.0] * 28,
+                     "digests": {name: arrays.digest(folder / name) for name in made},
+                     "fingerprints": {name: arrays.fingerprint(folder / name) for name in made}}
     files.save_json(folder / "dataset.json", facts)
     return (folder / "dataset.json").read_bytes()
+
+
+def read_dataset(path):
+    """Open it, and use it as the steps do."""
+    data = arrays.open_dataset(path.parent)
+    skeleton = data.skeleton
+    true = data.test_labels.astype(float)
+    assert np.isfinite(data.normalised(true)).all() and np.isfinite(data.to_photographs(true, "test")).all()
+    scores = metrics.score(true + 1, true, skeleton, data.sizes("test"))
+    metrics.chosen(scores, skeleton)
+    metrics.chosen_name(skeleton)
+    metrics.headline(scores, skeleton)
+    cascade.boxing_of(Recipe(), skeleton).sides_px(true, skeleton)
+    assert len(skeleton.flip) == skeleton.joint_count and all(len(bone) == 2 for bone in skeleton.bone_ends)
+    assert data.seen_in_training >= 0
+
+
+def read_photographs(path):
+    assert len(arrays.open_dataset(path.parent).photographs(path.parent, "test")) == 2
 
 
 def json_bytes(content):
@@ -164,12 +227,50 @@ def read_boxes(path):
 
 
 def read_provenance(path):
-    checkpoint.check_provenance(path.with_suffix(".pt"), "step 2", network="Resnet_stage_1", skeleton="lsp")
-    facts = files.load_json(path, "step 2")
-    find_skeleton(facts.get("skeleton"))
+    weights = path.with_suffix(".pt")
+    if not weights.exists():
+        torch.save(Small_stage_1(LSP.joint_count).state_dict(), weights)
+    data = arrays.open_dataset(path.parent)
+    with unittest.mock.patch.dict(networks.NETWORKS, small=(Small_stage_1, {})):
+        model, facts = networks.load(path.parent, RUN, data)
+    model.network(model.view(torch.zeros(1, 3, SIDE, SIDE)))
+    leakage.check_model(weights, data)
     files.save_json(path.with_name("photo_pose.json"), facts)
-    path.with_suffix(".pt").touch()
-    checkpoint.finished(path.with_suffix(".pt"), {"epochs": 1}, True)
+    checkpoint.finished(weights, {"epochs": 1}, True)
+
+
+def read_refiner(path):
+    weights = path.with_suffix(".pt")
+    if not weights.exists():
+        torch.save(Alex_net_c1(LSP.joint_count, (LSP.index("head"),), crop_px=67).state_dict(), weights)
+    refiner = cascade.load_refiner(path.parent, "head", LSP, RUN)
+    refiner.gain(LSP.index("head"))
+    sides = refiner.boxing.sides_px(np.arange(28.0).reshape(1, 14, 2), LSP)
+    assert np.isfinite(sides).all() and (sides > 0).all()
+    checkpoint.finished(weights, {"epochs": 1}, True)
+
+
+def output_bytes(folder):
+    """train_output.json, with the array beside it."""
+    data = arrays.open_dataset(folder)
+    workdir.save_output(folder / "train_output.npy", np.zeros((2, 14, 2), np.float32), workdir.origin(folder, data))
+    return (folder / "train_output.json").read_bytes()
+
+
+def read_output(path):
+    data = arrays.open_dataset(path.parent)
+    workdir.load_output(path.parent, data)
+    workdir.stale_refiners(path.parent, data, 2)
+
+
+def deltas_bytes(folder):
+    """deltas.json, with the array beside it."""
+    np.save(folder / "deltas.npy", np.zeros((14, deltas.DRAWN, 2), np.float32))
+    return json_bytes({"skeleton": LSP.name, "joints": list(LSP.joints), "frame": [SIDE, SIDE]})
+
+
+def read_deltas(path):
+    deltas.load(path.parent, arrays.open_dataset(path.parent))
 
 
 def load_weights(path):
@@ -185,7 +286,8 @@ def seeds(folder):
                         lambda path: np.array(arrays.load(path, np.float32, (5, 28), "step 1"))),
         ".npy images": ("b.npy", npy_bytes(np.ones((2, 8, 8, 3), np.uint8)),
                         lambda path: np.array(arrays.load(path, np.uint8, (None, 8, 8, 3), "step 1"))),
-        "dataset.json": ("dataset.json", make_dataset(folder), lambda path: arrays.open_dataset(path.parent)),
+        "dataset.json": ("dataset.json", make_dataset(folder), read_dataset),
+        "photographs": ("test_photographs.txt", (folder / "test_photographs.txt").read_bytes(), read_photographs),
         ".mat": ("joints.mat", labels, lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 1)),
         ".mat compressed": ("joints_2.mat", mat_bytes((14, 3, 50), do_compression=True),
                             lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2)),
@@ -197,6 +299,9 @@ def seeds(folder):
         "PNG": ("im3.jpg", image_bytes("PNG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
         "boxes.json": ("boxes.json", json_bytes(PEOPLE), read_boxes),
         "model_1.json": ("model_1.json", json_bytes(PROVENANCE), read_provenance),
+        "model_head.json": ("model_head.json", json_bytes(REFINER), read_refiner),
+        "train_output.json": ("train_output.json", output_bytes(folder), read_output),
+        "deltas.json": ("deltas.json", deltas_bytes(folder), read_deltas),
         "curves": ("curves_stage_1.csv", curves_bytes(), read_curves),
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
@@ -288,11 +393,12 @@ def fuzz(count, seed=0):
     with tempfile.TemporaryDirectory() as folder:
         readers = {}
         for k, name in enumerate(seeds(Path(folder))):
-            own = Path(folder) / f"{k}"
+            own = Path(folder) / f"reader {k}"
             own.mkdir()
             readers[name] = own, seeds(own)[name]
         for own, (file_name, content, read) in readers.values():
-            assert one_case(own / file_name, content, read) == ("read", None), file_name
+            outcome, found = one_case(own / file_name, content, read)
+            assert (outcome, found) == ("read", None), f"{file_name}: {found}"
         for name, compression in BOMBS.items():
             content = bomb_bytes(mat_bytes((3, 14, 2)), compression)
             outcome, found = one_case(Path(folder) / "lsp_dataset.zip", content, read_zip)

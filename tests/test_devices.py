@@ -10,11 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import Train_stage_1
 import Train_stage_2
+from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import augment, crops, networks, runtime
 from deeppose.cascade import Examples
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
+from Resnet_stage_1 import RECIPES as STAGE_1_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
 GPU = runtime.Runtime(torch.device("cuda", 0), "fp32")
@@ -43,7 +45,7 @@ def on_gpu(make):
     return network
 
 
-@pytest.mark.parametrize("recipe", [Train_stage_1.BEST, Train_stage_1.ORIGINAL])
+@pytest.mark.parametrize("recipe", STAGE_1_RECIPES.values(), ids=STAGE_1_RECIPES)
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_stage_1_stays_on_the_device(recipe, no_content):
     network = on_gpu(lambda: Resnet_stage_1(14, **recipe.options))
@@ -58,7 +60,7 @@ def test_stage_1_stays_on_the_device(recipe, no_content):
     assert loss.device == found.joints.device == found.confidence.device == GPU.device
 
 
-@pytest.mark.parametrize("recipe", [Train_stage_2.BEST, Train_stage_2.ORIGINAL])
+@pytest.mark.parametrize("recipe", REFINER_RECIPES.values(), ids=REFINER_RECIPES)
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_stage_2_stays_on_the_device(recipe, no_content):
     network, rng = on_gpu(lambda: Alex_net_c1(14, (3,), **recipe.options)), np.random.default_rng(0)

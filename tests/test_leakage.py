@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers import FP32, SMALL, fails, reseal
+from helpers import FP32, SMALL, fails, reseal, write_model, write_refiner
 
 import Generate_train_output
 import LSP_data
@@ -14,9 +14,10 @@ import test_stage_2
 import Train_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, leakage
-from deeppose.photo_sets import Job
+from deeppose.networks import Stage_1
+from deeppose.people import Job, Row
 from deeppose.shell import InputError
-from Resnet_stage_1 import Resnet_stage_1
+from deeppose.skeleton import LSP
 
 TESTS = (test_stage_1, Generate_train_output, test_stage_2)  # steps 3, 4 and 6
 
@@ -65,11 +66,19 @@ def test_rows_whose_image_is_in_training_are_counted():
 def models(own_workdir):
     """A working directory with a random stage 1 and a refiner, neither of known origin."""
     torch.manual_seed(0)
-    torch.save(Resnet_stage_1(14).state_dict(), own_workdir / "model_1.pt")
-    network = Alex_net_c1()
+    write_model(own_workdir)
+    network = Alex_net_c1(14, (LSP.index("head"),))
     network.gain.zero_()
-    torch.save(network.state_dict(), own_workdir / "model_head.pt")
+    write_refiner(own_workdir, "head", network)
     return own_workdir
+
+
+def tell(folder, facts):
+    """Have model_1.json say these facts as well."""
+    path = folder / "model_1.json"
+    known = json.loads(path.read_text())
+    path.unlink()
+    files.save_json(path, known | facts)
 
 
 def test_step_2_records_the_images_of_the_rows_that_it_trains_on(own_workdir, data):
@@ -93,18 +102,19 @@ def test_step_2_records_only_the_images_of_its_rows(own_workdir):
 
 
 def test_step_2_wants_the_rows_before_it_trains(own_workdir, capsys):
+    flags = ["--workdir", own_workdir, "--weights", "none", "--input-px", "64", "--epochs", "1", *SMALL]
     rows = np.load(own_workdir / "train_rows.npy")
     (own_workdir / "train_rows.npy").unlink()
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "step 1")
     np.save(own_workdir / "train_rows.npy", rows + 1)
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "dataset.json", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "dataset.json", "step 1")
     rows[3, 1] = np.nan
     np.save(own_workdir / "train_rows.npy", rows)
     facts = (own_workdir / "dataset.json").read_text()
     (own_workdir / "dataset.json").unlink()
     (own_workdir / "dataset.json").write_text(facts)
     reseal(own_workdir)
-    fails(Train_stage_1.main, ["--workdir", own_workdir, *SMALL], capsys, "train_rows.npy", "row 3", "step 1")
+    fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "row 3", "step 1")
 
 
 @pytest.mark.parametrize("step", TESTS)
@@ -114,7 +124,7 @@ def test_step_2_wants_the_rows_before_it_trains(own_workdir, capsys):
     ({"1": "1-20"}, ("(12, such as image 1 of set 1)",)),
 ])
 def test_a_model_that_was_trained_on_what_is_tested_here_is_refused(step, texts, said, models, capsys):
-    files.save_json(models / "model_1.json", {"trained_on": texts})
+    tell(models, {"trained_on": texts})
     fails(step.main, ["--workdir", models, *FP32], capsys, "model_1.pt", "dataset.json", "step 2", *said)
     assert not list(models.glob("*output*")) and not list(models.glob("metrics*"))
 
@@ -129,11 +139,11 @@ def test_images_that_are_named_in_no_known_way_are_one_line(texts, own_workdir, 
 
 def test_a_model_from_another_dataset_json_is_one_warning(models, monkeypatch, capsys):
     other = {"train_images.npy": "0" * 64}
-    files.save_json(models / "model_1.json", {"settings": {"dataset": other}, "trained_on": {"1": "2-5", "7": "1-99"}})
+    tell(models, {"settings": {"dataset": other}, "trained_on": {"1": "2-5", "7": "1-99"}})
+    monkeypatch.setattr(Stage_1, "predict", lambda model, frames, rows, *_, **__:
+                        (np.zeros((len(rows), 14, 2), np.float32), np.ones((len(rows), 14), np.float32)))
     for step in TESTS:
         monkeypatch.setattr(step, "draw", lambda *_: {}, raising=False)
-        monkeypatch.setattr(step, "predict_joints", lambda network, frames, rows, *_, **__:
-                            np.zeros((len(rows), 14, 2), np.float32))
         step.main(["--workdir", str(models), *FP32])
         warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
         assert len(warnings) == 1 and "model_1.pt" in warnings[0] and "dataset.json" in warnings[0]
@@ -149,7 +159,7 @@ def test_a_model_that_names_no_images_passes_with_nothing_said(known, own_workdi
 
 def test_a_model_of_this_dataset_passes_with_nothing_said(models, data, capsys):
     texts = leakage.describe(data.identities("train")[data.trained_on])
-    files.save_json(models / "model_1.json", {"settings": {"dataset": data.digests}, "trained_on": texts})
+    tell(models, {"settings": {"dataset": data.digests}, "trained_on": texts})
     leakage.check_model(models / "model_1.pt", data)
     assert capsys.readouterr().out == ""
 
@@ -160,11 +170,13 @@ def overlapping(photos, tmp_path, monkeypatch, capsys):
     plan = LSP_data.plan
 
     def with_test_images(lsp, *rest):
-        jobs, counts = plan(lsp, *rest)
-        for image in (12, 13):
-            jobs.append(Job("train", lsp, image, ((counts["train"], None, False),), False))
-            counts["train"] += 1
-        return jobs, counts
+        jobs = plan(lsp, *rest)
+        count = sum(len(job.rows) for job in jobs if job.part == "train")
+        for number, image in enumerate((12, 13), count):
+            name, opener = lsp.openers[image]
+            row = Row(number, lsp.joints[image - 1])
+            jobs.append(Job("train", lsp.number, image, name, f"{lsp.place}/{name}", opener, (row,)))
+        return jobs
     folder = tmp_path / "overlapping"
     with monkeypatch.context() as patch:
         patch.setattr(LSP_data, "plan", with_test_images)
@@ -205,8 +217,8 @@ def score(folder, monkeypatch, capsys):
 
 def test_every_score_of_seen_images_is_marked(overlapping, models, monkeypatch, capsys):
     folder, _ = overlapping
-    for name in ("model_1.pt", "model_head.pt"):
-        (folder / name).symlink_to(models / name)
+    for path in models.glob("model_*"):
+        (folder / path.name).symlink_to(path)
     mark = "seen in training: 2 of these 10 images"
     for said, scores in score(folder, monkeypatch, capsys):
         assert [mark in line for line in said].count(True) == 4  # a table each

@@ -150,7 +150,7 @@ def test_nothing_is_stale_after_all_steps(project):
     ("deeppose/lrn.py", STEPS[4:]),
     ("test_stage_2.py", ("test_stage_2.py",)),
     ("deeppose/plots.py", ("test_stage_1.py", "test_stage_2.py")),
-    ("deeppose/report_page.html", ("test_stage_2.py",)),
+    ("deeppose/report_page.html", ("test_stage_1.py", "test_stage_2.py")),  # both write report.html
     ("deeppose/sample.py", ()),
 ])
 def test_an_edit_makes_just_its_step_and_what_follows_stale(project, edited, stale):

@@ -1,5 +1,6 @@
 """The pictures: what they choose to show, that it is drawn where it lies, and what the tables say."""
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import test_stage_1
 import test_stage_2
 from deeppose import drawing, files, metrics, plots, tables
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeleton import LSP, Skeleton
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def test_an_images_error_is_in_torso_diameters_of_its_labelled_joints():
     true[:, LSP.index("left_shoulder")] = [0, 50]
     predicted = true + [[[3, 4]], [[0, 10]]]
     true[0, 6:8] = np.nan
-    assert drawing.image_errors(predicted, true, LSP) == pytest.approx([0.1, 0.2])
+    assert drawing.image_errors(predicted, true, LSP, None) == pytest.approx([0.1, 0.2])
     true[1, LSP.index("right_hip")] = np.nan
-    assert np.isnan(drawing.image_errors(predicted, true, LSP)[1])
+    assert np.isnan(drawing.image_errors(predicted, true, LSP, None)[1])
 
 
 def test_pictures_are_made_of_any_number_of_images(data, stages, tmp_path):
@@ -107,7 +108,7 @@ def test_joints_that_were_trained_for_longer_than_others_are_seen_to_their_end(t
 
 def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     true, poses = stages
-    points = plots.pdj_points(poses["stage 1"], true, LSP, [0.1, 0.2])
+    points = plots.pdj_points(poses["stage 1"], true, LSP, None, [0.1, 0.2])
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     assert points["wrist"][1] == pytest.approx(metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean())
     assert set(points) == set(LSP.joint_groups)
@@ -152,6 +153,60 @@ def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
     assert (picture[:height // 4] == 90).all()  # the photograph itself
 
 
+def test_what_is_unsure_is_drawn_faint(tmp_path):
+    """A limb is as faint as its less sure end, a dot as its own joint; without a confidence all is opaque."""
+    assert (drawing.opacity(LSP, None) == 1).all() and (drawing.opacity(LSP, np.full(14, np.nan)) == 1).all()
+    joints = np.random.default_rng(0).uniform(0, 100, (14, 2))
+    sure = np.ones(14)
+    sure[LSP.index("left_knee")] = drawing.FAINT_BELOW - 0.01
+    sure[LSP.index("left_ankle")] = drawing.FAINT_BELOW
+    axes = Figure().add_subplot()
+    drawing.draw_skeleton(axes, joints, LSP, confidence=sure)
+    faint = {bone for bone, line in zip(LSP.bones, axes.lines, strict=True) if line.get_alpha() == drawing.FAINT}
+    assert faint == {("left_hip", "left_knee"), ("left_knee", "left_ankle")}
+    assert {line.get_alpha() for line in axes.lines} == {1, drawing.FAINT}
+    np.testing.assert_array_equal(axes.collections[0].get_alpha(), np.where(sure < 0.25, drawing.FAINT, 1))
+
+
+@pytest.mark.parametrize("value, seen", [(0.1, "faint"), (0.9, "opaque"), (np.nan, "opaque")])
+def test_a_faint_limb_lets_the_photograph_through(value, seen, tmp_path):
+    """Of two people in a grey photograph the lower one's thigh is unsure: it is drawn, but mixed with the grey."""
+    poses = np.full((2, 14, 2), np.nan)
+    poses[:, LSP.index("left_hip"), 0], poses[:, LSP.index("left_knee"), 0] = 100, 500
+    poses[:, [LSP.index("left_hip"), LSP.index("left_knee")], 1] = [[100], [300]]
+    confidence = np.array([np.full(14, 0.9), np.full(14, value)])
+    drawing.photograph(tmp_path / "photo.png", Image.new("RGB", (600, 400), (90, 90, 90)), poses, LSP, confidence)
+    picture = opened(tmp_path / "photo.png")
+    assert picture.shape[:2] == (400, 600)
+    assert near(picture[95:105, 300][:, None], drawing.LEFT).sum() >= 2  # the first person's is opaque
+    middle = picture[295:305, 300][:, None]
+    assert near(middle, drawing.LEFT).any() == (seen == "opaque")
+    difference = np.abs(middle - 90).max()
+    assert (20 < difference < 45) if seen == "faint" else difference > 85  # black edges are as faint as what they edge
+
+
+@pytest.mark.parametrize("unit, unit_name", [("box", "box sides"), ("head", "head sizes")])
+def test_a_sheet_of_upright_frames_in_other_units(unit, unit_name, data, tmp_path, monkeypatch):
+    """Frames of 96 x 128 px, errors by the rows' sizes; the names of units are whole words."""
+    skeleton = replace(LSP, unit=unit, unit_name=unit_name, scores=("pdj",))
+    true = np.random.default_rng(0).uniform(10, 90, (5, 14, 2))
+    predicted = true + np.array([3.0, 4.0]) * np.arange(1, 6)[:, None, None]
+    sizes = {"box": np.full(5, 50.0), "head": np.array([10.0, 10, 10, 20, np.nan]), "area": np.full(5, np.nan)}
+    expected = np.arange(1, 6) * 5 / sizes[unit]
+    np.testing.assert_allclose(drawing.image_errors(predicted, true, skeleton, sizes), expected)
+    figures = []
+    save = drawing.save
+    monkeypatch.setattr(drawing, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    confidence = {"stage 1": np.tile(np.linspace(0, 1, 14), (5, 1))}
+    drawing.contact_sheet(tmp_path / "sheet.png", data.test_images[:5, :128, :96], {"stage 1": predicted}, true,
+                          skeleton, sizes, confidence, count=1)
+    said = [axes.get_xlabel() for part in figures[0].subfigs for axes in part.axes]
+    best, worst = np.nanargmin(expected), np.nanargmax(expected)
+    assert said[0] == f"test row {best}" and said[1].startswith(f"error {expected[best]:.2f} {unit_name}\n")
+    assert said[-1].startswith(f"error {expected[worst]:.2f} {unit_name}\n")
+    assert opened(tmp_path / "sheet.png").std() > 10
+
+
 def test_training_curves_are_kept_and_read_again(tmp_path):
     history = [{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n, "pdj_0.2": 0.1 * n, "pcp_strict_mean_4": 0.2}
                for n in (1, 2)]
@@ -180,8 +235,9 @@ def test_steps_that_draw_the_same_picture_wait_for_each_other(first, own_workdir
     files.save_csv(own_workdir / "curves_stage_1.csv", history)
     for module, name in ((plots, "pdj_curves"), (plots, "error_clouds"), (drawing, "contact_sheet")):
         monkeypatch.setattr(module, name, lambda *arguments: None)
-    steps = {3: lambda: test_stage_1.draw(own_workdir, data, stages[1]["stage 1"]),
-             6: lambda: test_stage_2.draw(own_workdir, data, stages[1])}
+    confidence = {name: np.ones(joints.shape[:2]) for name, joints in stages[1].items()}
+    steps = {3: lambda: test_stage_1.draw(own_workdir, data, stages[1]["stage 1"], confidence["stage 1"]),
+             6: lambda: test_stage_2.draw(own_workdir, data, stages[1], confidence, own_workdir)}
     second = threading.Thread(target=steps[9 - first])
 
     def savefig(figure, path, **options):
@@ -201,12 +257,12 @@ def test_tables_fit_the_shell_and_say_which_variant(stages):
     true, poses = stages
     third = {"mean pose": poses["stage 1"] + 3} | poses | {"stage 3": poses["stage 2"] + 1}
     for columns in (dict(list(poses.items())[:1]), poses, third):
-        scores = {name: metrics.score(joints, true, LSP, (0.125,)) for name, joints in columns.items()}
-        intervals = {name: metrics.intervals(joints, true, LSP, (0.125,)) for name, joints in columns.items()
-                     if name != "mean pose"}
+        scores = {name: metrics.score(joints, true, LSP, thresholds=(0.125,)) for name, joints in columns.items()}
+        intervals = {name: metrics.intervals(joints, true, LSP, thresholds=(0.125,))
+                     for name, joints in columns.items() if name != "mean pose"}
         if "stage 2" in columns:
             last = columns[list(columns)[-1]]
-            intervals["gained"] = metrics.intervals(last, true, LSP, (0.125,), poses["stage 1"])
+            intervals["gained"] = metrics.intervals(last, true, LSP, thresholds=(0.125,), before=poses["stage 1"])
         text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125)))
         assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
         strict = scores["stage 1"]["pcp_strict"]["mean_4"]
@@ -223,3 +279,24 @@ def test_a_joint_that_is_never_labelled_is_said(stages):
     intervals = {"stage 1": metrics.intervals(poses["stage 1"], true, LSP)}
     text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
     assert "never labelled, and in no mean: right_ankle" in text and "nan" not in text
+
+
+def test_tables_of_a_skeleton_that_is_scored_otherwise():
+    """By head sizes and OKS: no PCP, no PDJ, nothing published; PCKh joint by joint."""
+    skeleton = Skeleton("faces", ("left_eye", "right_eye", "nose"), unit="head", unit_name="head sizes",
+                        thresholds=(0.1, 0.5), scores=("pckh", "oks"), chosen_by=("pckh_0.5",))
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0, 200, (30, 3, 2))
+    sizes = {"head": rng.uniform(10, 40, 30), "area": rng.uniform(500, 5000, 30)}
+    scores = {}
+    intervals = {}
+    for stage, error_px in (("stage 1", 8), ("stage 2", 5)):
+        predicted = true + rng.normal(0, error_px, true.shape)
+        scores[stage] = metrics.score(predicted, true, skeleton, sizes)
+        intervals[stage] = metrics.intervals(predicted, true, skeleton, sizes)
+    intervals["gained"] = metrics.intervals(predicted, true, skeleton, sizes, before=true)
+    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, skeleton, len(true))))
+    for said in ("PCKh@0.1", "PCKh@0.5", "OKS, mean", "PCKh by joint", "left eye", f"{scores['stage 2']['oks']:.3f} ±"):
+        assert said in text
+    assert not any(word in text for word in ("PCP", "PDJ", "Published", "nan"))
+    assert max(map(len, text.splitlines())) <= 100

@@ -12,6 +12,7 @@ from literal import literal_pcp, literal_pdj
 from PIL import Image
 
 from Cascade_1_net import Alex_net_c1
+from deeppose import arrays, skeleton
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -53,15 +54,22 @@ def run_all(photos, workdir):
 def test_arrays(finished):
     workdir, _ = finished
     facts = json.loads((workdir / "dataset.json").read_text())
+    assert skeleton.from_description(facts["skeleton"]) == LSP
+    assert (facts["frame"], facts["margin"], facts["columns"]) == ([227, 227], 1, list(arrays.COLUMNS))
     for part, count in facts["rows"].items():
+        assert len((workdir / f"{part}_photographs.txt").read_text().splitlines()) == count
         for kind, dtype, shape in (("images", np.uint8, (227, 227, 3)), ("labels", np.float32, (28,)),
-                                   ("rows", np.float64, (6,))):
+                                   ("rows", np.float64, (len(arrays.COLUMNS),))):
             array = np.load(workdir / f"{part}_{kind}.npy", mmap_mode="r")
             assert array.dtype == dtype and array.shape == (count, *shape)
     outputs = {"train_output": "train", "training_output": "train", "test_output_1": "test", "test_output_2": "test"}
     for name, part in outputs.items():
         array = np.load(workdir / f"{name}.npy")
         assert array.dtype == np.float32 and array.shape == (facts["rows"][part], 28) and np.isfinite(array).all()
+    for stage in (1, 2):
+        confidence = np.load(workdir / f"test_confidence_{stage}.npy")
+        assert confidence.dtype == np.float32 and confidence.shape == (facts["rows"]["test"], 14)
+        assert ((0 <= confidence) & (confidence <= 1)).all()
     assert (workdir / "train_output.npy").read_bytes() == (workdir / "training_output.npy").read_bytes()
     assert np.load(workdir / "deltas.npy").shape == (14, 40, 2)
     assert not list(workdir.glob("*.tmp"))
@@ -72,11 +80,18 @@ def test_checkpoints_are_bare_float32_state_dicts(finished):
     weights = torch.load(workdir / "model_1.pt", weights_only=True)
     assert all(value.dtype in (torch.float32, torch.int64) for value in weights.values())  # int64: batches counted
     Resnet_stage_1(14).load_state_dict(weights)
-    for name in LSP.joints:
-        Alex_net_c1().load_state_dict(torch.load(workdir / f"model_{name}.pt", weights_only=True))
+    for joint, name in enumerate(LSP.joints):
+        refiner = torch.load(workdir / f"model_{name}.pt", weights_only=True)
+        assert all(value.dtype in (torch.float32, torch.int64) for value in refiner.values())
+        Alex_net_c1(14, (joint,)).load_state_dict(refiner)
     for name in ("1", *LSP.joints):
         facts = json.loads((workdir / f"model_{name}.json").read_text())
-        assert {"network", "skeleton", "seed", "settings", "initial_weights", "run", "epoch", "held_out"} <= set(facts)
+        assert {"network", "options", "skeleton", "seed", "settings", "initial_weights", "run", "epoch",
+                "held_out"} <= set(facts)
+        assert skeleton.from_description(facts["skeleton"]) == LSP
+        if name != "1":
+            assert {"joints", "crop_px", "crop_scale", "smallest_crop_px", "gain", "stage"} <= set(facts)
+    assert {"frame", "margin", "input_size"} <= set(json.loads((workdir / "model_1.json").read_text()))
 
 
 def test_stage_1_predictions_are_the_networks(finished):
@@ -85,8 +100,10 @@ def test_stage_1_predictions_are_the_networks(finished):
     network.load_state_dict(torch.load(workdir / "model_1.pt", weights_only=True))
     images = torch.from_numpy(np.load(workdir / "test_images.npy")).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
-        expected = network(images) * 227 + 113.5
+        output = network(images)
+    expected = output.joints.flatten(1) * 227 + 113.5
     np.testing.assert_allclose(np.load(workdir / "test_output_1.npy"), expected, atol=0.01, rtol=1e-5)
+    np.testing.assert_allclose(np.load(workdir / "test_confidence_1.npy"), output.confidence, atol=1e-3)
 
 
 def test_gains_are_those_of_the_checkpoints(finished):
@@ -96,12 +113,14 @@ def test_gains_are_those_of_the_checkpoints(finished):
     for name, gain in gains.items():
         facts = json.loads((workdir / f"model_{name}.json").read_text())
         weights = torch.load(workdir / f"model_{name}.pt", weights_only=True)
-        assert weights["gain"].item() == pytest.approx(gain) == pytest.approx(facts["gain"]) and 0 <= gain <= 1
+        assert [gain] == pytest.approx(weights["gain"].tolist()) and [gain] == pytest.approx(facts["gain"])
+        assert 0 <= gain <= 1
 
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_scores_agree_with_an_independent_loop(finished, stage):
     workdir, _ = finished
+    torso = [LSP.index(name) for name in LSP.unit]
     true = np.load(workdir / "test_labels.npy").astype(float).reshape(-1, 14, 2)
     scores = json.loads((workdir / f"metrics_stage_{stage}.json").read_text())
     assert scores["images"] == len(true) and {"mean_pose", *(f"stage_{n + 1}" for n in range(stage))} <= set(scores)
@@ -114,9 +133,9 @@ def test_scores_agree_with_an_independent_loop(finished, stage):
             assert score[kind][part] == pytest.approx(mean, abs=1e-6)
         assert score[kind]["mean_10"] == pytest.approx(per_stick.mean(), abs=1e-6)
     for threshold, pooled in score["pdj"].items():
-        rates = literal_pdj(predicted, true, LSP.torso_ends, float(threshold))
+        rates = literal_pdj(predicted, true, torso, float(threshold))
         assert pooled == pytest.approx(np.mean(rates), abs=1e-6)
-    rates = literal_pdj(predicted, true, LSP.torso_ends, 0.2)
+    rates = literal_pdj(predicted, true, torso, 0.2)
     assert list(score["pdj_per_joint_0.2"].values()) == pytest.approx(rates, abs=1e-6)
 
 
@@ -161,4 +180,4 @@ def test_make_clean_knows_every_file_of_the_steps(finished, tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     left = {path.name for path in link.iterdir() if str(path) not in done.stdout.split()}
-    assert left == {"deltas.npy"}
+    assert left == {"deltas.npy", "deltas.json"}

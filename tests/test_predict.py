@@ -2,18 +2,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import FP32, fails
+from helpers import FP32, fails, write_model, write_refiner
 from PIL import Image, ImageDraw
 
 import predict as script
 import test_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import boxes, photos
+from deeppose.heatmaps import Output
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
@@ -26,11 +28,13 @@ def trained(workdir, tmp_path_factory):
     for path in workdir.iterdir():
         (folder / path.name).symlink_to(path)
     torch.manual_seed(0)
-    networks = {"1": Resnet_stage_1(14).eval(), "left_wrist": Alex_net_c1().eval(), "head": Alex_net_c1().eval()}
-    networks["1"].heatmaps.joints.weight.data *= 100
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"model_{name}.pt")
-        (folder / f"model_{name}.json").write_text(json.dumps({"skeleton": "lsp", "epoch": 7, "secret": 1}))
+    network = Resnet_stage_1(14)
+    network.heatmaps.joints.weight.data *= 100
+    write_model(folder, network, epoch=7, secret=1)
+    for name in ("left_wrist", "head"):
+        refiner = Alex_net_c1(14, (LSP.index(name),))
+        torch.nn.init.normal_(refiner.heatmaps.joints.weight)  # they begin as zeros, and all offsets with them
+        write_refiner(folder, name, refiner, epoch=7, secret=1)
     yield folder
     for path in folder.glob("*.pt"):
         path.unlink()  # 0.6 GB
@@ -61,13 +65,19 @@ def test_test_images_get_the_joints_of_the_test_scripts(trained, photos, tmp_pat
     """Mapped back from the frame to 0.01 px, both stages; and everything that the two files should hold."""
     test_stage_2.main(["--workdir", str(trained), *FP32])
     first = np.load(trained / "test_output_2.npy").reshape(-1, 14, 2).astype(float)
+    sure = np.load(trained / "test_confidence_2.npy")
     rows = np.load(trained / "test_rows.npy")
     paths = [photos / "images_1" / f"im{int(number):04d}.jpg" for number in rows[:, 1]]
     command(*paths, "--workdir", trained, "--output", tmp_path / "new" / "folder")
-    for path, row, expected in zip(paths, rows, first):
-        expected = expected * row[4] / 227 + row[2:4]
+    for path, row, expected, confidence in zip(paths, rows, first, sure):
+        x0, y0, w, h = row[3:7]
+        expected = expected * [w / 227, h / 227] + [x0, y0]
         out = tmp_path / "new" / "folder" / f"{path.stem}_pose.json"
         np.testing.assert_allclose(joints(out, "stage_2"), expected, atol=0.01)
+        person, = json.loads(out.read_text())["people"]
+        assert list(person["confidence"]) == list(LSP.joints)
+        np.testing.assert_allclose(list(person["confidence"].values()), confidence, atol=2e-3)
+        np.testing.assert_allclose(person["box"], [x0, y0, x0 + w, y0 + h])
         assert np.ptp(joints(out, "stage_1") - joints(out, "stage_2"), axis=0).max() > 0
     facts = json.loads(out.read_text())
     assert facts["model"]["model_1.pt"] == facts["model"]["model_head.pt"] == {"epoch": 7}
@@ -76,15 +86,24 @@ def test_test_images_get_the_joints_of_the_test_scripts(trained, photos, tmp_pat
     assert facts["model"]["run"]["precision"] == "fp32"
 
 
-class Corners(torch.nn.Module):
-    """A stage 1 that always says joints at known places of the frame, in frame sides from its centre."""
+SURE = np.linspace(0, 1, 14)
 
-    def __init__(self):
+
+class Corners(torch.nn.Module):
+    """A stage 1 that always says joints at known places of its view, in widths and heights from its centre."""
+
+    def __init__(self, confidence):
         super().__init__()
-        self.said = torch.linspace(-0.5, 0.5, 28)
+        self.said = torch.linspace(-0.5, 0.5, 28).view(1, 14, 2)
+        self.confidence = torch.tensor(confidence, dtype=torch.float32)
 
     def forward(self, images):
-        return self.said.expand(len(images), -1)
+        return Output(self.said.expand(len(images), 14, 2), self.confidence.expand(len(images), 14))
+
+
+def with_corners(model, confidence=SURE, **facts):
+    """The Model with Corners for its stage 1, whose frames may be others, and without refiners."""
+    return replace(model, stage_1=replace(model.stage_1, network=Corners(confidence), **facts), refiners={})
 
 
 @pytest.mark.parametrize("size", [(200, 300), (5000, 3001)])
@@ -93,12 +112,46 @@ def test_places_are_exact_even_for_boxes_that_leave_the_photograph(size, box, mo
     path = tmp_path / "photo.jpg"
     scene.resize(size).save(path)
     x0, y0, x1, y1 = box = np.array(box) * [*size, *size]
-    fake = script.replace(model, stage_1=Corners(), refiners={})
-    found, = script.predict(fake, [path], [[box]])
+    found, = script.predict(with_corners(model), [path], [[box]])
     side = max(x1 - x0, y1 - y0)
     expected = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + side * np.linspace(-0.5, 0.5, 28).reshape(14, 2)
     np.testing.assert_allclose(found["stage_1"][0], expected, atol=0.01)
     assert found["stage_2"] is None
+
+
+@pytest.mark.parametrize("frame, margin, input_size", [((192, 256), 1.0, (192, 256)), ((240, 320), 1.25, (96, 128)),
+                                                       ((320, 180), 1.5, (227, 227))])
+def test_places_are_exact_in_frames_of_any_proportions(frame, margin, input_size, model, scene, tmp_path):
+    """The box grown to the frame's proportions is what the network's joints are places of, whatever the margin."""
+    fake = with_corners(model, frame=frame, margin=margin, input_size=input_size)
+    scene.resize((300, 200)).save(tmp_path / "photo.png")
+    people = [[20, 30, 120, 190], [100, 50, 280, 90]]
+    found, = script.predict(fake, [tmp_path / "photo.png"], [people])
+    aspect = frame[0] / frame[1]
+    for n, (x0, y0, x1, y1) in enumerate(people):
+        width, height = max(x1 - x0, aspect * (y1 - y0)), max(y1 - y0, (x1 - x0) / aspect)
+        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        expected = centre + np.linspace(-0.5, 0.5, 28).reshape(14, 2) * [width, height]
+        np.testing.assert_allclose(found["stage_1"][n], expected, atol=0.01)
+        half = margin * np.array([width, height]) / 2
+        np.testing.assert_allclose(found["boxes"][n], [*(centre - half), *(centre + half)])
+    np.testing.assert_allclose(found["confidence"]["stage_1"], [SURE] * 2, atol=1e-6)
+
+
+def test_unsure_joints_are_told_and_drawn_faint(model, tmp_path):
+    """Where the confidence is low, photo_pose.json says so and photo_pose.png lets the photograph through."""
+    Image.new("RGB", (480, 480), (90, 90, 90)).save(tmp_path / "grey.png")
+    differences = {}
+    for name, sure in (("faint", 0.125), ("opaque", 0.875), ("untold", np.nan)):
+        fake = with_corners(model, np.full(14, sure))
+        script.run_all(fake, [tmp_path / "grey.png"], [None], [tmp_path / f"{name}_pose.png"])
+        confidence = json.loads((tmp_path / f"{name}_pose.json").read_text())["people"][0]["confidence"]
+        assert confidence == dict.fromkeys(LSP.joints, None if name == "untold" else sure)
+        picture = np.asarray(Image.open(tmp_path / f"{name}_pose.png").convert("RGB")).astype(int)
+        differences[name] = np.abs(picture - 90).max(2)
+    assert (differences["opaque"] > 85).sum() > 200
+    assert (differences["faint"] > 20).sum() > 200 and np.percentile(differences["faint"], 99.9) < 70
+    np.testing.assert_array_equal(differences["untold"], differences["opaque"])
 
 
 @pytest.mark.parametrize("factor", [1, 30])
@@ -109,14 +162,28 @@ def test_the_frame_shows_what_the_box_holds(ending, factor, tmp_path):
     ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
     image.save(tmp_path / f"photo.{ending}")
     box = np.array([-50, 0, 100, 150]) * factor
-    photo, squares, frames = photos.read_people(tmp_path / f"photo.{ending}", [box])
-    np.testing.assert_allclose(squares, [[-50 * factor, 0, 150 * factor]])
+    photo, seen, frames = photos.read_people(tmp_path / f"photo.{ending}", [box], (227, 227), 1.0)
+    np.testing.assert_allclose(seen, [[-50 * factor, 0, 150 * factor, 150 * factor]])
     rows, columns = np.nonzero(frames[0, ..., 0] > 170)
     scale = 227 / 150
     assert (columns.min(), columns.max() + 1) == pytest.approx((90 * scale, 100 * scale), abs=1)
     assert (rows.min(), rows.max() + 1) == pytest.approx((60 * scale, 70 * scale), abs=1)
     assert (frames[0, :, :int(50 * scale)] == 0).all() and (frames[0, :, int(50 * scale) + 2:] > 60).all()
     assert max(photo.image.size) <= 2000 and photo.size == image.size
+
+
+@pytest.mark.parametrize("factor", [1, 30])
+def test_an_upright_frame_shows_what_the_box_holds_and_a_margin(factor, tmp_path):
+    image = Image.new("RGB", (100 * factor, 150 * factor), (90, 90, 90))
+    ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
+    image.save(tmp_path / "photo.png")
+    box = np.array([20, 30, 60, 110]) * factor  # 40 x 80: grown to 60 x 80, then to 75 x 100 about (40, 70)
+    _, seen, frames = photos.read_people(tmp_path / "photo.png", [box], (192, 256), 1.25)
+    np.testing.assert_allclose(seen, [np.array([2.5, 20, 75, 100]) * factor])
+    assert frames.shape == (1, 256, 192, 3)
+    rows, columns = np.nonzero(frames[0, ..., 0] > 170)
+    assert (columns.min(), columns.max() + 1) == pytest.approx((37.5 * 2.56, 47.5 * 2.56), abs=1)
+    assert (rows.min(), rows.max() + 1) == pytest.approx((40 * 2.56, 50 * 2.56), abs=1)
 
 
 KINDS = {
@@ -293,12 +360,30 @@ def test_boxes_in_a_folder_or_nowhere(tmp_path):
             boxes.read(path, [Path("a.jpg")])
 
 
+def changed(**entries):
+    """Damage: model_1.json with other entries."""
+    def damage(folder):
+        facts = json.loads((folder / "model_1.json").read_text())
+        (folder / "model_1.json").write_text(json.dumps(facts | entries))
+    return damage
+
+
 @pytest.mark.parametrize("damage, said", [
     (lambda folder: (folder / "model_1.json").unlink(), ("model_1.json", "step 2")),
-    (lambda folder: (folder / "model_1.json").write_text("{}"), ("model_1.json", "skeleton", "step 2")),
-    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": []}'), ("model_1.json", "skeleton", "step 2")),
-    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": "lsp", "epoch": ' + "[" * 600 + "]" * 600 + "}"),
+    (lambda folder: (folder / "model_1.json").write_text("{}"), ("model_1.json", "network", "step 2")),
+    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": []}'), ("model_1.json", "network", "step 2")),
+    (lambda folder: (folder / "model_1.json").write_text('{"skeleton": {}, "epoch": ' + "[" * 600 + "]" * 600 + "}"),
      ("model_1.json", "deep", "step 2")),
+    (changed(skeleton=[]), ("model_1.json", "network", "step 2")),
+    (changed(skeleton="lsp"), ("model_1.json", "network", "step 2")),
+    (changed(network="alexnet"), ("model_1.json", "network", "step 2")),
+    (changed(network=[]), ("model_1.json", "network", "step 2")),
+    (changed(frame=[227]), ("model_1.json", "network", "step 2")),
+    (changed(frame=[1e400, 227]), ("model_1.json", "network", "step 2")),
+    (changed(margin=0.5), ("model_1.json", "network", "step 2")),
+    (changed(input_size=[0, 227]), ("model_1.json", "network", "step 2")),
+    (changed(options={"head": "best"}), ("model_1.json", "network", "step 2")),
+    (changed(options={"head": "direct"}), ("model_1.pt", "step 2")),
     (lambda folder: (folder / "model_1.pt").unlink(), ("model_1.pt", "step 2")),
 ])
 def test_a_model_that_is_not_there(damage, said, trained, tmp_path):
@@ -308,6 +393,18 @@ def test_a_model_that_is_not_there(damage, said, trained, tmp_path):
     with pytest.raises(InputError) as error:
         script.load(tmp_path, "cpu", "fp32")
     assert all(words in str(error.value) for words in said)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"joints": ["tail"]}', '{"skeleton": "lsp", "joints": ["head"]}'])
+def test_a_refiner_of_which_nothing_is_told(content, trained, tmp_path):
+    for path in trained.glob("model_*"):
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "model_head.json").unlink()
+    with pytest.raises(InputError, match="model_head.json.*step 5"):
+        script.load(tmp_path, "cpu", "fp32")
+    (tmp_path / "model_head.json").write_text(content)
+    with pytest.raises(InputError, match="model_head.json.*step 5"):
+        script.load(tmp_path, "cpu", "fp32")
 
 
 def test_nothing_but_the_models_is_needed(trained, scene, tmp_path):

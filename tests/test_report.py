@@ -1,8 +1,10 @@
 """report.html in a real browser: what its gallery shows, sorts and leaves out, driven through its address."""
 import html
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +20,10 @@ NASTY = "a </script><script>document.title='broken'</script> & \"b\" {{data}}.jp
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A report of 5 images with known errors in torso diameters (0.1 px of 100), by stage; image 3 has no wrist."""
+    """A report of 5 images with known errors in torso diameters (0.1 px of 100), by stage; image 3 has no wrist.
+
+    How sure each image is of its poses differs, and image 2 tells nothing of it; image 4 is unsure of a knee.
+    """
     folder = tmp_path_factory.mktemp("report")
     true = np.tile(np.random.default_rng(0).uniform(60, 160, (14, 2)), (5, 1, 1))
     true[:, LSP.index("left_shoulder")] = true[:, LSP.index("right_hip")] + [0, 100]
@@ -27,11 +32,14 @@ def page(tmp_path_factory):
     second[..., 0] += np.array([5, 20, 30, 60, 25])[:, None]
     second[0, LSP.index("left_wrist"), 1] += 90
     true[3, LSP.index("left_wrist")] = np.nan
+    sure = np.array([0.6, 0.9, np.nan, 0.3, 0.8])[:, None] * np.ones(14)
+    sure[4, LSP.index("left_knee")] = 0.1
     images = np.random.default_rng(0).integers(0, 255, (5, 227, 227, 3), np.uint8)
     Image.new("RGB", (40, 30), "white").save(folder / "curve.png")
     report.write(folder / "report.html", NASTY, "5 images", [Table("Scores", (("", ("stage 1",)),), ((NASTY, ["1"]),))],
                  {"a curve": folder / "curve.png"}, images, [f"{NASTY} {n}" for n in range(5)],
-                 {"stage_1": first, "stage_2": second, "true": true}, LSP)
+                 {"stage_1": first, "stage_2": second, "true": true}, LSP, LSP.units_px(true, None),
+                 {"stage_1": np.full((5, 14), np.nan), "stage_2": sure})
     return folder / "report.html"
 
 
@@ -62,6 +70,9 @@ def rows(dom):
     ("#sort=stage_1&order=up", [0, 2, 4, 3, 1]),
     ("#sort=gained&order=down", [1, 4, 0, 2, 3]),
     ("#sort=row&order=up", [0, 1, 2, 3, 4]),
+    ("#sort=confidence&order=up", [3, 0, 4, 1, 2]),  # the last stage's mean; what is not known comes last
+    ("#sort=confidence&order=down", [1, 4, 0, 3, 2]),
+    ("#sort=confidence&order=up&joint=left_knee", [4, 3, 0, 1, 2]),
     ("#sort=stage_2&joint=left_wrist", [0, 2, 4, 1]),  # image 3 has no label there
     ("#sort=nonsense&order=%3C&joint=tail&image=99", [3, 2, 4, 1, 0]),
 ])
@@ -85,6 +96,50 @@ def test_errors_stand_under_the_images_and_skeletons_where_they_are(browse, page
     assert "1: 0.50 → 0.20" in dom
     data = re.search(r'"stage_1":\[\[([\d.]+),([\d.]+)\]', page.read_text(encoding="utf-8"))
     assert f"M{data[1].removesuffix('.0')} " in dom or f"L{data[1].removesuffix('.0')} " in dom
+
+
+def test_unsure_limbs_are_faint_and_those_alone(browse):
+    """Both limbs of the knee that image 4 is unsure of, in stage 2 alone; in image 2, which tells nothing, none."""
+    def groups(image):
+        dom = browse(f"#image={image}")
+        dialog = dom[dom.index("<dialog"):dom.index("</dialog>")]
+        drawn = re.split('<g class="([^"]*)">', dialog)[1:]
+        return dict(zip(drawn[::2], drawn[1::2]))
+
+    def bones(text, faint):
+        part = text.split('<g opacity="0.35">')[faint]
+        return part.count("M") // 2  # the edge under them and the line
+    unsure = groups(4)
+    assert {name: bones(text, True) for name, text in unsure.items()} == {"true": 0, "stage-1": 0, "stage-2": 2}
+    assert bones(unsure["stage-2"], False) == len(LSP.bones) - 2
+    assert {bones(text, True) for text in groups(2).values()} == {0}
+
+
+def test_without_any_confidence_the_page_does_not_sort_by_it(page, browse):
+    assert '<option value="confidence">' in browse()
+    text = page.read_text(encoding="utf-8")
+    try:
+        page.write_text(re.sub(r'"stage_2":\[(null|0?\.\d+|1\.0)(,(null|0?\.\d+|1\.0))*\]', '"stage_2":[]', text),
+                        encoding="utf-8")
+        dom = browse("#sort=confidence")
+        assert '<option value="confidence">' not in dom and rows(dom) == [3, 2, 4, 1, 0]
+    finally:
+        page.write_text(text, encoding="utf-8")
+
+
+def test_an_upright_frame_and_another_unit(tmp_path):
+    """Frames of 96 x 128 px, errors in box sides: what the page is given to draw them by."""
+    skeleton = replace(LSP, unit="box", unit_name="box sides")
+    images = np.zeros((2, 128, 96, 3), np.uint8)
+    true = np.full((2, 14, 2), 20.0)
+    report.write(tmp_path / "report.html", "r", "", [], {}, images, ["a", "b"], {"stage_1": true + 1, "true": true},
+                 skeleton, np.array([64.0, np.nan]), {"stage_1": np.full((2, 14), 0.456)})
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search('id="data">(.*?)</script>', text)[1])
+    assert data["frame"] == [96, 128] and data["unit"] == "box sides"
+    assert [image["unit"] for image in data["images"]] == [64, None]
+    assert data["images"][0]["confidence"] == {"stage_1": [0.46] * 14}
+    assert "mean error over the labelled joints in box sides" in text
 
 
 def test_clicks_and_keys(browse):
@@ -115,5 +170,6 @@ def test_a_thousand_images_take_less_than_15_mb(data, tmp_path):
     images = np.bitwise_xor(images, np.arange(len(images), dtype=np.uint8)[:, None, None, None] % 8)
     true = np.concatenate([data.test_labels] * 100)
     report.write(tmp_path / "report.html", "r", "", [], {}, images, ["test row"] * len(images),
-                 {"stage_1": true + 1, "stage_2": true + 2, "true": true}, LSP)
+                 {"stage_1": true + 1, "stage_2": true + 2, "true": true}, LSP, LSP.units_px(true, None),
+                 {stage: np.full((1000, 14), 0.123) for stage in ("stage_1", "stage_2")})
     assert (tmp_path / "report.html").stat().st_size < 13e6  # and 2 MB for the pictures

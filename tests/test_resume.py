@@ -11,7 +11,7 @@ from helpers import SMALL, fails, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import checkpoint
+from deeppose import checkpoint, losses, networks
 from deeppose.checkpoint import TrainingState
 
 STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
@@ -79,7 +79,7 @@ def test_a_signal_saves_the_state_and_ends_the_run(number, code, own_workdir):
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
     command = [sys.executable, Train_stage_1.__file__, "--workdir", str(own_workdir), *STAGE_1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while "ResNet-34" not in process.stdout.readline():
+        while "training rows" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(number)
         assert process.wait(60) == code
@@ -138,7 +138,7 @@ def signalled(own_workdir, monkeypatch):
 
 
 def test_a_signal_while_evaluating_does_not_wait_for_its_end(signalled, capsys):
-    folder, expected = signalled(Train_stage_1, "predict_joints")
+    folder, expected = signalled(networks.Stage_1, "predict")
     assert "--resume goes on" in capsys.readouterr().out and not (folder / "model_1.pt").exists()
     Train_stage_1.main(["--workdir", str(folder), "--resume", *STAGE_1])
     assert "going on in epoch 1 after step 2" in capsys.readouterr().out
@@ -160,7 +160,7 @@ def test_a_second_signal_while_saving_ends_the_run_at_once(signalled):
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir, monkeypatch, capsys):
     """The saved state stays as it was, and from there a run without the fault gives the undisturbed weights."""
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
-    former, calls = Train_stage_1.masked_loss, []
+    former, calls = losses.masked_loss, []
 
     def faulty(*batch):
         calls.append(1)
@@ -168,12 +168,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
         if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss
-    monkeypatch.setattr(Train_stage_1, "masked_loss", faulty)
+    monkeypatch.setattr(losses, "masked_loss", faulty)
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
     line = fails(Train_stage_1.main, flags, capsys, "epoch 2, step 0", "gradient's norm is nan", "epochs before: 0.",
                  "rows of", code=1)
     assert len(line.partition("in the batch: ")[2].partition(".")[0].split()) == 2
-    monkeypatch.setattr(Train_stage_1, "masked_loss", former)
+    monkeypatch.setattr(losses, "masked_loss", former)
     Train_stage_1.main([*flags, "--resume"])
     assert same(expected, weights(own_workdir, "model_1"))
 

@@ -4,13 +4,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import FP32, reseal
+from helpers import FP32, reseal, write_model
 
 import test_stage_1
-from deeppose import geometry, runtime, scoring
+from deeppose import geometry, networks, runtime, scoring
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
-from Resnet_stage_1 import Resnet_stage_1, load_stage_1, predict_flipped, predict_joints
+from Resnet_stage_1 import Resnet_stage_1
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def trained(own_workdir):
     torch.manual_seed(0)
     network = Resnet_stage_1(14, "direct")
     network.joints.weight.data *= 30
-    torch.save(network.state_dict(), own_workdir / "model_1.pt")
+    write_model(own_workdir, network)
     return own_workdir
 
 
@@ -46,15 +46,34 @@ def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror(trained, data):
     scores, flipped = score(trained, "--flip-test")
     assert scores["flip_test"] is True
     run = runtime.Runtime(torch.device("cpu"), "fp32")
-    network, rows = load_stage_1(trained, data, run), np.arange(len(data.test_images))
+    model, _ = networks.load(trained, run, data)
+    rows = np.arange(len(data.test_images))
     images, mirrors = (Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device) for way in (1, -1))
-    one, other = (predict_joints(network, frames, rows, data, run) for frames in (images, mirrors))
+    one, other = (model.predict(frames, rows, run)[0] for frames in (images, mirrors))
     assert abs(one - flipped).max() > 1
     other[..., 0] = 227 - other[..., 0]
     np.testing.assert_allclose(flipped, (one + other[:, list(LSP.flip)]) / 2, atol=1e-3)
     # So the mirrors' own poses are the mirrored ones: left and right cannot be told by the side they stand on.
-    back = geometry.mirror(predict_flipped(network, mirrors, rows, data, run), 227, LSP.flip)
+    back = geometry.mirror(model.predict(mirrors, rows, run, flip=True)[0], 227, LSP.flip)
     np.testing.assert_allclose(back, flipped, atol=1e-3)
+
+
+def test_the_flip_tests_confidence_is_the_mean_of_both(own_workdir, data):
+    """Of a head that tells how sure it is: left and right change places in the mirror image's too."""
+    torch.manual_seed(0)
+    network = Resnet_stage_1(14)
+    network.heatmaps.joints.weight.data *= 100
+    write_model(own_workdir, network)
+    test_stage_1.main(["--workdir", str(own_workdir), *FP32, "--flip-test"])
+    found = np.load(own_workdir / "test_confidence_1.npy")
+    assert found.dtype == np.float32 and found.shape == (len(data.test_images), 14)
+    run = runtime.Runtime(torch.device("cpu"), "fp32")
+    model, _ = networks.load(own_workdir, run, data)
+    rows = np.arange(len(found))
+    one, other = (model.predict(Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device), rows, run)[1]
+                  for way in (1, -1))
+    assert 0 <= found.min() < found.max() <= 1
+    np.testing.assert_allclose(found, (one + other[:, list(LSP.flip)]) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("threshold", ["-1", "nan", "inf", "wide"])

@@ -1,4 +1,5 @@
 """A third stage: trained on what stage 2 makes of the training rows, scored beside the others."""
+import argparse
 import json
 
 import numpy as np
@@ -9,8 +10,7 @@ from helpers import SMALL, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, deltas, files, metrics, predictions, runtime
-from deeppose.geometry import box_sides
+from deeppose import cascade, checkpoint, deltas, metrics, networks, runtime, workdir
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from predict import load, predict
@@ -20,24 +20,30 @@ RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 CPU = ["--device", "cpu", "--precision", "fp32"]
 DIRECT = ["--recipe", "original"]  # save_constant's
 FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL]
+BOXING = cascade.Boxing(LSP.crop_scale, 40)
 
 
 def save_constant(path, x, y, gain=1.0):
-    """A refiner that says (x, y) box sides of everything."""
+    """A refiner of the joint that the path names, whose offset is (x, y) box sides for everything."""
+    name = path.stem.removeprefix("model_").removeprefix("3_")
     torch.manual_seed(0)
-    network = Alex_net_c1("direct")
+    network = Alex_net_c1(LSP.joint_count, [LSP.index(name)], "direct")
     with torch.no_grad():
         network.displacement.weight.zero_()
         network.displacement.bias.copy_(torch.tensor([x, y]))
         network.gain.fill_(gain)
-    checkpoint.save(path, checkpoint.weights_of(network), {})
+    checkpoint.save(path, checkpoint.weights_of(network), {
+        "joints": [name], "options": {"head": "direct"}, "crop_px": network.crop_px, "crop_scale": BOXING.scale,
+        "smallest_crop_px": BOXING.smallest_px, "skeleton": LSP.described()})
 
 
 @pytest.fixture
 def cascaded(own_workdir):
     """A working directory with stage 1, its predictions, and a constant refiner for the head in stage 2."""
     torch.manual_seed(0)
-    torch.save(Resnet_stage_1(14).state_dict(), own_workdir / "model_1.pt")
+    model = networks.Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (227, 227))
+    checkpoint.save(own_workdir / "model_1.pt", checkpoint.weights_of(model.network),
+                    model.described() | {"options": {"head": "integral"}})
     write_predictions(own_workdir)
     save_constant(own_workdir / "model_head.pt", 0.1, -0.2, gain=0.5)
     return own_workdir
@@ -45,17 +51,19 @@ def cascaded(own_workdir):
 
 def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     frames = Frames(data.train_images, RUN.device)
-    predicted = predictions.load(cascaded, data)
+    predicted = workdir.load_output(cascaded, data)
+    options = argparse.Namespace(workdir=cascaded)
     for again in (False, True):
-        Train_stage_2.predict_stage_2(cascaded, data, frames, predicted, RUN)
+        made = Train_stage_2.predict_stage_2(data, frames, predicted, options, RUN)
         assert ("stage 2, joint by joint" in capsys.readouterr().out) != again  # once made, it stays
     first, second = (np.load(cascaded / f"train_output{name}.npy").reshape(-1, 14, 2) for name in ("", "_2"))
-    sides = box_sides(first.astype(float), LSP)
+    np.testing.assert_array_equal(made, second)
+    sides = BOXING.sides_px(first.astype(float), LSP)
     head = LSP.index("head")
     np.testing.assert_allclose(second[:, head] - first[:, head], sides[:, None] * [0.05, -0.1], atol=1e-3)
     np.testing.assert_array_equal(np.delete(second, head, 1), np.delete(first, head, 1))
     save_constant(cascaded / "model_head.pt", 0.1, 0.2)
-    Train_stage_2.predict_stage_2(cascaded, data, frames, predicted, RUN)
+    Train_stage_2.predict_stage_2(data, frames, predicted, options, RUN)
     assert "stage 2, joint by joint" in capsys.readouterr().out  # another stage 2: made anew
     third = np.load(cascaded / "train_output_2.npy").reshape(-1, 14, 2)
     np.testing.assert_allclose(third[:, head] - first[:, head], sides[:, None] * [0.1, 0.2], atol=1e-3)
@@ -76,13 +84,15 @@ def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded,
     assert (cascaded / "pdj_stage_2.png").exists() and not (cascaded / "learning_stage_2.png").exists()
     outputs = [np.load(cascaded / f"test_output_{stage}.npy").reshape(-1, 14, 2) for stage in (2, 3)]
     moved = outputs[1] - outputs[0]
-    head, sides = LSP.index("head"), box_sides(outputs[0].astype(float), LSP)  # stage 3's boxes are of stage 2's poses
+    head = LSP.index("head")
+    sides = BOXING.sides_px(outputs[0].astype(float), LSP)  # stage 3's boxes are of stage 2's poses
     np.testing.assert_allclose(moved[:, head], sides[:, None] * [-0.1, 0], atol=1e-3)
     assert not np.delete(moved, head, 1).any()
     scores = json.loads((cascaded / "metrics_stage_2.json").read_text())
     assert {"stage_1", "stage_2", "stage_3", "gains_stage_3"} <= set(scores)
     second, third = (joints.astype(float) for joints in outputs)
-    ends = metrics.intervals(third, data.test_labels.astype(float), LSP, before=second)["auc"]
+    true = data.test_labels.astype(float)
+    ends = metrics.intervals(third, true, LSP, data.sizes("test"), before=second)["auc"]
     assert scores["intervals"]["gained_by_stage_3"]["auc"] == pytest.approx(ends, abs=1e-6)
     assert scores["intervals"]["gained"] != scores["intervals"]["gained_by_stage_2"]
     assert scores["gains_stage_3"]["head"] == 1 and scores["gains"]["head"] == 0.5 and scores["gains"]["neck"] is None
@@ -92,14 +102,14 @@ def test_refiners_that_learnt_from_another_former_stage_are_said(cascaded, data,
     own = ["--workdir", str(cascaded)]
     third = [*own, "--stage", "3", "--joints", "head", *FEW]
     Train_stage_2.main(third)
-    assert predictions.stale_refiners(cascaded, data, 2) == predictions.stale_refiners(cascaded, data, 3) == []
+    assert workdir.stale_refiners(cascaded, data, 2) == workdir.stale_refiners(cascaded, data, 3) == []
     errors = np.load(cascaded / "deltas_3.npy")
     save_constant(cascaded / "model_head.pt", 0.1, 0.2)  # stage 2, trained anew
     capsys.readouterr()
     test_stage_2.main([*own, *CPU])
     assert "warning: stage 3's refiners of head learnt from what an earlier stage 2" in capsys.readouterr().out
     Train_stage_2.main(third)
-    assert predictions.stale_refiners(cascaded, data, 3) == []
+    assert workdir.stale_refiners(cascaded, data, 3) == []
     assert (np.load(cascaded / "deltas_3.npy") != errors)[LSP.index("head")].any()  # of the new stage 2
 
 
@@ -118,7 +128,7 @@ def test_a_refiner_may_start_from_the_opposite_joints_mirrored(cascaded, capsys)
     assert facts["initial_weights"] == "file model_right_elbow.pt, mirrored"
     there, here = weights(cascaded, "model_right_elbow"), weights(cascaded, "model_left_elbow")
     torch.testing.assert_close(here["features.0.weight"], there["features.0.weight"].flip(3), atol=0.01, rtol=0)
-    assert here["joint"] == LSP.index("left_elbow")
+    assert facts["joints"] == ["left_elbow"]
 
 
 def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
@@ -142,11 +152,10 @@ def test_a_refiner_may_start_from_another_joints(cascaded, capsys):
 
 
 def test_photographs_go_through_all_stages(cascaded, data):
-    files.save_json(cascaded / "model_1.json", {"skeleton": LSP.name})
     save_constant(cascaded / "model_3_head.pt", -0.1, 0.0)
     found, = predict(load(cascaded, "cpu", "fp32"), [np.asarray(data.test_images[0])])
     head, others = LSP.index("head"), np.delete(np.arange(14), LSP.index("head"))
-    sides = [box_sides(found[stage], LSP) for stage in ("stage_1", "stage_2")]
+    sides = [BOXING.sides_px(found[stage], LSP) for stage in ("stage_1", "stage_2")]
     first, second, third = (found[f"stage_{stage}"][0, head] for stage in (1, 2, 3))
     np.testing.assert_allclose(second - first, sides[0] * [0.05, -0.1], atol=0.01)
     np.testing.assert_allclose(third - second, sides[1] * [-0.1, 0], atol=0.01)

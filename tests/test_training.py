@@ -13,18 +13,22 @@ from torchvision.models import resnet34
 
 import Train_stage_1
 import Train_stage_2
-from Cascade_1_net import Alex_net_c1, load_cascade, refine
-from deeppose import arrays, crops, geometry, runtime
+from Cascade_1_net import RECIPES as REFINER_RECIPES
+from Cascade_1_net import Alex_net_c1
+from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.estimates import Examples
-from deeppose.gains import counted, fit_gain
-from deeppose.geometry import SIGMA, SMALLEST_SIDE_PX, box_sides
+from deeppose.cascade import MOST, Boxing, Examples, boxing_of, fit_gain, load_refiner, truncated_errors
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
+BEST = REFINER_RECIPES["best"]
+ORIGINAL = REFINER_RECIPES["original"]
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
+SIGMA = LSP.crop_scale
+SMALLEST_SIDE_PX = Recipe().smallest_crop_px
+LSP_BOXING = boxing_of(Recipe(), LSP)
 
 
 def test_stage_1_same_seed_same_weights(own_workdir):
@@ -94,46 +98,59 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
     predicted = write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "left_knee", "--rows", "6",
                         "--epochs", "2", *SMALL])
-    network, rows = load_cascade(own_workdir, "left_knee", RUN), data.held_out
+    network, rows = load_refiner(own_workdir, "left_knee", LSP, RUN).network, data.held_out
+    joint = LSP.index("left_knee")
     images = torch.from_numpy(np.array(data.train_images[rows])).permute(0, 3, 1, 2) / 255
     said, wanted = [], []
     for mirrored in (False, True):
         poses, true = (joints[rows].astype(float) for joints in (predicted, data.train_labels))
         if mirrored:
             images = images.flip(3)
-            poses, true = (geometry.mirror(joints, data.frame_px, LSP.flip) for joints in (poses, true))
+            poses, true = (geometry.mirror(joints, data.frame[0], LSP.flip) for joints in (poses, true))
         sides = np.maximum(2 * np.linalg.norm(poses[:, 9] - poses[:, 2], axis=1), 40)
         estimates = poses[:, LSP.index("left_knee")]
-        boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides])).float()
+        boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides, sides])).float()
         with torch.inference_mode():
-            said.append(network(crops.crop(images, boxes[:, None], 227)).numpy())
+            seen = crops.crop(images, boxes[:, None], (227, 227))
+            said.append(network(seen, torch.full((len(rows),), joint)).joints.numpy())
         wanted.append((true[:, LSP.index("left_knee")] - estimates) / sides[:, None])
     said, wanted = SIGMA * np.stack(said, 1), SIGMA * np.stack(wanted, 1)
-    assert network.gain.item() == pytest.approx(fit_gain(said, wanted), abs=0.011)
+    most = MOST["joints"]
+    assert network.gain.item() == pytest.approx(fit_gain(said, wanted, most), abs=0.011)
     recorded = json.loads((own_workdir / "model_left_knee.json").read_text())["history"]
-    assert recorded[0]["loss_without"] == pytest.approx(counted(wanted).mean(), rel=1e-5)
-    assert min(abs(entry["loss"] - counted(wanted - said).mean()) for entry in recorded) < 1e-4
+    assert recorded[0]["loss_without"] == pytest.approx(truncated_errors(wanted, most).mean(), rel=1e-5)
+    assert min(abs(entry["loss"] - truncated_errors(wanted - said, most).mean()) for entry in recorded) < 1e-4
 
 
-def test_refining_moves_each_joint_by_gain_times_displacement_times_the_stage_1_side(data, tmp_path):
+def write_refiner(folder, name, network):
+    """A refiner's two files, as step 5 writes them."""
+    facts = {"joints": [LSP.joints[joint] for joint in network.joints], "skeleton": LSP.described(),
+             "options": {"head": network.head}, "crop_px": network.crop_px, "crop_scale": SIGMA,
+             "smallest_crop_px": SMALLEST_SIDE_PX}
+    checkpoint.save(folder / f"model_{name}.pt", checkpoint.weights_of(network), facts)
+
+
+def test_refining_moves_each_joint_by_gain_times_offset_times_the_stage_1_side(data, tmp_path):
     """Refiners that always say the same: what becomes of the joints follows by arithmetic from the stage-1 poses."""
     said = {"left_shoulder": (0.3, -0.2), "right_hip": (-0.4, 0.1), "neck": (0.05, 0.25)}
     for name, move in said.items():  # the torso's joints first: refining them must not change the later boxes
-        network = Alex_net_c1("direct")
+        network = Alex_net_c1(14, (LSP.index(name),), "direct")
         nn.init.zeros_(network.displacement.weight)
         network.displacement.bias.data = torch.tensor(move)
         network.gain.fill_(0.5)
-        torch.save(network.state_dict(), tmp_path / f"model_{name}.pt")
+        write_refiner(tmp_path, name, network)
     joints = np.random.default_rng(0).uniform(60, 160, data.test_labels.shape)
     joints[0, 9] = joints[0, 2] + 3  # a collapsed torso: the smallest box
     rows, frames = np.arange(len(joints)), Frames(data.test_images, RUN.device)
-    refined, gains = refine(tmp_path, data, frames, rows, joints, RUN)
+    unsure = np.full(joints.shape[:2], 0.25)
+    refined, sure, gains = cascade.refine_from(tmp_path, LSP, frames, rows, joints, unsure, RUN)
     sides = np.maximum(2 * np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1), 40)
     expected = joints.copy()
     for name, move in said.items():
         expected[:, LSP.index(name)] += 0.5 * np.array(move) * sides[:, None]
     np.testing.assert_allclose(refined, expected, atol=1e-4)
     assert {name for name, gain in gains.items() if gain is not None} == set(said)
+    assert (sure == 0.25).all()  # the direct head does not know how sure it is: stage 1's stays
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
@@ -146,17 +163,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     assert not list(own_workdir.glob("model_1*"))
 
 
+def deltas_at(joint, deltas):
+    """Simulated errors (14, 40, 2) that are those of one joint, none of the others."""
+    every = np.full((14, *deltas.shape), np.nan)
+    every[joint] = deltas
+    return every
+
+
 def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_workdir):
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Examples(data, None, predicted, joint, deltas, Train_stage_2.ORIGINAL, 20)
+    examples = Examples(data, None, predicted, (joint,), deltas_at(joint, deltas), ORIGINAL, 20)
     labelled = ~np.isnan(data.train_labels[:, joint]).any(1)
     assert set(examples.rows) == set(np.flatnonzero(labelled)) - set(data.held_out)
     rows = examples.rows[:5]
-    boxes, targets, _ = examples.draw(rows, np.random.default_rng(2))
-    assert boxes.shape == (5, 21, 3) and targets.shape == (5, 21, 14, 2)
+    boxes, targets, asked, _ = examples.draw(rows, np.random.default_rng(2))
+    assert boxes.shape == (5, 21, 4) and targets.shape == (5, 21, 14, 2)
+    assert asked.shape == (5, 21) and (asked == joint).all()
     moves = targets[:, :, joint]
     centres, sides = boxes[..., :2] + boxes[..., 2:] / 2, boxes[..., 2:]
+    np.testing.assert_array_equal(sides[..., 0], sides[..., 1])
     true = data.train_labels[rows, joint][:, None]
     np.testing.assert_allclose(centres + moves * sides, np.broadcast_to(true, centres.shape), atol=1e-3)
     np.testing.assert_allclose(centres[:, 0], predicted[rows, joint], atol=1e-3)
@@ -172,17 +198,18 @@ def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
     """Each crop and its targets are what the mirrored frame, labels, prediction and errors would have given."""
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Examples(data, Frames(data.train_images, RUN.device), predicted, joint, deltas,
+    examples = Examples(data, Frames(data.train_images, RUN.device), predicted, (joint,), deltas_at(joint, deltas),
                         Recipe(mirror=1.0), 3)
     labels = data.train_labels.astype(float)
     rows = examples.rows[~np.isnan(labels[examples.rows, LSP.index("right_knee")]).any(1)][:4]
-    drawn = examples.draw(rows, np.random.default_rng(2))
-    images, targets = examples.see(examples.frames.take(rows), *drawn, 131, RUN)
+    boxes, targets, asked, views = examples.draw(rows, np.random.default_rng(2))
+    assert (asked == joint).all()
+    images, targets = examples.crops_and_targets(examples.frames.take(rows), boxes, targets, views, 131, RUN)
     mirrored = geometry.mirror(predicted.astype(float), 227, LSP.flip)
-    sides = box_sides(mirrored, LSP)[rows]
+    sides = LSP_BOXING.sides_px(mirrored, LSP)[rows]
     boxes = geometry.box_around(mirrored[rows, joint], sides)[:, None]
     frames = crops.to_float(examples.frames.take(rows)).flip(3)
-    expected = crops.crop(frames, torch.from_numpy(boxes.astype(np.float32)), 131)
+    expected = crops.crop(frames, torch.from_numpy(boxes.astype(np.float32)), (131, 131))
     torch.testing.assert_close(images[::4], expected, atol=0.02, rtol=0)
     true = geometry.mirror(labels, 227, LSP.flip)[rows]
     wanted = (true - mirrored[rows, joint][:, None]) / sides[:, None, None]
@@ -191,6 +218,63 @@ def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
     simulated = true[:, None, joint] - targets.numpy().reshape(4, 4, 14, 2)[:, 1:, joint] * sides[:, None, None]
     for error in (simulated - true[:, None, joint]).reshape(-1, 2):
         assert np.isnan(error).any() or np.abs(deltas - error).sum(1).min() < 1e-2
+
+
+@pytest.mark.parametrize("head", ["integral", "direct"])
+def test_the_joint_asked_for_matters_to_the_shared_network(head):
+    """By its prior, which the direct head has not."""
+    torch.manual_seed(0)
+    size = 67 if head == "integral" else 227
+    network = Alex_net_c1(14, range(14), head, size).eval()
+    images = torch.rand(2, 3, size, size)
+    if head == "integral":
+        nn.init.normal_(network.heatmaps.joints.weight, std=0.01)
+    with torch.inference_mode():
+        knee, ankle = (network(images, torch.full((2,), joint)).joints for joint in (4, 5))
+        mixed = network(images, torch.tensor([4, 5])).joints
+    assert torch.equal(knee, ankle) == (head == "direct")
+    torch.testing.assert_close(mixed, torch.stack([knee[0], ankle[1]]))
+    if head == "direct":
+        return
+    network.heatmaps.joints.reset_parameters()
+    network.heatmaps.smooth[1].eval()
+    maps = {joint: network.train()(images, torch.full((2,), joint)).heatmaps for joint in (4, 5)}
+    distance = network.cells((size, size)).centres.square().sum(1)
+    for joint, other in ((4, 5), (5, 4)):
+        prior = maps[other][:, joint] - maps[joint][:, joint]  # up to a constant
+        assert (prior[:, distance.argmax()] - prior[:, distance.argmin()] > 1).all()
+    torch.testing.assert_close(maps[4][:, :4], maps[5][:, :4])
+
+
+def test_the_shared_refiner_learns_all_joints(data, own_workdir):
+    """A step changes each joint's heatmap; a crop is asked for a labelled joint; there is a gain for each of them."""
+    predicted = write_predictions(own_workdir)
+    examples = Examples(data, None, predicted, range(14), np.zeros((14, 40, 2)), BEST, 3)
+    rows = examples.rows[:6]
+    _, targets, asked, views = examples.draw(rows, np.random.default_rng(0))
+    assert asked.shape == (6, 4) and len(np.unique(asked)) > 7
+    source = np.where(views.mirrored.reshape(6, 4), np.array(LSP.flip)[asked], asked)
+    assert not np.isnan(np.take_along_axis(targets, source[..., None, None], 2)).any()
+    torch.manual_seed(0)
+    network = Alex_net_c1(14, range(14), crop_px=67).train()
+    before = checkpoint.weights_of(network)
+    optimiser = BEST.optimiser_of(network, RUN.device)
+    frames = torch.from_numpy(np.array(data.train_images[rows]))
+    boxes, targets, asked, views = examples.draw(rows, np.random.default_rng(0))
+    images, seen = examples.crops_and_targets(frames, boxes, targets, views, 67, RUN)
+    loss = Train_stage_2.gradient(network, images, torch.from_numpy(asked).flatten(), seen, BEST, RUN)
+    optimiser.step()
+    changed = (network.heatmaps.joints.weight - before["heatmaps.joints.weight"]).abs().amax((1, 2, 3))
+    assert torch.isfinite(loss) and (changed > 0).all()
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--refiner", "shared", "--rows", "2",
+                        "--epochs", "1", "--simulated", "2", "--crop-px", "67", *SMALL])
+    facts = json.loads((own_workdir / "model_shared.json").read_text())
+    assert facts["joints"] == list(LSP.joints) and len(facts["gain"]) == len(facts["by_joint"]["loss"]) == 14
+    (refiner, joints), = cascade.load_refiners(own_workdir, LSP, RUN)
+    assert refiner.name == "shared" and joints == list(range(14))
+    np.testing.assert_allclose(refiner.network.gain, facts["gain"], atol=1e-6)
+    write_refiner(own_workdir, "head", Alex_net_c1(14, (13,)))  # a joint's own comes before the shared one
+    assert [joints for _, joints in cascade.load_refiners(own_workdir, LSP, RUN)] == [[13], list(range(13))]
 
 
 @pytest.mark.parametrize("recipe, falls_to", [("original", 0.9), ("best", 0.97)])  # best's floor is high: entropy
@@ -205,7 +289,9 @@ def test_stage_2_learns(recipe, falls_to, own_workdir):
 
 def test_boxes_are_never_below_the_minimum():
     collapsed = np.full((3, 14, 2), 100.0)
-    np.testing.assert_array_equal(box_sides(collapsed, LSP), [SMALLEST_SIDE_PX] * 3)
+    np.testing.assert_array_equal(LSP_BOXING.sides_px(collapsed, LSP), [SMALLEST_SIDE_PX] * 3)
+    assert (LSP_BOXING.scale, LSP_BOXING.smallest_px) == (2, 40)
+    assert boxing_of(Recipe(crop_scale=0.7, smallest_crop_px=9), LSP) == Boxing(0.7, 9)
 
 
 def test_deltas_have_the_errors_mean_and_spread():
@@ -247,16 +333,20 @@ def test_the_same_deltas_are_not_written_again(data, own_workdir):
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
     """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
     predicted = write_predictions(own_workdir)
-    examples = Examples(data, None, predicted, LSP.index("neck"), np.zeros((40, 2)), Train_stage_2.BEST, 20)
-    examples.held_out = examples.rows  # two held-out rows are too few to tell a gain from chance
+    # two held-out rows are too few to tell a gain from chance
+    held_out = data.trained_on[::2]
+    data = replace(data, held_out=held_out, trained_on=np.setdiff1d(data.trained_on, held_out))
+    joints = LSP.index("neck"), LSP.index("left_knee")
+    examples = Examples(data, None, predicted, joints, np.zeros((14, 40, 2)), BEST, 20)
 
-    def say(network, images, rows, boxes, run, mirrored):
-        centres = boxes[:, :2] + boxes[:, 2:] / 2
-        wanted = (examples.true[rows, LSP.index("neck")] - centres) / boxes[:, 2:]
-        return 2 * wanted * [-1 if mirrored else 1, 1]  # twice what is wanted
-    monkeypatch.setattr(Train_stage_2, "displacements", say)
-    found = Train_stage_2.evaluate(None, examples, None)
-    assert found["gain"] == pytest.approx(0.5) and found["loss_with_gain"] < 1e-12
+    def say(network, frames, rows, boxes, asked, run, mirrored):
+        joint = LSP.flip[asked[0, 0]] if mirrored else asked[0, 0]
+        centres = boxes[:, 0, :2] + boxes[:, 0, 2:] / 2
+        wanted = (examples.true[rows, joint] - centres) / boxes[:, 0, 2:]
+        return 2 * (wanted * [-1 if mirrored else 1, 1])[:, None], None  # twice what is wanted
+    monkeypatch.setattr(cascade, "predict_offsets", say)
+    found = cascade.judge(None, examples, None)
+    assert found["gain"] == pytest.approx([0.5, 0.5]) and max(found["loss_with_gain"]) < 1e-12
     assert found["loss"] == pytest.approx(found["loss_without"])
 
 
@@ -264,10 +354,11 @@ def step_of(network, data, count, labelled, run):
     """Loss and gradient of a training step of stage 1 on `count` rows, in which so many joints are labelled."""
     network = copy.deepcopy(network)
     options = Train_stage_1.parse([])
-    examples = Train_stage_1.Examples(data, options.recipe, 65, run)
+    examples = Train_stage_1.Examples(data, options.recipe, (65, 65), run)
     examples.targets[:, labelled:] = torch.nan
-    state = SimpleNamespace(epoch=1, step=0, total=0.0, average=None, exchange=lambda loss: loss,
-                            need_finite=lambda loss, rows: None, tick=lambda: None)
+    state = SimpleNamespace(epoch=1, step=0, total=0.0, average=None, exchange=lambda loss: loss, network=network,
+                            about={"initial_weights": "random"}, check_finite=lambda loss, rows: None,
+                            tick=lambda: None)
     network.train = lambda: network  # its batch statistics stay the stored ones
     optimiser = torch.optim.SGD(network.parameters())
     loss = Train_stage_1.train_epoch(network, optimiser, examples, data.trained_on[:count], options, state, run)
@@ -304,8 +395,8 @@ def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monk
     scores = iter([0.1, 0.4, 0.3])
     seen = []
 
-    def evaluate(network, *rest):
-        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+    def evaluate(model, *rest):
+        seen.append({name: value.clone() for name, value in model.network.state_dict().items()})
         value = next(scores)
         return 0.0, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}
     monkeypatch.setattr(Train_stage_1, "evaluate", evaluate)
@@ -316,6 +407,7 @@ def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monk
 
 def test_normalised_targets_are_the_originals(data):
     labels = data.train_labels
-    targets = geometry.normalise(labels, data.frame_box)
+    targets = data.normalised(labels)
+    np.testing.assert_array_equal(targets, geometry.normalise(labels, np.array([0.0, 0, 227, 227])))
     np.testing.assert_allclose(targets, (labels - 113.5) / 227, atol=1e-6)
     assert isinstance(data, arrays.Dataset)
