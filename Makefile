@@ -11,7 +11,8 @@
 #   make clean    frees what the steps, the demo and the virtual environment take
 #
 # Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), DATA=LSP_data.py (the script of step 1),
-# NETWORK= (of stage 1, see Train_stage_1.py --help), RESUME=1 (go on with unfinished training), and
+# NETWORK= (of stage 1, see Train_stage_1.py --help), REFINER=shared (one for all joints), RESUME=1 (go on with
+# unfinished training), and
 # STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
 # (STAGE_3= where those of make third are others than STEP_5, such as --weights former).
 # A step that was last made with other flags is stale, so give the same ones again to keep what is there.
@@ -39,7 +40,9 @@ files_of = $(or $(call values_of,$(1)),no_python)
 
 # The joints are known after step 1; before it, `make -n` shows step 5 as one run for every joint.
 JOINTS := $(call values_of,joint)
-NAMES := $(or $(JOINTS),every_joint)
+NAMES := $(if $(filter shared,$(REFINER)),shared,$(or $(JOINTS),every_joint))
+# What step 5 is asked for, $(call wanted,NAME)
+wanted = $(if $(filter shared,$(REFINER)),--refiner shared,$(if $(JOINTS),--joints $(1)))
 CASCADE := $(NAMES:%=$(W)/model_%.pt)
 CASCADE_3 := $(NAMES:%=$(W)/model_3_%.pt)
 # Stage 3 is made by `make third`; what is there of it is kept fresh and scored.
@@ -92,11 +95,11 @@ $(W)/train_output.npy: $(W)/model_1.pt $(call files_of,Generate_train_output.py)
 	$(RUN) Generate_train_output.py --workdir $(W)
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) $(call files_of,Train_stage_2.py) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STEP_5)
+	$(RUN) Train_stage_2.py --workdir $(W) $(call wanted,$*) $(if $(RESUME),--resume) $(STEP_5)
 	$(call record,$(STEP_5))
 
 $(CASCADE_3): $(W)/model_3_%.pt: $(CASCADE) | $(PACKAGES)
-	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(if $(JOINTS),--joints $*) $(if $(RESUME),--resume) $(STAGE_3)
+	$(RUN) Train_stage_2.py --workdir $(W) --stage 3 $(call wanted,$*) $(if $(RESUME),--resume) $(STAGE_3)
 	$(call record,$(STAGE_3))
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(SCORED_3) $(call files_of,test_stage_2.py) | $(PACKAGES)

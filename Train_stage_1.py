@@ -145,7 +145,12 @@ def evaluate(model, examples, data, run):
     joints, _ = model.predict(examples.frames, data.held_out, run)
     outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
     loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
-    return loss, metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
+    try:
+        scores = metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
+    except ValueError as error:
+        raise InputError(f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
+                         "with more images") from None
+    return loss, scores
 
 
 def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):

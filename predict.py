@@ -132,7 +132,7 @@ def write(path, source, photo, found, model):
     people = []
     for person, box in enumerate(found["boxes"]):
         entry = {"box": box.tolist()}
-        for stage in ("stage_1", "stage_2", *model.stages[2:]):
+        for stage in dict.fromkeys(("stage_1", "stage_2", *model.stages)):
             pose = found[stage]
             entry[stage] = None if pose is None else dict(zip(joints, pose[person].round(3).tolist()))
         sure = found["confidence"][model.stages[-1]][person]

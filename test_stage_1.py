@@ -3,14 +3,14 @@
 Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
         and, if it is there, curves_stage_1.csv
 Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png
-        curves_stage_1.png  report.html
+        curves_stage_1.png  report.html (where there is no refiner yet)
 Run     python test_stage_1.py
 """
 import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, leakage, networks, plots, runtime, scoring, shell, tables
+from deeppose import arrays, drawing, leakage, networks, plots, runtime, scoring, shell, tables, workdir
 from deeppose.loader import Frames
 from deeppose.locks import lock
 
@@ -47,13 +47,15 @@ def main(argv=None):
     pictures = draw(folder, data, joints, confidence)
     score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
                                        data.seen_in_training)
-    scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
+    if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
+        scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
                   {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
                   | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
-    print(f"all of it, to look through: {folder / 'report.html'}")
+    print(f"all of it, to look through: {folder / 'report.html'}"
+          + (", when step 6 has written it anew" if workdir.stages_here(folder, data.skeleton) else ""))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def _load_file(network, path, skeleton):
     taken = adopt(network, weights, joints, skeleton.joints)
     if not taken:
         raise InputError(f"{path}: nothing in it fits this network; {made_by}")
-    whole = taken == len(network.state_dict())
+    whole = taken == len(network.state_dict()) and set(skeleton.joints) <= set(joints)
     return f"model {path.parent.name}/{path.name}" + ("" if whole else f", {taken} of its tensors")
 
 

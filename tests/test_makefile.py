@@ -308,3 +308,14 @@ def test_the_ci_script_installs_a_browser_where_it_may_and_runs_the_tests_anyway
     done = subprocess.run([bash, ROOT / ".ci" / "run"], capture_output=True, text=True, env={"PATH": str(tmp_path)})
     assert done.returncode == 3 and "made test" in done.stdout and not done.stderr
     assert (tmp_path / "apt.txt").exists() == installs
+
+
+def test_one_refiner_for_all_joints(project):
+    """make REFINER=shared trains model_shared.pt alone, and scores it."""
+    (project / "dataset.json").write_text('{"skeleton": {"joints": ["head", "neck"]}}')
+    done = subprocess.run(["make", "-n", "PYTHON=python3", "REFINER=shared"], cwd=project, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    trained = {line.strip() for line in done.stdout.splitlines() if "Train_stage_2.py" in line}
+    assert len(trained) == 1 and "--refiner shared" in min(trained) and "--joints" not in min(trained)
+    assert "test_stage_2.py" in done.stdout
