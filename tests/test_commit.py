@@ -109,7 +109,7 @@ def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, mo
     flags = ["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", "--save-minutes", "0", *FEW]
     monkeypatch.setattr(checkpoint, "commit", lambda: "first")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(Train_stage_1, "judge", lambda *_: 1 / 0)
+        patch.setattr(Train_stage_1, "record_epoch", lambda *_: 1 / 0)
         Train_stage_1.main(flags)
     monkeypatch.setattr(checkpoint, "commit", lambda: "second")
     Train_stage_1.main([*flags, "--resume"])
