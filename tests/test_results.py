@@ -14,7 +14,7 @@ from deeppose import deltas, files, metrics, tables
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP
 from results import __main__ as results
-from results import check, ledger, paths, predictions, rows, run, table, variants
+from results import check, ledger, paths, predictions, reliability, rows, run, table, variants
 
 MOST_BYTES = 800_000  # of results/, which every clone carries
 
@@ -278,3 +278,11 @@ def test_a_text_without_a_place_for_tables_is_refused(records, capsys):
     Path(table.ACCURACY).write_text("no marks\n")
     fails(results.main, ["--table"], capsys, table.ACCURACY, "no place for the tables")
     assert Path(table.ACCURACY).read_text() == "no marks\n"
+
+
+def test_reliability_counts_what_is_right_by_how_sure_it_was():
+    confidence = np.array([0.05, 0.05, 0.3, 0.3, 0.3, 1.0, 0.6, np.nan])
+    errors = np.array([0.9, 0.1, 0.2, 0.21, 0.1, 0.0, np.nan, 0.1])
+    found = reliability.reliability(confidence, errors)
+    assert [row[:3] for row in found] == [(0, 0.1, 2), (0.25, 0.4, 3), (0.85, 1, 1)]
+    np.testing.assert_allclose([row[3:] for row in found], [(0.05, 0.5), (0.3, 2 / 3), (1, 1)])

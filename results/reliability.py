@@ -1,0 +1,51 @@
+"""Whether a model's confidence means something: how often joints are right, by how sure it was, on held-out rows.
+
+Reads   a working directory after step 2: model_1.pt  model_1.json  train_*.npy  dataset.json
+Run     python -m results.reliability --workdir FOLDER
+"""
+import sys
+
+import numpy as np
+
+from deeppose import arrays, networks, runtime, shell
+from deeppose.loader import Frames
+
+EDGES = (0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1)  # of the confidence
+NEAR = 0.2                                       # units within which a joint is right
+
+
+def reliability(confidence, errors):
+    """Rows (low, high, joints, mean confidence, share within NEAR) for each span of EDGES that has joints.
+
+    confidence, errors  (K,), of joints; errors in the skeleton's units, NaN without a label
+    """
+    known = ~np.isnan(errors) & ~np.isnan(confidence)
+    confidence = confidence[known]
+    right = errors[known] <= NEAR
+    place = np.clip(np.searchsorted(EDGES, confidence, "right") - 1, 0, len(EDGES) - 2)
+    rows = []
+    for span in np.unique(place):
+        inside = place == span
+        rows.append((EDGES[span], EDGES[span + 1], int(inside.sum()), float(confidence[inside].mean()),
+                     float(right[inside].mean())))
+    return rows
+
+
+@shell.command
+def main(argv=None):
+    options = runtime.parser(__doc__).parse_args(argv)
+    data = arrays.open_dataset(options.workdir)
+    run = runtime.choose(options)
+    model, _ = networks.load(options.workdir, run, data)
+    joints, confidence = model.predict(Frames(data.train_images, run.device), data.held_out, run)
+    true = data.train_labels[data.held_out].astype(float)
+    units = data.skeleton.units_px(true, data.held_out_sizes())
+    errors = np.linalg.norm(joints - true, axis=2) / units[:, None]
+    print(f"{len(true)} held-out rows; a joint is right within {NEAR} {data.skeleton.unit_name}\n")
+    print("| confidence | joints | mean confidence | right |\n|---|---|---|---|")
+    for low, high, count, sure, right in reliability(confidence.ravel(), errors.ravel()):
+        print(f"| {low:g} to {high:g} | {count:,} | {sure:.2f} | {right:.2f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
