@@ -26,6 +26,7 @@ from deeppose import (
     recipes,
     runtime,
     shell,
+    training_state,
 )
 from deeppose.loader import Frames
 from deeppose.locks import lock
@@ -239,10 +240,10 @@ def main(argv=None):
                 "batch_size": options.batch_size, "seed": options.seed, "weights": options.weights,
                 "precision": run.precision, "input_px": options.input_px, "recipe": vars(recipe),
                 "dataset": data.digests}
-    if checkpoint.finished(path, settings, options.resume):
+    if training_state.finished(path, settings, options.resume):
         return
     optimiser = recipe.optimiser_of(model.network, run.device)
-    state = checkpoint.TrainingState(path, settings, run, model.network, optimiser, options,
+    state = training_state.TrainingState(path, settings, run, model.network, optimiser, options,
                                      recipe.average_of(model.network))
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)

@@ -17,7 +17,19 @@ import numpy as np
 import torch
 
 from Cascade_1_net import RECIPES, Alex_net_c1
-from deeppose import arrays, cascade, checkpoint, deltas, files, losses, recipes, runtime, shell, workdir
+from deeppose import (
+    arrays,
+    cascade,
+    checkpoint,
+    deltas,
+    files,
+    losses,
+    recipes,
+    runtime,
+    shell,
+    training_state,
+    workdir,
+)
 from deeppose.cascade import Examples
 from deeppose.deltas import DRAWN
 from deeppose.loader import Frames
@@ -127,7 +139,7 @@ def train_refiner(examples, name, start, data, settings, options, run):
         raise InputError(f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
                          f"{arrays.STEP_1} makes it")
     settings = settings | {"rows": len(rows)}
-    if checkpoint.finished(path, settings, options.resume):
+    if training_state.finished(path, settings, options.resume):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
@@ -137,7 +149,7 @@ def train_refiner(examples, name, start, data, settings, options, run):
     if start:
         start_from(network, start, skeleton, options)
     optimiser = recipe.optimiser_of(network, run.device)
-    state = checkpoint.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
+    state = training_state.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
         mirrored = ", mirrored" * (options.weights == "opposite")

@@ -14,7 +14,7 @@ import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1
-from deeppose import arrays, cascade, checkpoint, deltas, geometry
+from deeppose import arrays, cascade, checkpoint, deltas, geometry, training_state
 from deeppose.cascade import Examples
 from deeppose.loader import Frames
 from deeppose.networks import DEFAULT, Stage_1
@@ -145,7 +145,8 @@ class Bench:
         return Resnet_stage_1(self.data.skeleton.joint_count)
 
     def state(self, options, network, optimiser, average=None):
-        return checkpoint.TrainingState(self.workdir / "bench.pt", {}, self.run, network, optimiser, options, average)
+        path = self.workdir / "bench.pt"
+        return training_state.TrainingState(path, {}, self.run, network, optimiser, options, average)
 
     def step_2(self):
         """Frames a second of training stage 1; the limit is the bare network on a resident batch."""

@@ -1,32 +1,13 @@
-"""Weights, the provenance beside them, and the state of unfinished training.
+"""Weights and the provenance beside them.
 
-A model_*.pt is a bare state_dict, float32, on the CPU; its model_*.json says where it came from. A
-model_*.resume.pt is there only while a run is unfinished.
+A model_*.pt is a bare state_dict, float32, on the CPU; its model_*.json says what it is and where it came from.
 """
-import functools
-import hashlib
-import math
-import signal
-import subprocess
-import sys
-import threading
-import time
 import warnings
-from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from deeppose import files
 from deeppose.shell import InputError, RunError
-
-PROJECT = Path(__file__).resolve().parent.parent
-COMMIT_DIGITS = 12
-GIT_SECONDS = 5           # it takes 0.01; on a disk that hangs, training goes on without a commit
-
-
-class _Stop(BaseException):
-    """A signal came while nothing was being changed."""
 
 
 def weights_of(network):
@@ -44,17 +25,18 @@ def save(path, weights, provenance):
     """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are complete."""
     files.save_json(path.with_suffix(".json"), provenance)
     with files.replacing(path) as temporary:
-        _save(weights, temporary, path)
+        write(weights, temporary, path)
 
 
-def _save(content, temporary, path):
+def write(content, temporary, path):
+    """torch.save to the temporary that will be `path`; RunError where the disk is full."""
     try:
         torch.save(content, temporary)
     except (RuntimeError, OSError):  # torch makes the one of the other
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
 
-def _read(path):
+def read(path):
     """What torch.save wrote; a pickled call is refused, not run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd in a broken file
@@ -66,7 +48,7 @@ def read_weights(path, made_by):
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
     try:
-        weights = _read(path)
+        weights = read(path)
     except PermissionError:
         raise InputError(f"{path}: may not be read by you; change its permissions") from None
     except Exception:  # it raises whatever a broken file leads it to
@@ -94,243 +76,3 @@ def load_weights(network, weights, path, made_by):
     if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
     return network.float()
-
-
-class TrainingState:
-    """Where a training run stands, so that one that was stopped goes on to the same weights.
-
-    Bit for bit on the CPU in fp32; in bf16 and on GPUs that is not promised.
-
-    What is drawn at random in a step is a function of (seed, epoch, step), so weights, the optimiser's
-    state and the place in the run are all there is to keep. The training loop keeps `epoch`, `step` (the
-    next one), `total`, `best`, `best_weights` and `history` here and calls `tick` after each step.
-    """
-    PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
-
-    def __init__(self, path, settings, run, network, optimiser, options, average=None):
-        """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with --resume.
-
-        settings   what may not differ on --resume
-        run        the Runtime: what it is may differ, with a warning, and the code too; of its processes only the
-                   first writes
-        options    of the script: resume, save_minutes
-        average    of the network's weights, an AveragedModel that the training loop updates: `model` is then it
-        Raises InputError where the saved state is broken or was made with other settings, RunError where
-        the disk is too small for what will be written.
-        """
-        self.model_path, self.path, self.settings, self.run = path, state_path(path), settings, run
-        self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
-        files.need_space(path.parent, 11 * size(network),  # a state of 5 (Adam) beside its predecessor, and the model
-                          (path, self.path, path.with_suffix(".json")))
-        self.network, self.optimiser, self.average = network, optimiser, average
-        self.model, self.interval = network if average is None else average.module, 60 * options.save_minutes
-        self.epoch, self.step, self.total, self.seconds = 1, 0, 0.0, 0.0
-        self.best, self.best_weights, self.history, self.about = {}, {}, [], {}
-        self.signal, self.stopping, self.at_rest, self.counted_at = None, None, False, time.monotonic()
-        self.saved_at = self.counted_at
-        if self.path.exists() and options.resume:
-            self._load()
-        elif self.path.exists() and run.rank == 0:
-            print(f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)")
-            self.path.unlink()
-
-    def _load(self):
-        try:
-            saved = _read(self.path)
-            compare_settings(self.path, saved["settings"], self.settings)
-            changed = [name for name, value in self.run_facts.items()
-                       if name != "commit" and saved["run"].get(name) != value]  # of the code its digest tells
-            self.run_facts["commit"] = commits_of(saved["run"].get("commit"), self.run_facts["commit"],
-                                                  "code" not in changed)
-            self.network.load_state_dict(saved["network"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            if self.average is not None:
-                self.average.load_state_dict(saved["average"])
-            for name in self.PLACE:
-                if type(saved[name]) is not type(getattr(self, name)):
-                    raise TypeError(name)
-                setattr(self, name, saved[name])
-        except InputError:
-            raise
-        except Exception:  # whatever a broken file leads torch to
-            raise InputError(f"{self.path}: is no complete training state; start afresh without --resume") from None
-        if changed:
-            print(f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
-                  "last bits from an undisturbed run's")
-        print(f"{self.path}: going on in epoch {self.epoch} after step {self.step}")
-
-    def save(self):
-        """Write everything to the path now."""
-        self._count()
-        self.saved_at = time.monotonic()
-        if self.run.rank > 0:
-            return
-        with files.replacing(self.path) as temporary:
-            state = {name: getattr(self, name) for name in self.PLACE}
-            state |= {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
-                      "optimiser": self.optimiser.state_dict()}
-            if self.average is not None:
-                state["average"] = self.average.state_dict()
-            _save(state, temporary, self.path)
-
-    def _count(self):
-        now = time.monotonic()
-        self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
-
-    def exchange(self, loss):
-        """The mean of the processes' losses; they also tell each other of signals, so that all stop after one step."""
-        mean, stopping = self.run.sum(torch.tensor([loss / self.run.world, self.signal is not None],
-                                                   dtype=torch.float64)).tolist()
-        self.stopping = self.signal or signal.SIGTERM if stopping else None
-        return mean
-
-    def tick(self):
-        """Between two steps: save if it is time; if a signal came, save and exit with 128 + its number."""
-        self._count()
-        stopping = self.signal if self.run.world == 1 else self.stopping
-        if stopping or time.monotonic() - self.saved_at >= self.interval:
-            self.save()
-        if stopping:
-            self._leave(stopping)
-
-    def next_epoch(self):
-        """After an epoch's last step, and what was made of it."""
-        self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
-        self.tick()
-
-    def _leave(self, number):
-        print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
-        raise SystemExit(128 + number)
-
-    def check_finite(self, loss, rows):
-        """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN or infinite.
-
-        It names the step, the losses so far and the rows (n,) of the batch. What was saved before stays.
-        """
-        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        what, value = "loss", loss
-        if math.isfinite(loss):
-            what, value = "gradient's norm", torch.nn.utils.get_total_norm(gradients).item()
-        if math.isfinite(value):
-            return
-        losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
-        raise RunError(
-            f"{self.model_path}: epoch {self.epoch}, step {self.step}: the {what} is {value}, so training stopped "
-            f"before this step; losses of the epochs before: {losses or 'none'}; "
-            f"rows of train_images.npy in the batch: {' '.join(str(row) for row in rows)}. "
-            "Are the initial weights and the labels sound?")
-
-    @contextmanager
-    def evaluating(self):
-        """Within this block nothing is changed, so that a signal need not wait for its end.
-
-        Of several processes none may leave by itself: they stop together after the next step, see exchange.
-        """
-        self.at_rest = self.run.world == 1
-        try:
-            if self.signal and self.at_rest:
-                raise _Stop
-            yield
-        finally:
-            self.at_rest = False
-
-    @contextmanager
-    def catching_signals(self):
-        """Within this block SIGINT and SIGTERM end the run as soon as its state is sound, saved.
-
-        That is at the next tick, while evaluating at once, in finish after it. A second signal ends the run at once.
-        """
-        def note(number, frame):
-            if self.signal:
-                raise SystemExit(128 + number)
-            self.signal = number
-            if self.at_rest:
-                raise _Stop
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        except _Stop:
-            self.save()
-            self._leave(self.signal)
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-        if self.signal:  # it came in finish
-            print(f"stopped; {self.model_path} is complete", flush=True)
-            raise SystemExit(128 + self.signal)
-
-    def finish(self, provenance):
-        """Write the best weights as the model, with their provenance; the training state is done with."""
-        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
-        save(self.model_path, self.best_weights,
-             provenance | self.about | known | self.best | {"history": self.history})
-        self.path.unlink(missing_ok=True)
-
-
-def code_digest():
-    """sha256 of the project's own files that are imported: a resumed run warns where they have changed."""
-    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
-    own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
-    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
-
-
-@functools.cache  # as the code was imported, whatever is edited while it runs
-def commit():
-    """The project's git commit, 12 digits, with "+" where a tracked script differs from it.
-
-    None where the project is no git checkout of its own, or git is missing or fails.
-    """
-    if not (PROJECT / ".git").exists():  # a repository around the project has commits of something else
-        return None
-    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no",
-               "--", "*.py"]
-    try:
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=GIT_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    lines = done.stdout.decode(errors="replace").splitlines()
-    found = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
-    if done.returncode or not found or found == ["(initial)"]:
-        return None
-    edited = any(not line.startswith("#") for line in lines)
-    return found[0][:COMMIT_DIGITS] + "+" * edited
-
-
-def commits_of(before, now, same_code):
-    """The commits that trained a resumed run, in order, as "first, second"; of the same code the first is enough."""
-    if not before or not now or same_code or now in before.split(", "):
-        return before or now
-    return f"{before}, {now}"
-
-
-def compare_settings(path, saved, wanted):
-    """InputError naming what differs between the settings of a saved run and the wanted ones."""
-    differing = [name for name in {**saved, **wanted} if saved.get(name) != wanted.get(name)]
-    if differing:
-        name = differing[0]
-        raise InputError(f"{path}: was made with other settings: {', '.join(differing)} ({name} was {saved.get(name)}, "
-                         f"is {wanted.get(name)}); start afresh without --resume")
-
-
-def finished(path, settings, resume):
-    """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other settings."""
-    if not resume or not path.exists() or state_path(path).exists():
-        return False
-    known = files.load_json(path.with_suffix(".json"), "the training")
-    settings_then, run_then = known.get("settings", {}), known.get("run", {})
-    if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
-        raise InputError(f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume")
-    compare_settings(path, settings_then, settings)
-    print(f"{path}: is finished")
-    if run_then.get("code") != code_digest():
-        print("warning: the code has changed since; without --resume it is trained anew")
-    return True
-
-
-def state_path(path):
-    """model_1.pt -> model_1.resume.pt."""
-    return path.with_suffix(".resume.pt")

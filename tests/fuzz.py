@@ -42,6 +42,7 @@ from deeppose import (
     networks,
     plots,
     runtime,
+    training_state,
     workdir,
 )
 from deeppose.people import Job, Row
@@ -150,7 +151,7 @@ def state_options():
 
 def read_state(path):
     network = small_network()
-    state = checkpoint.TrainingState(path.parent / "model.pt", {"a": 1}, RUN, network,
+    state = training_state.TrainingState(path.parent / "model.pt", {"a": 1}, RUN, network,
                                      torch.optim.Adagrad(network.parameters()), state_options())
     assert state.epoch + state.step + state.total + state.seconds is not None
 
@@ -160,7 +161,7 @@ def state_bytes(folder):
     optimiser = torch.optim.Adagrad(network.parameters())
     network(torch.ones(2, 3)).sum().backward()
     optimiser.step()
-    state = checkpoint.TrainingState(folder / "model.pt", {"a": 1}, RUN, network, optimiser, state_options())
+    state = training_state.TrainingState(folder / "model.pt", {"a": 1}, RUN, network, optimiser, state_options())
     state.best_weights = checkpoint.weights_of(network)
     state.save()
     content = state.path.read_bytes()
@@ -236,7 +237,7 @@ def read_provenance(path):
     model.network(model.view(torch.zeros(1, 3, SIDE, SIDE)))
     leakage.check_model(weights, data)
     files.save_json(path.with_name("photo_pose.json"), facts)
-    checkpoint.finished(weights, {"epochs": 1}, True)
+    training_state.finished(weights, {"epochs": 1}, True)
 
 
 def read_refiner(path):
@@ -247,7 +248,7 @@ def read_refiner(path):
     refiner.gain(LSP.index("head"))
     sides = refiner.boxing.sides_px(np.arange(28.0).reshape(1, 14, 2), LSP)
     assert np.isfinite(sides).all() and (sides > 0).all()
-    checkpoint.finished(weights, {"epochs": 1}, True)
+    training_state.finished(weights, {"epochs": 1}, True)
 
 
 def output_bytes(folder):

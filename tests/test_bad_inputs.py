@@ -28,7 +28,13 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, drawing, files
+from deeppose import (
+    arrays,
+    checkpoint,
+    drawing,
+    files,
+    training_state,
+)
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import Skeleton
@@ -574,7 +580,7 @@ def test_a_finished_model_whose_json_is_odd(entry, value, tmp_path):
     (tmp_path / "model_1.pt").write_bytes(b"weights")
     files.save_json(tmp_path / "model_1.json", {entry: value})
     with pytest.raises(InputError, match="model_1.json: an entry is wrong"):
-        checkpoint.finished(tmp_path / "model_1.pt", {}, True)
+        training_state.finished(tmp_path / "model_1.pt", {}, True)
 
 
 def test_a_curve_that_is_none(ready, capsys):

@@ -11,7 +11,7 @@ from helpers import SMALL, write_predictions
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, checkpoint, runtime
+from deeppose import arrays, runtime, training_state
 from results import run as results_run
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -26,43 +26,43 @@ def git(folder, *words):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder with a script and a text, in place of the project's; checkpoint.commit looks there, each time anew."""
+    """A folder with a script and a text, in place of the project's; commit looks there, each time anew."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "a.py").write_text("1\n")
     (folder / "README.md").write_text("1\n")
-    monkeypatch.setattr(checkpoint, "PROJECT", folder)
-    monkeypatch.setattr(checkpoint, "commit", checkpoint.commit.__wrapped__)
+    monkeypatch.setattr(training_state, "PROJECT", folder)
+    monkeypatch.setattr(training_state, "commit", training_state.commit.__wrapped__)
     return folder
 
 
 def test_a_commit_is_named_and_marked_where_a_tracked_script_differs(project):
     git(project, "init", "--quiet")
-    assert checkpoint.commit() is None  # nothing is committed yet
+    assert training_state.commit() is None  # nothing is committed yet
     git(project, "add", ".")
     git(project, "commit", "--quiet", "-m", "first")
     expected = git(project, "rev-parse", "HEAD")[:12]
-    assert checkpoint.commit() == expected
+    assert training_state.commit() == expected
     (project / "new.py").write_text("untracked\n")
     (project / "README.md").write_text("no script\n")
-    assert checkpoint.commit() == expected
+    assert training_state.commit() == expected
     (project / "a.py").write_text("2\n")
-    assert checkpoint.commit() == f"{expected}+"
+    assert training_state.commit() == f"{expected}+"
     git(project, "add", ".")
-    assert checkpoint.commit() == f"{expected}+"
+    assert training_state.commit() == f"{expected}+"
 
 
 def test_without_a_checkout_of_its_own_or_without_git_there_is_no_commit(project, monkeypatch):
     git(project.parent, "init", "--quiet")
     git(project.parent, "add", ".")
     git(project.parent, "commit", "--quiet", "-m", "of something around the project")
-    assert checkpoint.commit() is None
+    assert training_state.commit() is None
     (project / ".git").write_text("gitdir: nowhere\n")
-    assert checkpoint.commit() is None
+    assert training_state.commit() is None
     monkeypatch.setenv("PATH", str(project))
-    assert checkpoint.commit() is None
+    assert training_state.commit() is None
 
 
 def test_a_git_that_hangs_is_not_waited_for(project, monkeypatch):
@@ -70,21 +70,21 @@ def test_a_git_that_hangs_is_not_waited_for(project, monkeypatch):
     (project / "git").write_text("#!/bin/sh\nexec sleep 60\n")
     (project / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}:/usr/bin:/bin")
-    monkeypatch.setattr(checkpoint, "GIT_SECONDS", 0.1)
-    assert checkpoint.commit() is None
+    monkeypatch.setattr(training_state, "GIT_SECONDS", 0.1)
+    assert training_state.commit() is None
 
 
 def test_it_costs_less_than_50_ms():
     seconds = []
     for _ in range(10):
         began = time.perf_counter()
-        checkpoint.commit.__wrapped__()
+        training_state.commit.__wrapped__()
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.05
 
 
 def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
-    monkeypatch.setattr(checkpoint, "commit", lambda: "0123456789ab+")
+    monkeypatch.setattr(training_state, "commit", lambda: "0123456789ab+")
     Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", *FEW])
     write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--joints", "head", "--crop-px", "67", *FEW])
@@ -102,16 +102,16 @@ def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
     (None, None, False, None),
 ])
 def test_a_resumed_run_names_the_commits_of_both_codes(before, now, same_code, expected):
-    assert checkpoint.commits_of(before, now, same_code) == expected
+    assert training_state.commits_of(before, now, same_code) == expected
 
 
 def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, monkeypatch, capsys):
     flags = ["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", "--save-minutes", "0", *FEW]
-    monkeypatch.setattr(checkpoint, "commit", lambda: "first")
+    monkeypatch.setattr(training_state, "commit", lambda: "first")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(Train_stage_1, "record_epoch", lambda *_: 1 / 0)
         Train_stage_1.main(flags)
-    monkeypatch.setattr(checkpoint, "commit", lambda: "second")
+    monkeypatch.setattr(training_state, "commit", lambda: "second")
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "going on in epoch" in said and "warning" not in said

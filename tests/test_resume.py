@@ -11,8 +11,8 @@ from helpers import SMALL, fails, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import checkpoint, losses, networks
-from deeppose.checkpoint import TrainingState
+from deeppose import checkpoint, losses, networks, training_state
+from deeppose.training_state import TrainingState
 
 STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
 STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL]  # two steps a joint
@@ -151,7 +151,7 @@ def test_a_signal_while_finishing_lets_the_model_be_written(signalled):
 
 
 def test_a_second_signal_while_saving_ends_the_run_at_once(signalled):
-    folder, expected = signalled(checkpoint, "_save", times=2)  # the first _save is the model's, in finish
+    folder, expected = signalled(checkpoint, "write", times=2)  # the first one is the model's, in finish
     assert not (folder / "model_1.pt").exists()
     Train_stage_1.main(["--workdir", str(folder), "--resume", *STAGE_1])
     assert same(expected, weights(folder, "model_1"))
@@ -181,12 +181,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
 def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
     kill(Train_stage_1.main, flags, 2)
-    monkeypatch.setattr(checkpoint, "code_digest", lambda: "edited")
+    monkeypatch.setattr(training_state, "code_digest", lambda: "edited")
     capsys.readouterr()
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert said.count("warning:") == 1 and "code changed" in said
-    monkeypatch.setattr(checkpoint, "code_digest", lambda: "edited again")
+    monkeypatch.setattr(training_state, "code_digest", lambda: "edited again")
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "is finished" in said and "the code has changed since" in said
