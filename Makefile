@@ -49,7 +49,8 @@ REPORT := deeppose/report.py deeppose/report_page.html
 all: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
-$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/photo_sets.py deeppose/framing.py $(FILES_PY) | $(PACKAGES)
+$(W)/dataset.json: LSP_data.py deeppose/downloads.py deeppose/matlab.py deeppose/photo_sets.py \
+                deeppose/framing.py $(FILES_PY) | $(PACKAGES)
 	$(RUN) LSP_data.py --workdir $(W) --source $(SOURCE) $(STEP_1)
 
 $(W)/model_1.pt: $(W)/dataset.json Train_stage_1.py deeppose/metrics.py $(TRAINING_PY) \
