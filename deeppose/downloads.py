@@ -4,6 +4,7 @@ Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what c
 it takes the memory. Everything that is wrong is an InputError that names the file.
 """
 import io
+import re
 import struct
 import warnings
 import zipfile
@@ -20,6 +21,7 @@ from deeppose.shell import InputError
 LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
 LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
 FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
+PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)  # of a file, in annotations: leads out of no folder
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
