@@ -5,7 +5,7 @@ it takes the memory. Everything that is wrong is an InputError that names the fi
 """
 import copy
 import io
-import itertools
+import re
 import struct
 import warnings
 import zipfile
@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
+from deeppose import matlab
 from deeppose.shell import InputError
 
 LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
@@ -23,8 +24,7 @@ LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 
 PIECE = 1 << 20                   # bytes inflated at a time
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the others without any bound
 FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
-MAT_ARRAY, MAT_COMPRESSED = 14, 15
-MAT_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)  # of a file, in annotations: leads out of no folder
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
@@ -98,58 +98,10 @@ def _inflate(archive, entry):
 
 def read_mat(name, opener, key):
     """The numeric array `key` of the MATLAB file (version 5 to 7) that opener() opens, as float64."""
-    try:
-        with opener() as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
-    if content.startswith(b"MATLAB 7.3"):
-        raise InputError(f"{name}: is a MATLAB 7.3 file, which is not read here; save it in MATLAB with -v7")
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"{name}: is larger than labels can be; fetch the set again")
-    try:
-        return _mat_array(memoryview(content), key)
-    except (ValueError, LookupError, struct.error, zlib.error):
-        raise InputError(f"{name}: is no MATLAB file with `{key}` in it; fetch the set again") from None
-    except OverflowError:
-        raise InputError(f"{name}: unpacks to more than labels can be; do not trust it") from None
-
-
-def _mat_array(content, key):
-    """The array `key` of a MATLAB 5 file; ValueError, LookupError, struct.error, zlib.error, OverflowError if broken.
-
-    MATLAB's "MAT-File Format", chapter 1. Not scipy.io.loadmat: a broken file can make that end the whole process,
-    with a segmentation fault.
-    """
-    order = {b"IM": "<", b"MI": ">"}[bytes(content[126:128])]
-    for kind, data in _mat_elements(content[128:], order):
-        if kind == MAT_COMPRESSED:
-            unpacker = zlib.decompressobj()
-            unpacked = unpacker.decompress(data, LARGEST_FILE)
-            if unpacker.unconsumed_tail:
-                raise OverflowError
-            kind, data = next(_mat_elements(memoryview(unpacked), order), (None, b""))
-        if kind == MAT_ARRAY:
-            _, (_, shape), (_, name), (kind, numbers) = itertools.islice(_mat_elements(data, order), 4)
-            if bytes(name) == key.encode():
-                array = np.frombuffer(numbers, order + MAT_NUMBERS[kind]).astype(float)
-                return array.reshape(np.frombuffer(shape, order + "i4"), order="F")
-    raise LookupError(key)
-
-
-def _mat_elements(content, order):
-    """Type and data of one element after the other."""
-    place = 0
-    while place + 8 <= len(content):
-        kind, size = struct.unpack_from(order + "II", content, place)
-        start, end = place + 8, place + 8 + size
-        if kind >> 16:  # up to 4 bytes of data, in the second half of the tag
-            kind, size = kind & 0xFFFF, kind >> 16
-            start, end = place + 4, place + 4 + min(size, 4)
-        if end > len(content):
-            raise ValueError("cut short")
-        yield kind, content[start:end]
-        place = end if kind == MAT_COMPRESSED else end + -end % 8
+    value = matlab.read(name, opener, key, largest=LARGEST_FILE)
+    if isinstance(value, (str, list)):
+        raise InputError(f"{name}: is no MATLAB file with `{key}` in it as numbers; fetch the set again")
+    return np.atleast_2d(value)  # one number comes without its shape
 
 
 def listing(folder):

@@ -6,7 +6,8 @@ import pytest
 import LSP_data
 from deeppose import arrays, sample
 
-REAL_PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "lsp"  # the real sets, where they are at hand
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"  # the real sets, where they are at hand
+REAL_PHOTOS = SHARED / "lsp"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,22 @@ def real_photos():
     if not REAL_PHOTOS.is_dir():
         pytest.skip("the real Leeds Sports images are not at hand")
     return REAL_PHOTOS
+
+
+@pytest.fixture(scope="session")
+def real_mpii():
+    """The folder of MPII's real annotations; the test is skipped where they are not at hand."""
+    if not (SHARED / "mpii").is_dir():
+        pytest.skip("MPII's annotations are not at hand")
+    return SHARED / "mpii"
+
+
+@pytest.fixture(scope="session")
+def real_k2hpd():
+    """The folder of K2HPD's real annotations; the test is skipped where they are not at hand."""
+    if not (SHARED / "k2hpd").is_dir():
+        pytest.skip("K2HPD's annotations are not at hand")
+    return SHARED / "k2hpd"
 
 
 @pytest.fixture

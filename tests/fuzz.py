@@ -37,8 +37,11 @@ from deeppose import (
     downloads,
     files,
     heatmaps,
+    k2hpd,
     leakage,
+    matlab,
     metrics,
+    mpii,
     networks,
     plots,
     runtime,
@@ -105,6 +108,34 @@ def mat_bytes(shape, **options):
     return file.getvalue()
 
 
+def mpii_bytes(**options):
+    """Annotations of three images in MPII's format: structs in structs, empty arrays, characters, cells."""
+    points = np.zeros((1, 16), [(field, object) for field in ("x", "y", "id", "is_visible")])
+    for joint in range(16):
+        points[0, joint] = np.uint8(10 * joint), 5.5, np.uint8(joint), ("1", np.uint8(0), np.empty((0, 0)))[joint % 3]
+    rect = {"x1": np.int16(-3), "y1": 4, "x2": np.uint8(200), "y2": 250.0, "annopoints": {"point": points},
+            "scale": 2.5, "objpos": {"x": np.uint16(300), "y": 80}}
+    images = np.zeros((1, 3), [("image", object), ("annorect", object)])
+    for number, annorect in enumerate((rect, np.empty((0, 0)), {"scale": 1.5, "objpos": rect["objpos"]})):
+        images[0, number] = {"name": f"0{number}.jpg"}, annorect
+    names = np.array([["Zeichen \u4eba"], ["x"]], object)
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"RELEASE": {"annolist": images, "img_train": np.uint8([1, 1, 0]), "act": names}}, **options)
+    return file.getvalue()
+
+
+def mutate_packed(content, rng):
+    """The MATLAB file of one compressed variable with that variable mutated, and packed again."""
+    packed = zlib.compress(mutate(zlib.decompress(content[136:]), rng), 1)
+    return content[:132] + len(packed).to_bytes(4, "little") + packed
+
+
+def k2hpd_bytes():
+    joints = np.random.default_rng(0).integers(-3, 260, (5, 38))
+    return b"".join(b"\0" * (n % 3) + f"{n:08d}.png {','.join(map(str, row))}\n".encode()
+                    for n, row in enumerate(joints))
+
+
 def zip_bytes(labels, compression):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
@@ -143,6 +174,12 @@ def read_zip(path):
         if number <= len(photo_set.joints):
             row = Row(0, photo_set.joints[number - 1])
             Job("train", photo_set.number, number, name, f"{photo_set.place}/{name}", opener, (row,)).read()
+
+
+def read_mpii(path):
+    """Both readers of the file: the one may refuse what the other reads."""
+    matlab.read(path, lambda: open(path, "rb"), "RELEASE")
+    mpii.read_annotations(path, lambda: open(path, "rb"))
 
 
 def state_options():
@@ -292,6 +329,9 @@ def seeds(folder):
         ".mat": ("joints.mat", labels, lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 1)),
         ".mat compressed": ("joints_2.mat", mat_bytes((14, 3, 50), do_compression=True),
                             lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2)),
+        ".mat structs": ("mpii.mat", mpii_bytes(), read_mpii),
+        ".mat structs compressed": ("mpii_packed.mat", mpii_bytes(do_compression=True), read_mpii),
+        "K2HPD text": ("train_annos.txt", k2hpd_bytes(), k2hpd.read_annotations),
         "zip": ("lsp_dataset.zip", zip_bytes(labels, zipfile.ZIP_STORED), read_zip),
         "zip compressed": ("lsp_dataset_original.zip", zip_bytes(labels, zipfile.ZIP_DEFLATED), read_zip),
         "JPEG": ("im1.jpg", image_bytes("JPEG"), lambda path: downloads.read_image(path, lambda: open(path, "rb"))),
@@ -356,6 +396,9 @@ def mutate_json(content, rng):
     return json.dumps(root).encode()
 
 
+MUTATIONS = {"dataset.json": mutate_json, "mpii_packed.mat": mutate_packed}  # beside that of any bytes
+
+
 def peak_memory():
     if resource is None:
         return 0
@@ -410,8 +453,9 @@ def fuzz(count, seed=0):
             name = list(readers)[n % len(readers)]
             own, (file_name, content, read) = readers[name]
             rng = np.random.default_rng((seed, n))
-            as_json = file_name.endswith(".json") and rng.random() < 0.7
-            outcome, found = one_case(own / file_name, (mutate_json if as_json else mutate)(content, rng), read)
+            special = MUTATIONS.get(file_name)
+            mutation = special if special and rng.random() < 0.7 else mutate
+            outcome, found = one_case(own / file_name, mutation(content, rng), read)
             counts[name][outcome] += 1
             if found:
                 findings.append(f"{name}, case {n} of seed {seed}: {found}")

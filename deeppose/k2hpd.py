@@ -1,0 +1,66 @@
+"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints. No torch here."""
+import re
+
+import numpy as np
+
+from deeppose import downloads
+from deeppose.shell import InputError
+
+JOINT_COUNT = 19
+LONGEST_LINE = 1000          # bytes, NUL bytes included: the set's own lines have about 160
+MOST_LINES = 500_000         # the set has 95,675
+LARGEST_COORDINATE_PX = 1e5
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
+class Odd(ValueError):
+    """A line that cannot be right; the message is the fault."""
+
+
+def read_annotations(path):
+    """Names of the images and joints (N, 19, 2) px, float64, of a text file, in the file's order.
+
+    A line is `NNNNNNNN.png x,y,x,y,...` in whole numbers; NUL bytes before the name and blank lines are left out,
+    joints outside the frame are kept. Raises InputError, which names the file and the line.
+    """
+    names = []
+    joints = []
+    number = 0
+    try:
+        with open(path, "rb") as file:
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if number > MOST_LINES:
+                    raise Odd("is one more than annotations can have")
+                if not line.isspace():
+                    name, joints_px = _parse(line)
+                    names.append(name)
+                    joints.append(joints_px)
+    except Odd as odd:
+        raise InputError(f"{path}: line {number}: {odd}; fetch the set again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not names:
+        raise InputError(f"{path}: holds no annotations; fetch the set again")
+    return names, np.array(joints, float)
+
+
+def _parse(line):
+    """Name and joints (19, 2) px, int32, of one line; Odd where it is broken."""
+    if len(line) > LONGEST_LINE:
+        raise Odd(f"is longer than {LONGEST_LINE} bytes")
+    parts = line.lstrip(b"\0").decode("ascii", "replace").split()
+    if len(parts) != 2:
+        raise Odd("is not a name, a blank, and numbers with commas between")
+    name, numbers = parts
+    if not downloads.PLAIN_NAME.fullmatch(name):
+        raise Odd(f"{name!r:.40} is not the name of a file")
+    numbers = numbers.split(",")
+    if len(numbers) != 2 * JOINT_COUNT:
+        raise Odd(f"has {len(numbers)} numbers, not {2 * JOINT_COUNT}")
+    for number in numbers:
+        if not WHOLE_NUMBER.fullmatch(number):
+            raise Odd(f"{number!r:.40} is no whole number")
+        if abs(int(number)) > LARGEST_COORDINATE_PX:
+            raise Odd(f"a joint lies at {int(number)} pixels")
+    return name, np.array(numbers, np.int32).reshape(JOINT_COUNT, 2)

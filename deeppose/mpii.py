@@ -1,0 +1,168 @@
+"""MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch here."""
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeppose import downloads, matlab
+from deeppose.shell import InputError
+
+JOINT_COUNT = 16
+LARGEST_NUMBER = 1e5  # pixels, or the unit of `scale`
+HEAD_BOX = ("x1", "y1", "x2", "y2")
+
+
+class Odd(ValueError):
+    """A value that cannot be right; the message names it, without the file."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One rect of one image; NaN where the file has no number.
+
+    image        the photograph's file name
+    image_index  in annolist, from 0
+    training     whether the image is one of the training images, the only ones with joints
+    rect         index in the image's annorect, from 0
+    head_box     float64 (4,) px: x1, y1, x2, y2
+    scale        the person's height / 200 px
+    objpos       float64 (2,) px: roughly the person's centre
+    joints       float64 (16, 2) px, by the file's joint ids
+    visible      float64 (16,): 1 for visible joints, 0 for hidden ones
+    """
+    image: str
+    image_index: int
+    training: bool
+    rect: int
+    head_box: np.ndarray
+    scale: float
+    objpos: np.ndarray
+    joints: np.ndarray
+    visible: np.ndarray
+
+
+def read_annotations(name, opener):
+    """Every rect of the annotation file that opener() opens, in the file's order: list of Person.
+
+    name  for the errors. An image without rects has no record; a rect without points has joints of NaN.
+    Raises InputError where the file is broken or holds what cannot be right.
+    """
+    release = matlab.read(name, opener, "RELEASE")
+    try:
+        release = _only(release, "RELEASE")
+        images = _items(release.get("annolist"), "annolist")
+        training = _training(release.get("img_train"), len(images))
+    except Odd as odd:
+        raise InputError(f"{name}: {odd}; fetch the set again") from None
+    people = []
+    for image_index, image in enumerate(images):
+        try:
+            people += _people(image, image_index, bool(training[image_index]))
+        except Odd as odd:
+            raise InputError(f"{name}: annolist({image_index + 1}): {odd}; fetch the set again") from None
+    return people
+
+
+def _training(value, count):
+    """img_train as bool (count,)."""
+    if isinstance(value, (float, np.ndarray)):
+        numbers = np.ravel(value)
+        if len(numbers) == count and np.isin(numbers, (0, 1)).all():
+            return numbers == 1
+    raise Odd(f"img_train is not a 0 or 1 for each of the {count} images of annolist")
+
+
+def _people(image, image_index, training):
+    """The records of one element of annolist."""
+    file_name = _only(image.get("image"), "image").get("name")
+    if not isinstance(file_name, str) or not downloads.PLAIN_NAME.fullmatch(file_name):
+        raise Odd(f"image.name is {_shown(file_name)}, not the name of a file")
+    people = []
+    for rect, annotated in enumerate(_items(image.get("annorect"), "annorect")):
+        try:
+            head_box = np.array([_number(annotated.get(side), side) for side in HEAD_BOX])
+            scale = _number(annotated.get("scale"), "scale")
+            objpos = _position(annotated.get("objpos"))
+            joints, visible = _joints(annotated.get("annopoints"))
+        except Odd as odd:
+            raise Odd(f"annorect({rect + 1}): {odd}") from None
+        people.append(Person(file_name, image_index, training, rect, head_box, scale, objpos, joints, visible))
+    return people
+
+
+def _position(objpos):
+    """objpos as (2,) px."""
+    if not _items(objpos, "objpos"):
+        return np.full(2, np.nan)
+    position = _only(objpos, "objpos")
+    return np.array([_number(position.get(axis), f"objpos.{axis}") for axis in "xy"])
+
+
+def _joints(annopoints):
+    """Joints (16, 2) px and visible (16,) of annopoints."""
+    joints = np.full((JOINT_COUNT, 2), np.nan)
+    visible = np.full(JOINT_COUNT, np.nan)
+    if not _items(annopoints, "annopoints"):
+        return joints, visible
+    for point in _items(_only(annopoints, "annopoints").get("point"), "point"):
+        joint = _number(point.get("id"), "id")
+        if joint not in range(JOINT_COUNT):
+            raise Odd(f"a point's id is {joint:g}, not one of 0 to {JOINT_COUNT - 1}")
+        x = _number(point.get("x"), "x")
+        y = _number(point.get("y"), "y")
+        if not math.isnan(x + y):
+            joints[int(joint)] = x, y
+            visible[int(joint)] = _visible(point.get("is_visible"))
+    return joints, visible
+
+
+def _visible(value):
+    """is_visible, a number, a character or empty, as 1, 0 or NaN."""
+    if isinstance(value, str) and value in ("0", "1"):
+        return float(value)
+    number = _number(value, "is_visible")
+    if number not in (0, 1) and not math.isnan(number):
+        raise Odd(f"is_visible is {number:g}, not 0 or 1")
+    return number
+
+
+def _number(value, field):
+    """A value as a float, NaN for an empty or missing one; Odd where it is no number or too large."""
+    if not isinstance(value, float):
+        if not _is_empty(value):
+            raise Odd(f"{field} is {_shown(value)}, not one number")
+        return np.nan
+    if abs(value) > LARGEST_NUMBER:  # False for NaN
+        raise Odd(f"{field} is {value:g}")
+    return value
+
+
+def _items(value, field):
+    """The dicts of a struct array; none of an empty or missing one."""
+    if _is_empty(value):
+        return []
+    if not isinstance(value, matlab.Items) or not isinstance(value[0], dict):
+        raise Odd(f"{field} is {_shown(value)}, not a struct")
+    return value
+
+
+def _only(value, field):
+    """The dict of a struct array that has just one element."""
+    items = _items(value, field)
+    if len(items) != 1:
+        raise Odd(f"has {len(items)} elements in {field}, not 1")
+    return items[0]
+
+
+def _is_empty(value):
+    """Whether a value is missing or an empty array, text or struct array."""
+    if value is None or isinstance(value, float):
+        return value is None
+    return value.size == 0 if isinstance(value, np.ndarray) else not value
+
+
+def _shown(value):
+    """A value for an error, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape}"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"{value!r:.40}"
