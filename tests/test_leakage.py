@@ -76,9 +76,7 @@ def models(own_workdir):
 def tell(folder, facts):
     """Have model_1.json say these facts as well."""
     path = folder / "model_1.json"
-    known = json.loads(path.read_text())
-    path.unlink()
-    files.save_json(path, known | facts)
+    files.save_json(path, json.loads(path.read_text()) | facts)
 
 
 def test_step_2_records_the_images_of_the_rows_that_it_trains_on(own_workdir, data):
@@ -127,6 +125,28 @@ def test_a_model_that_was_trained_on_what_is_tested_here_is_refused(step, texts,
     tell(models, {"trained_on": texts})
     fails(step.main, ["--workdir", models, *FP32], capsys, "model_1.pt", "dataset.json", "step 2", *said)
     assert not list(models.glob("*output*")) and not list(models.glob("metrics*"))
+
+
+@pytest.mark.parametrize("step", TESTS)
+def test_a_model_of_another_folder_is_refused_as_well(step, models, tmp_path_factory, capsys):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    write_model(folder, trained_on={"1": "13"})
+    fails(step.main, ["--workdir", models, "--model", folder, *FP32], capsys, folder / "model_1.pt",
+          "(1, such as image 13 of set 1)")
+
+
+def test_identities_are_of_the_columns_that_dataset_json_names(own_workdir, data):
+    expected = data.identities("test")
+    facts = json.loads((own_workdir / "dataset.json").read_text())
+    facts["columns"] = facts["columns"][::-1]
+    (own_workdir / "dataset.json").unlink()
+    files.save_json(own_workdir / "dataset.json", facts)
+    for part in ("train", "test"):
+        rows = np.load(own_workdir / f"{part}_rows.npy")
+        (own_workdir / f"{part}_rows.npy").unlink()
+        np.save(own_workdir / f"{part}_rows.npy", rows[:, ::-1])
+    reseal(own_workdir)
+    assert np.array_equal(arrays.open_dataset(own_workdir).identities("test"), expected)
 
 
 @pytest.mark.parametrize("texts", [{"1": "x"}, {"1": "3-"}, {"one": "3"}, {"1": 3}, ["1"], 7, {"1": "9" * 30},
@@ -226,6 +246,15 @@ def test_every_score_of_seen_images_is_marked(overlapping, models, monkeypatch, 
     page = (folder / "report.html").read_text(encoding="utf-8")
     subtitle, = re.findall("10 images from .*", page)
     assert mark in subtitle and page.count(mark) == 5
+
+
+def test_step_3s_report_is_marked_where_there_is_no_refiner_yet(overlapping, monkeypatch):
+    folder, _ = overlapping
+    write_model(folder)
+    monkeypatch.setattr(test_stage_1, "draw", lambda *_: {})
+    test_stage_1.main(["--workdir", str(folder), *FP32])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("seen in training: 2 of these 10 images") == 5
 
 
 def test_scores_of_unseen_images_are_not_marked(models, monkeypatch, capsys):
