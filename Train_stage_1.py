@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -165,7 +166,7 @@ def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
 def train(model, optimiser, examples, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
     shared = run.share(model.network)
-    trained = Stage_1(state.model, *list(vars(model).values())[1:])
+    trained = replace(model, network=state.model)  # with the moving average, if there is one
     while state.epoch <= options.epochs:
         began = time.perf_counter()
         skipped = state.step * options.batch_size

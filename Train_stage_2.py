@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import RECIPES, Alex_net_c1
+from Cascade_1_net import CROP_PX, RECIPES, Alex_net_c1
 from deeppose import (
     arrays,
     cascade,
@@ -41,8 +41,7 @@ from deeppose.workdir import SHARED, STEP_5
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
 SIMULATED = 20            # of them used for an image and epoch, see --simulated; original: always the first 20
-CROP_PX = 227             # original
-FULL_SHARE = 0.5          # box sides: what lies farther from a crop's centre is outside it
+HALF_BOX = 0.5            # box sides: what lies farther from a crop's centre is outside it
 
 
 def gradient(network, images, asked, targets, recipe, run):
@@ -57,7 +56,7 @@ def gradient(network, images, asked, targets, recipe, run):
     own = targets[torch.arange(len(asked), device=targets.device), asked]  # (n, 2)
     loss = losses.masked_loss(predicted.joints, own, recipe.loss)
     if recipe.heatmaps:
-        inside = torch.where((targets.abs() <= FULL_SHARE).all(2, keepdim=True), targets, torch.nan)
+        inside = torch.where((targets.abs() <= HALF_BOX).all(2, keepdim=True), targets, torch.nan)
         cells = network.cells((images.shape[3], images.shape[2]), targets.device)
         count = losses.count_of(inside, "mse")
         loss = loss + recipe.heatmaps * losses.heatmap_loss(predicted.heatmaps, inside, cells, count,

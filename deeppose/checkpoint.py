@@ -59,16 +59,12 @@ def read_weights(path, made_by):
     return weights
 
 
-def load_into(network, path, made_by):
-    """Load a state_dict file into a network of the same shapes; InputError where it is another network's.
+def load_weights(network, weights, path, made_by):
+    """Load a state_dict, as read_weights read it from the path, into a network of the same shapes.
 
     A network built under torch.device("meta") takes the tensors as they are, without first drawing its own.
+    Raises InputError where it is another network's.
     """
-    return load_weights(network, read_weights(path, made_by), path, made_by)
-
-
-def load_weights(network, weights, path, made_by):
-    """load_into, of what read_weights read from the path."""
     try:
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
     except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):  # of tensors stored in odd ways

@@ -312,7 +312,7 @@ def read_deltas(path):
 
 
 def load_weights(path):
-    checkpoint.load_into(small_network(), path, "step 2")
+    checkpoint.load_weights(small_network(), checkpoint.read_weights(path, "step 2"), path, "step 2")
 
 
 def seeds(folder):
