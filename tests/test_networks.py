@@ -1,4 +1,6 @@
 """The two networks: shapes, layer facts, LRN, initial weights."""
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -81,10 +83,11 @@ def test_stage_1_network_of_images_that_are_no_squares():
     torch.testing.assert_close(joints, torch.stack([x, y], 2))
 
 
-@pytest.mark.parametrize("network, more", [(Resnet_stage_1(14), ()), (Alex_net_c1(14, (3,)), (asked(3),))])
+@pytest.mark.parametrize("network, more", [(Resnet_stage_1, ()), (partial(Alex_net_c1, joints=(3,)), (asked(3),))])
 def test_confidence_is_the_heatmaps_share_near_its_joint(network, more):
     """Within a cell and a half along both axes, whatever the images' proportions."""
     torch.manual_seed(0)
+    network = network(14)
     heads = network.heatmaps
     nn.init.normal_(heads.joints.weight, std=0.1)
     images = torch.rand(2, 3, 129, 129)

@@ -7,15 +7,15 @@ import time
 
 import pytest
 import torch
-from helpers import SMALL, fails, same, weights, write_predictions
+from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
 from deeppose import checkpoint, losses, networks, training_state
 from deeppose.training_state import TrainingState
 
-STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
-STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL]  # two steps a joint
+STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]  # two steps an epoch
+STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL_CROPS]  # two steps a joint
 
 
 class Killed(BaseException):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import FP32, SMALL, same, weights, write_predictions
+from helpers import FP32, SMALL_CROPS, same, weights, write_predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -33,7 +33,8 @@ def test_a_step_of_two_processes_has_the_gradient_of_one(workdir, tmp_path):
 
 def test_refiners_of_two_processes_are_those_of_one(own_workdir):
     write_predictions(own_workdir)
-    flags = ["--workdir", own_workdir, "--rows", 2, "--joints", "neck,head,right_ankle", "--epochs", 1, *SMALL]
+    flags = ["--workdir", own_workdir, "--rows", 2, "--joints", "neck,head,right_ankle", "--epochs", 1,
+             *SMALL_CROPS]
     run(sys.executable, "Train_stage_2.py", "--make-deltas", *flags)
     alone = {name: weights(own_workdir, name) for name in ("model_neck", "model_head", "model_right_ankle")}
     for name in alone:
@@ -45,7 +46,8 @@ def test_refiners_of_two_processes_are_those_of_one(own_workdir):
 
 def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
     """SIGTERM to torchrun ends both processes after the same step; going on gives the undisturbed run's weights."""
-    flags = ["--workdir", own_workdir, "--weights", "none", *FP32, "--batch-size", 4, "--rows", 8, "--epochs", 3]
+    flags = ["--workdir", own_workdir, "--weights", "none", *FP32, "--input-px", 65,
+             "--batch-size", 4, "--rows", 8, "--epochs", 3]
     command = [str(word) for word in (*TORCHRUN, "Train_stage_1.py", *flags)]
     printed = run(*command)
     assert printed.count("epoch   1/3") == 1
