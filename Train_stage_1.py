@@ -37,6 +37,9 @@ from deeppose.shell import InputError
 BATCH_SIZE = 64           # original
 EPOCHS = 200              # original
 SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
+SCORED_ROWS = 1000        # training rows that are scored beside the held-out ones: deeppose_tf's "validation",
+SCORED_SHARE = 0.1        # but no more of them than that: so it takes at most some 3 % of the time
+HEAD_THRESHOLDS = (0.1, 0.5)  # of PCKh in the curves, whatever the skeleton has
 
 
 def gradient(network, images, targets, part, recipe, run, cells=None):
@@ -105,16 +108,20 @@ def freeze(network, share_done, recipe, loaded):
             weight.requires_grad_(not loaded or share_done >= recipe.frozen)
 
 
-def train_epoch(network, optimiser, examples, rows, options, state, run):
-    """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
+def train_epoch(network, optimiser, examples, rows, options, state, run, stop=None):
+    """One pass over the rows in a new order, or what is left of it up to a step; returns the epoch's mean loss so far.
+
+    stop  the epoch's step before which to stop (default: its end)
+    """
     network.train()
     epoch = state.epoch
     recipe = examples.recipe
     part = slice(run.rank, None, run.world)
     order = runtime.rng(options.seed, "order", epoch).permutation(rows)
     steps_an_epoch = math.ceil(len(order) / options.batch_size)
+    stop = steps_an_epoch if stop is None else stop
     batches = [order[step * options.batch_size:(step + 1) * options.batch_size]
-               for step in range(state.step, steps_an_epoch)]
+               for step in range(state.step, stop)]
     read = examples.frames.batches([dealt(batch, run.world)[part] for batch in batches])
     for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
@@ -139,20 +146,42 @@ def train_epoch(network, optimiser, examples, rows, options, state, run):
         state.step = step + 1
         state.total += loss * len(batch)
         state.tick()
-    return state.total / len(order)
+    return state.total / min(stop * options.batch_size, len(order))
+
+
+def predict_rows(model, examples, data, rows, run):
+    """Joints (n, J, 2) px of rows of the training part, and the loss of their coordinates."""
+    joints, _ = model.predict(examples.frames, rows, run)
+    outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
+    return joints, losses.masked_loss(outputs, examples.targets[rows].cpu(), examples.recipe.loss).item()
+
+
+def score_rows(joints, data, rows):
+    """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no label for one."""
+    sizes = {name: values[rows] for name, values in data.sizes("train").items()}
+    return metrics.score(joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS)
 
 
 def evaluate(model, examples, data, run):
     """Loss of the coordinates, and scores, on the held-out rows."""
-    joints, _ = model.predict(examples.frames, data.held_out, run)
-    outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
+    joints, loss = predict_rows(model, examples, data, data.held_out, run)
     try:
-        scores = metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
+        return loss, score_rows(joints, data, data.held_out)
     except ValueError as error:
         raise InputError(f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
                          "with more images") from None
-    return loss, scores
+
+
+def evaluate_trained_on(model, examples, data, rows, seed, run):
+    """The same of some of the rows that are trained on, always the same, as columns of curves_stage_1.csv."""
+    count = min(SCORED_ROWS, math.ceil(SCORED_SHARE * len(rows)))
+    some = runtime.choose_rows(rows, count, seed)
+    joints, loss = predict_rows(model, examples, data, some, run)
+    try:
+        columns = {"loss": loss} | metrics.columns(score_rows(joints, data, some), data.skeleton)
+    except ValueError:  # so few may have no label that a score needs
+        columns = {"loss": loss}
+    return {f"{metrics.TRAINED_ON}{name}": value for name, value in columns.items()}
 
 
 def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
@@ -167,16 +196,46 @@ def train(model, optimiser, examples, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
     shared = run.share(model.network)
     trained = replace(model, network=state.model)  # with the moving average, if there is one
+    steps = math.ceil(len(rows) / options.batch_size)  # an epoch
     while state.epoch <= options.epochs:
+        # train until scores are due
+        stop = next_scored(state, steps, options.score_every) if run.rank == 0 else steps
         began = time.perf_counter()
         skipped = state.step * options.batch_size
-        train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run)
-        image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
+        train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run, stop)
+        seen = min(stop * options.batch_size, len(rows)) - skipped
+        image_rate = max(seen, 0) / (time.perf_counter() - began)
+        # evaluate
         if run.rank == 0:
             with state.evaluating():
                 loss, scores = evaluate(trained, examples, data, run)
-            record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
-        state.next_epoch()
+                trained_on = evaluate_trained_on(trained, examples, data, rows, options.seed, run)
+            columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(scores, data.skeleton)
+            record_scores(state, steps, columns | trained_on, options)
+            if stop == steps:
+                record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
+        if stop == steps:
+            state.next_epoch()
+
+
+def next_scored(state, steps, every):
+    """The epoch's step before which scores are due next: every so many of the run's, and at the epoch's end.
+
+    That may be the step at which a resumed run stands, if it was stopped before it had its scores.
+    """
+    if every is None:
+        return steps
+    before = steps * (state.epoch - 1)
+    recorded = state.history[-1].get("step", before) if state.history else 0
+    least = max(recorded + 1, before + state.step)
+    return min(math.ceil(least / every) * every - before, steps)
+
+
+def record_scores(state, steps, columns, options):
+    """Add a row to curves_stage_1.csv; its epoch, of so many steps, is a whole number at the end of one alone."""
+    epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
+    state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
+    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
 
 
 def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):
@@ -185,9 +244,6 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
     shown = metrics.headline(scores, skeleton)
     seconds_left = state.seconds / epoch * (options.epochs - epoch)
     report(epoch, options, train_loss, loss, shown, image_rate, seconds_left)
-    columns = {column: score for column, (_, score) in shown.items()}
-    state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss} | columns)
-    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     score = metrics.chosen(scores, skeleton)
     if not state.best or score > metrics.chosen(state.best["held_out"], skeleton):
         state.best_weights = checkpoint.weights_of(state.model)
@@ -203,11 +259,13 @@ def parse(argv):
     parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
                         help=f"images a step (default: {BATCH_SIZE})")
     pretrained.add_argument(parser)
-    named = dict.fromkeys(name for _, known in NETWORKS.values() for name in known)
-    recipes.add_arguments(parser, named)
+    recipes.add_arguments(parser, [f"{', '.join(known)} ({name})" for name, (_, known) in NETWORKS.items()])
     parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
                         help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
                              "times as fast as 227 (default: as they are)")
+    parser.add_argument("--score-every", type=shell.at_least(1), metavar="N",
+                        help="every N steps add the scores of the held-out rows, and of some that are trained on, to "
+                             "curves_stage_1.csv as well (default: after each epoch alone)")
     options = parser.parse_args(argv)
     recipes.choose(parser, options, NETWORKS[options.network][1])
     return options
