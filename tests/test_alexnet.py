@@ -243,7 +243,8 @@ def test_weights_of_caffes_model_from_a_npz(tmp_path):
         pooled = network.backbone.features[:4](network._scaled(seen))
         second = network.backbone.features[4](pooled)[0].numpy()
     for channel, y, x in ((0, 0, 0), (50, 3, 9), (95, 14, 14)):
-        expected = literal_convolution(arrays["conv1_W"], arrays["conv1_b"], blue_first, 4 * y, 4 * x, channel, range(3))
+        expected = literal_convolution(arrays["conv1_W"], arrays["conv1_b"], blue_first, 4 * y, 4 * x, channel,
+                                       range(3))
         assert first[channel, y, x] == pytest.approx(expected, rel=1e-4, abs=1e-2)
     padded = np.pad(pooled[0].permute(1, 2, 0).numpy(), ((2, 2), (2, 2), (0, 0)))
     for channel, inputs in ((5, range(48)), (127, range(48)), (128, range(48, 96)), (255, range(48, 96))):
