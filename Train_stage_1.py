@@ -102,10 +102,13 @@ class Examples:
 
 
 def freeze(network, share_done, recipe, loaded):
-    """Leave a backbone with loaded weights as it is for the recipe's share of the run."""
-    if recipe.frozen:
+    """Before the optimiser's step: a backbone with loaded weights stays as it is for the recipe's share of the run.
+
+    It loses its gradients, not the wish for them: what is shared by several processes waits for those.
+    """
+    if loaded and share_done < recipe.frozen:
         for weight in network.backbone.parameters():
-            weight.requires_grad_(not loaded or share_done >= recipe.frozen)
+            weight.grad = None
 
 
 def train_epoch(network, optimiser, examples, rows, options, state, run, stop=None):
@@ -134,12 +137,12 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
         steps_done = steps_an_epoch * (epoch - 1) + step
         steps = steps_an_epoch * options.epochs
         optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
-        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
         # step
         optimiser.zero_grad()
         loss = gradient(network, images, targets, part, recipe, run, getattr(state.network, "cells", None))
         loss = state.exchange(loss.item())
         state.check_finite(loss, batch)
+        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
         optimiser.step()
         if state.average is not None:
             state.average.update_parameters(state.network)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import SMALL, fails
+from helpers import FP32, SMALL, fails
+from test_torchrun import TORCHRUN, run
 from torch import nn
 from torchvision.models import alexnet
 
@@ -347,9 +348,11 @@ def test_the_recipe_of_deeppose_tf(narrow):
     assert type(optimiser) is torch.optim.Adagrad and recipe.rate(0, 10) == recipe.rate(9, 10) == 5e-4
     assert optimiser.state[network.joints.bias]["sum"].unique().tolist() == pytest.approx([1e-4])
     for share, loaded, learns in ((0, True, False), (0.0099, True, False), (0.01, True, True), (0, False, True)):
+        for weight in network.parameters():
+            weight.grad = torch.ones_like(weight)
         Train_stage_1.freeze(network, share, recipe, loaded)
-        assert {weight.requires_grad for weight in network.backbone.parameters()} == {learns}
-        assert all(weight.requires_grad for weight in network.hidden.parameters())
+        assert {weight.grad is not None for weight in network.backbone.parameters()} == {learns}
+        assert all(weight.grad is not None for weight in network.hidden.parameters())
 
 
 def test_the_recipe_of_k2hpd_takes_the_steps_of_caffe():
@@ -420,3 +423,15 @@ def test_convolutions_from_imagenet_stay_as_they_are_for_their_share_of_the_run(
         Train_stage_1.main([*flags, "--vary", f"frozen={frozen}"])
         weights = torch.load(own_workdir / "model_1.pt", weights_only=True)
         assert torch.equal(weights["backbone.features.8.weight"], expected) == stays
+
+
+def test_two_processes_train_it_together_frozen_at_first(own_workdir):
+    """And only the first of them scores between the epochs' ends."""
+    torchvision_file(own_workdir / "alexnet.pth")
+    flags = ["--workdir", own_workdir, *FP32, "--network", "alexnet", "--vary", "frozen=0.5", "--weights",
+             own_workdir / "alexnet.pth", "--rows", 8, "--epochs", 2, "--batch-size", 4, "--input-px", 64,
+             "--score-every", 1]
+    printed = run(*TORCHRUN, "Train_stage_1.py", *flags)
+    assert printed.count("epoch   2/2") == 1 and "from file alexnet.pth weights" in printed
+    lines = (own_workdir / "curves_stage_1.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [["0.5", "1"], ["1", "2"], ["1.5", "3"], ["2", "4"]]
