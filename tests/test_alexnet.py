@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import FP32, SMALL, fails
-from test_torchrun import TORCHRUN, run
+from helpers import SMALL, fails
 from torch import nn
 from torchvision.models import alexnet
 
@@ -423,15 +422,3 @@ def test_convolutions_from_imagenet_stay_as_they_are_for_their_share_of_the_run(
         Train_stage_1.main([*flags, "--vary", f"frozen={frozen}"])
         weights = torch.load(own_workdir / "model_1.pt", weights_only=True)
         assert torch.equal(weights["backbone.features.8.weight"], expected) == stays
-
-
-def test_two_processes_train_it_together_frozen_at_first(own_workdir):
-    """And only the first of them scores between the epochs' ends."""
-    torchvision_file(own_workdir / "alexnet.pth")
-    flags = ["--workdir", own_workdir, *FP32, "--network", "alexnet", "--vary", "frozen=0.5", "--weights",
-             own_workdir / "alexnet.pth", "--rows", 8, "--epochs", 2, "--batch-size", 4, "--input-px", 64,
-             "--score-every", 1]
-    printed = run(*TORCHRUN, "Train_stage_1.py", *flags)
-    assert printed.count("epoch   2/2") == 1 and "from file alexnet.pth weights" in printed
-    lines = (own_workdir / "curves_stage_1.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in lines[1:]] == [["0.5", "1"], ["1", "2"], ["1.5", "3"], ["2", "4"]]
