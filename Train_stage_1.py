@@ -18,6 +18,7 @@ from deeppose import (
     augment,
     checkpoint,
     crops,
+    curves,
     files,
     leakage,
     losses,
@@ -37,9 +38,6 @@ from deeppose.shell import InputError
 BATCH_SIZE = 64           # original
 EPOCHS = 200              # original
 SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
-SCORED_ROWS = 1000        # training rows that are scored beside the held-out ones: deeppose_tf's "validation",
-SCORED_SHARE = 0.1        # but no more of them than that: so it takes at most some 3 % of the time
-HEAD_THRESHOLDS = (0.1, 0.5)  # of PCKh in the curves, whatever the skeleton has
 
 
 def gradient(network, images, targets, part, recipe, run, cells=None):
@@ -152,39 +150,14 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
     return state.total / min(stop * options.batch_size, len(order))
 
 
-def predict_rows(model, examples, data, rows, run):
-    """Joints (n, J, 2) px of rows of the training part, and the loss of their coordinates."""
-    joints, _ = model.predict(examples.frames, rows, run)
-    outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    return joints, losses.masked_loss(outputs, examples.targets[rows].cpu(), examples.recipe.loss).item()
-
-
-def score_rows(joints, data, rows):
-    """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no label for one."""
-    sizes = {name: values[rows] for name, values in data.sizes("train").items()}
-    return metrics.score(joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS)
-
-
 def evaluate(model, examples, data, run):
     """Loss of the coordinates, and scores, on the held-out rows."""
-    joints, loss = predict_rows(model, examples, data, data.held_out, run)
+    joints, loss = curves.predict_rows(model, examples, data, data.held_out, run)
     try:
-        return loss, score_rows(joints, data, data.held_out)
+        return loss, curves.score_rows(joints, data, data.held_out)
     except ValueError as error:
         raise InputError(f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
                          "with more images") from None
-
-
-def evaluate_trained_on(model, examples, data, rows, seed, run):
-    """The same of some of the rows that are trained on, always the same, as columns of curves_stage_1.csv."""
-    count = min(SCORED_ROWS, math.ceil(SCORED_SHARE * len(rows)))
-    some = runtime.choose_rows(rows, count, seed)
-    joints, loss = predict_rows(model, examples, data, some, run)
-    try:
-        columns = {"loss": loss} | metrics.columns(score_rows(joints, data, some), data.skeleton)
-    except ValueError:  # so few may have no label that a score needs
-        columns = {"loss": loss}
-    return {f"{metrics.TRAINED_ON}{name}": value for name, value in columns.items()}
 
 
 def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
@@ -202,7 +175,7 @@ def train(model, optimiser, examples, data, rows, options, state, run):
     steps = math.ceil(len(rows) / options.batch_size)  # an epoch
     while state.epoch <= options.epochs:
         # train until scores are due
-        stop = next_scored(state, steps, options.score_every) if run.rank == 0 else steps
+        stop = curves.next_scored(state, steps, options.score_every) if run.rank == 0 else steps
         began = time.perf_counter()
         skipped = state.step * options.batch_size
         train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run, stop)
@@ -212,26 +185,13 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         if run.rank == 0:
             with state.evaluating():
                 loss, scores = evaluate(trained, examples, data, run)
-                trained_on = evaluate_trained_on(trained, examples, data, rows, options.seed, run)
+                trained_on = curves.of_trained_on(trained, examples, data, rows, options.seed, run)
             columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(scores, data.skeleton)
             record_scores(state, steps, columns | trained_on, options)
             if stop == steps:
                 record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
         if stop == steps:
             state.next_epoch()
-
-
-def next_scored(state, steps, every):
-    """The epoch's step before which scores are due next: every so many of the run's, and at the epoch's end.
-
-    That may be the step at which a resumed run stands, if it was stopped before it had its scores.
-    """
-    if every is None:
-        return steps
-    before = steps * (state.epoch - 1)
-    recorded = state.history[-1].get("step", before) if state.history else 0
-    least = max(recorded + 1, before + state.step)
-    return min(math.ceil(least / every) * every - before, steps)
 
 
 def record_scores(state, steps, columns, options):

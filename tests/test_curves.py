@@ -8,7 +8,7 @@ from helpers import SMALL, same, weights
 from literal import literal_pck, literal_pcp
 
 import Train_stage_1
-from deeppose import files, metrics, networks, plots, runtime
+from deeppose import curves, files, metrics, networks, plots, runtime
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
@@ -16,7 +16,7 @@ RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64", *SMALL]  # four steps an epoch
 
 
-def curves(folder):
+def table_of(folder):
     return files.load_csv(folder / "curves_stage_1.csv", plots.STAGE_1_CURVES)
 
 
@@ -48,7 +48,7 @@ def test_columns_are_the_scores_of_literal_loops():
     true = rng.uniform(0, 227, (60, 14, 2))
     predicted = true + rng.normal(0, 12, true.shape)
     true[rng.random((60, 14)) < 0.2] = np.nan
-    scores = metrics.score(predicted, true, LSP, head_thresholds=Train_stage_1.HEAD_THRESHOLDS)
+    scores = metrics.score(predicted, true, LSP, head_thresholds=curves.HEAD_THRESHOLDS)
     columns = metrics.columns(scores, LSP)
     assert list(columns)[:2] == ["pdj_0.2", "pcp_strict_mean_4"]  # what the printed line shows, and chooses by
     expected = literal_scores(predicted, true)
@@ -59,11 +59,11 @@ def test_columns_are_the_scores_of_literal_loops():
 
 
 def test_an_epochs_row_is_of_the_held_out_rows_and_of_fixed_ones_that_are_trained_on(data, own_workdir, monkeypatch):
-    monkeypatch.setattr(Train_stage_1, "SCORED_SHARE", 0.7)
+    monkeypatch.setattr(curves, "SCORED_SHARE", 0.7)
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS, "--epochs", "1"])
     header = (own_workdir / "curves_stage_1.csv").read_text().splitlines()[0].split(",")
     assert header[:6] == ["epoch", "step", "train_loss", "held_out_loss", "pdj_0.2", "pcp_strict_mean_4"]
-    table = curves(own_workdir)
+    table = table_of(own_workdir)
     assert (table["epoch"], table["step"]) == ([1], [4])
     rows = runtime.choose_rows(data.trained_on, 8, 0)  # as --rows 8 draws them
     some = runtime.choose_rows(rows, 6, 0)
@@ -85,26 +85,26 @@ def test_how_many_rows_are_scored_goes_with_the_epoch(data, own_workdir, monkeyp
     def predict_rows(model, examples, data, rows, run):
         scored.append(len(rows))
         return data.train_labels[rows], 0.0
-    monkeypatch.setattr(Train_stage_1, "predict_rows", predict_rows)
+    monkeypatch.setattr(curves, "predict_rows", predict_rows)
     for count in (4, 90, 10_000, 30_000):
         rows = np.resize(data.trained_on, count)
-        Train_stage_1.evaluate_trained_on(None, None, data, rows, 0, None)
+        curves.of_trained_on(None, None, data, rows, 0, None)
     assert scored == [1, 9, 1000, 1000]
 
 
 def test_scores_between_the_ends_of_epochs_change_nothing_else(own_workdir):
     """Rows at the steps asked for; weights, the epoch chosen and the epochs' own rows stay as they were."""
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS])
-    expected, plain = weights(own_workdir, "model_1"), curves(own_workdir)
+    expected, plain = weights(own_workdir, "model_1"), table_of(own_workdir)
     assert plain["epoch"].tolist() == [1, 2] and plain["step"].tolist() == [4, 8]
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS, "--score-every", "3"])
-    table = curves(own_workdir)
+    table = table_of(own_workdir)
     assert table["step"].tolist() == [3, 4, 6, 8] and table["epoch"].tolist() == [0.75, 1, 1.5, 2]
     assert same(expected, weights(own_workdir, "model_1"))
     for name, values in plain.items():
         np.testing.assert_array_equal(table[name][[1, 3]], values, err_msg=name)
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS, "--score-every", "4"])
-    np.testing.assert_array_equal(curves(own_workdir)["step"], [4, 8])  # no row twice
+    np.testing.assert_array_equal(table_of(own_workdir)["step"], [4, 8])  # no row twice
 
 
 def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatch, tmp_path):
@@ -120,7 +120,7 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
     assert facts["epoch"] == 2 and facts["held_out"]["pdj"]["0.20"] == 0.3
     figures = []
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    plots.stage_1_training(tmp_path / "curves.png", curves(own_workdir))
+    plots.stage_1_training(tmp_path / "curves.png", table_of(own_workdir))
     for axes in figures[0].axes:
         chosen, = [line for line in axes.lines if str(line.get_label()).endswith("chosen")]
         assert chosen.get_label() == "epoch 2: chosen" and set(chosen.get_xdata()) == {2}
@@ -133,7 +133,7 @@ def test_rows_of_an_older_run_lack_what_is_newer(tmp_path):
     files.save_csv(tmp_path / "curves_stage_1.csv", [{"epoch": 1, "train_loss": 2, "held_out_loss": 3, "pdj_0.2": 0.1},
                                                      {"epoch": 2, "step": 9, "train_loss": 1, "held_out_loss": 2,
                                                       "pdj_0.2": 0.2, "auc": 0.3}])
-    table = curves(tmp_path)
+    table = table_of(tmp_path)
     np.testing.assert_array_equal(table["auc"], [np.nan, 0.3])
     plots.stage_1_training(tmp_path / "curves.png", table)
     assert (tmp_path / "curves.png").stat().st_size > 10_000
