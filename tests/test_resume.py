@@ -165,7 +165,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
     def faulty(*batch):
         calls.append(1)
         loss = former(*batch)
-        if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
+        if len(calls) == 5:  # two steps and two evaluations of the first epoch, then the second's first step
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss
     monkeypatch.setattr(losses, "masked_loss", faulty)
