@@ -26,7 +26,7 @@ def score_rows(joints, data, rows):
 
 def of_trained_on(model, examples, data, rows, seed, run):
     """Loss and scores of some of the rows that are trained on, always the same: columns of curves_stage_1.csv."""
-    count = min(SCORED_ROWS, math.ceil(SCORED_SHARE * len(rows)))
+    count = min(SCORED_ROWS, max(1, round(SCORED_SHARE * len(rows))))
     some = runtime.choose_rows(rows, count, seed)
     joints, loss = predict_rows(model, examples, data, some, run)
     try:

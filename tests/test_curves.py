@@ -89,7 +89,7 @@ def test_how_many_rows_are_scored_goes_with_the_epoch(data, own_workdir, monkeyp
     for count in (4, 90, 10_000, 30_000):
         rows = np.resize(data.trained_on, count)
         curves.of_trained_on(None, None, data, rows, 0, None)
-    assert scored == [1, 7, 700, 1000]
+    assert scored == [1, 6, 700, 1000]
 
 
 def test_scores_between_the_ends_of_epochs_change_nothing_else(own_workdir):
