@@ -8,7 +8,7 @@ from torch import nn
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
-from deeppose.lrn import local_response_norm
+from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
 
 CROP_PX = 227                     # side of the crops the network takes
@@ -27,13 +27,6 @@ RECIPES = {
         schedule="cosine", mirror=0.5),
     "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),  # and DeepPose, section 3.2
 }
-
-
-class Local_response_norm(nn.Module):
-    """deeppose.lrn as a layer: size 5, alpha 1e-4, beta 0.75, k 1."""
-
-    def forward(self, x):
-        return local_response_norm(x)
 
 
 class Alex_net_c1(nn.Module):

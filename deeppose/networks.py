@@ -4,20 +4,23 @@ A network is a file at the top level with a class and its RECIPES, and a line in
 (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
 `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
 None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
-do without.
+do without, or else `from_imagenet(weights)`, which gives them by its own names.
 """
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
+from Alexnet_stage_1 import Alexnet_stage_1
 from deeppose import checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
-NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES)}
+NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES),
+            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES)}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
