@@ -145,7 +145,7 @@ def check_images(jobs, images):
     """Images that are not there: (set number, image number) -> a line that names the file."""
     there = downloads.listing(images)
     return {(job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
-            for job in jobs if Path(job.path).name not in there}
+            for job in jobs if job.set_number == SET_NUMBER and Path(job.path).name not in there}
 
 
 def name_boxless(people):

@@ -79,6 +79,27 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
     _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
 
 
+def scores_by_factor(path, scores, intervals, plain, skeleton):
+    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by, with intervals.
+
+    scores, intervals  "x 1.2" -> metrics.score's and metrics.intervals' dictionaries
+    plain              metrics.score's on step 1's frames: a level to compare with
+    """
+    factors = [float(name.removeprefix("x ")) for name in scores]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for look, (column, (name, level)) in zip(SCORE_LOOKS, metrics.headline(plain, skeleton).items()):
+        values = [metrics.headline(score, skeleton)[column][1] for score in scores.values()]
+        ends = [metrics.headline(interval, skeleton)[column][1] for interval in intervals.values()]
+        axes.plot(factors, values, marker="o", linewidth=1.8, label=f"{name}, true boxes", **look)
+        axes.fill_between(factors, *zip(*ends), color=look["color"], alpha=0.15, linewidth=0)
+        axes.axhline(level, color=look["color"], linestyle=":", linewidth=1.5, label=f"{name}, frames of step 1")
+    axes.set(xlabel="box side / side of the true joints' box", ylabel="score, fraction", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    save(figure, path)
+
+
 def score_name(column):
     """What a column of curves_stage_1.csv is called: pdj_0.2 is PDJ@0.2."""
     kind, _, rest = column.partition("_")

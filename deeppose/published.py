@@ -42,7 +42,7 @@ LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PC
     ("DeepPose, stage 2 *", None, None, .60, None, "LSP + LSPe"),
     ("DeepPose, stage 3 *", None, None, .61, None, "LSP + LSPe"),
 )
-# MPII's own "mean" is pooled over all joints but pelvis and thorax; of persons with all joints that is a mean of joints.
+# MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is the mean of joints.
 MPII_JOINTS = tuple(name for name in MPII.joints if name not in ("pelvis", "thorax"))
 MPII_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 MPII_GROUPS = tuple(MPII.joint_groups)  # left and right as one: deeppose_tf's total is the mean of these
