@@ -65,7 +65,7 @@ PUBLISHED = {
          ("", ("data",))),
         (("pckh_symmetric_0.5", "head_top"), *(("pckh_symmetric_0.5", limb) for limb in MPII_LIMBS),
          ("pckh_symmetric_0.5", MPII_GROUPS), ("pckh_per_joint_0.5", MPII_JOINTS)), MPII_ROWS,
-        "† true boxes; a head is its distance from neck to head top, a third more than MPII's (measured: 1.33)\n"
+        "† true boxes; its head is from neck to head top, a third more than MPII's (measured: 1.33)\n"
         "‡ MMPose's models, from ImageNet's weights, on the 2,958 persons of MPII's validation split", 1991),
 }
 
