@@ -60,7 +60,7 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
-        axes.set(title=f"{group}s" if len(members) > 1 else group, xlim=(0, 0.5), ylim=(0, 1))
+        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, 0.5), ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)

@@ -175,18 +175,22 @@ def test_annotations_as_they_are_downloaded(form, source, prepared, tmp_path):
 def test_limit_and_skip_broken_leave_the_split_as_it_is(source, prepared, tmp_path, capsys):
     few = prepare(source, tmp_path / "few", "--limit", "8")
     assert places(few, "train") < places(prepared, "train") and places(few, "test") == places(prepared, "test")
+    missing, torn = sorted({number for number, _ in places(prepared, "train") if number % 10 != 1})[:2]
     broken = tmp_path / "broken"
     (broken / "images").mkdir(parents=True)
     for path in (source / "images").iterdir():
         (broken / "images" / path.name).symlink_to(path)
     (broken / mpii.FILE_NAME).symlink_to(source / mpii.FILE_NAME)
-    (broken / "images" / "000001012.jpg").unlink()
-    (broken / "images" / "000001013.jpg").unlink()
-    (broken / "images" / "000001013.jpg").write_bytes(b"no image")
-    fails(MPII_data.main, ["--source", broken, "--workdir", tmp_path / "out"], capsys, "000001012.jpg: is missing")
+    for number in (missing, torn):
+        (broken / "images" / f"{999 + number:09d}.jpg").unlink()
+    (broken / "images" / f"{999 + torn:09d}.jpg").write_bytes(b"no image")
+    fails(MPII_data.main, ["--source", broken, "--workdir", tmp_path / "out"], capsys,
+          f"{999 + missing:09d}.jpg: is missing")
     less = prepare(broken, tmp_path / "out", "--skip-broken")
-    gone = {place for place in places(prepared, "train") if place[0] in (13, 14)}
-    assert places(less, "train") == places(prepared, "train") - gone and len(gone) == 2
+    gone = {place for place in places(prepared, "train") if place[0] in (missing, torn)}
+    assert places(less, "train") == places(prepared, "train") - gone
+    assert places(less, "test") == places(prepared, "test")
+    assert json.loads((less / "dataset.json").read_text())["skipped_images"] == [[3, missing], [3, torn]]
 
 
 def with_rect(**changes):

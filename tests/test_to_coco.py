@@ -184,5 +184,6 @@ def test_bad_files_of_mpii_are_named(tmp_path, capsys):
     fails(to_coco.main, ["mpii", path, out], capsys, f"{mpii.FILE_NAME}: holds no person with joints")
     path.write_bytes(path.read_bytes()[:300])
     fails(to_coco.main, ["mpii", path, out], capsys, f"{mpii.FILE_NAME}: is no MATLAB file")
-    fails(to_coco.main, ["mpii", tmp_path, out], capsys, "cannot be read")
+    (tmp_path / "folder").mkdir()
+    fails(to_coco.main, ["mpii", tmp_path / "folder", out], capsys, "folder: cannot be read")
     assert not out.exists()
