@@ -76,7 +76,7 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
     """
     ends = list(stages)[0], list(stages)[-1]
     clouds = {name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends}
-    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
+    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ", skeleton.unit_name)
 
 
 def scores_by_factor(path, scores, intervals, plain, skeleton):
@@ -112,10 +112,10 @@ def learning_clouds(path, clouds, skeleton):
 
     clouds  name -> (J, n, 2) errors in sizes of the predicted pose, NaN where there is no label
     """
-    _clouds(path, clouds, skeleton, " | ")
+    _clouds(path, clouds, skeleton, " | ", "sizes of the pose")
 
 
-def _clouds(path, clouds, skeleton, between):
+def _clouds(path, clouds, skeleton, between, unit):
     """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it; above, the medians."""
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
@@ -129,9 +129,9 @@ def _clouds(path, clouds, skeleton, between):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, {skeleton.unit_name}; above each joint its median error: "
+    figure.supxlabel(f"error to the right, {unit}; above each joint its median error: "
                      f"{between.join(clouds)}", fontsize=10)
-    figure.supylabel(f"error downward, {skeleton.unit_name}", fontsize=10)
+    figure.supylabel(f"error downward, {unit}", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
     handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
