@@ -17,7 +17,7 @@ from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 
 PROJECT = Path(__file__).resolve().parent.parent
-STEP_1 = f"{' or '.join(sorted(path.name for path in PROJECT.glob('*_data.py')))} (step 1)"
+STEP_1 = "the data set's script, such as LSP_data.py (step 1)"
 FORMAT = 2                    # of dataset.json
 COLUMNS = ("set", "image", "person", "x0", "y0", "w", "h", "mirrored", "head_px", "area_px", "score")
 BLOCK = 65536                 # bytes

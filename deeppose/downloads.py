@@ -4,9 +4,11 @@ Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what c
 it takes the memory. Everything that is wrong is an InputError that names the file.
 """
 import copy
+import gzip
 import io
 import re
 import struct
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -26,6 +28,7 @@ COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates th
 FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
 PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)  # of a file, in annotations: leads out of no folder
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
+BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
 
@@ -46,6 +49,15 @@ def read_image(name, opener):
     except Exception:  # the decoders raise whatever a broken file leads them to
         raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
     raise InputError(f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again")
+
+
+def image_size(opener):
+    """(w, h) px of the image that opener() opens, by its header alone; None where it cannot be read."""
+    try:
+        with opener() as file:
+            return Image.open(file, formats=FORMATS).size
+    except Exception:  # the decoders raise whatever a broken file leads them to
+        return None
 
 
 def open_zip(path):
@@ -94,6 +106,41 @@ def _inflate(archive, entry):
         while len(content) <= entry.file_size and (piece := file.read(PIECE)):
             content += piece
     return content
+
+
+class _Bounded:
+    """A file of which no more than LARGEST_FILE bytes are read; OverflowError beyond."""
+
+    def __init__(self, file):
+        self.file = file
+        self.left = LARGEST_FILE
+
+    def read(self, size):
+        """Up to `size` bytes, inflated piece by piece: a header may claim any size."""
+        content = bytearray()
+        while len(content) < size and (piece := self.file.read(min(PIECE, size - len(content)))):
+            content += piece
+            self.left -= len(piece)
+            if self.left < 0:
+                raise OverflowError
+        return bytes(content)
+
+
+def open_in_tar(path, wanted):
+    """What opens the file of that name, in whichever folder, in a .tar.gz; InputError where it is not there or broken.
+
+    The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
+    """
+    try:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive:
+            for entry in archive:
+                if PurePosixPath(entry.name).name == wanted and entry.isreg() and not entry.issparse():
+                    return partial(io.BytesIO, archive.extractfile(entry).read())
+    except OverflowError:
+        raise InputError(f"{path}: holds more than labels can be before {wanted} ends; do not trust it") from None
+    except BROKEN_TAR:
+        raise InputError(f"{path}: is no complete .tar.gz file; download it again") from None
+    raise InputError(f"{path}: holds no {wanted}; download it again")
 
 
 def read_mat(name, opener, key):

@@ -8,6 +8,7 @@ from deeppose import downloads
 from deeppose.shell import InputError
 
 FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
+LARGEST_BOX = 6         # image sides: a box is cut out whole, black where it leaves its image
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,16 @@ class Job:
     held_out: bool = False
 
     def read(self):
-        """The photograph as RGB; InputError where it cannot be read, or a joint lies far outside of it."""
+        """The photograph as RGB; InputError where it cannot be read, or a joint or a box does not fit it."""
         image = downloads.read_image(self.path, self.opener)
         for row in self.rows:
             outside = np.maximum(-row.joints, row.joints - image.size)  # False below for NaN, which is no label
             if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
                 raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
                                  "fetch the set again")
+            if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
+                raise InputError(f"{self.path}: has a box of {row.box[2]:.0f} x {row.box[3]:.0f} pixels, labels and "
+                                 "images do not fit; fetch the set again")
         return image
 
 

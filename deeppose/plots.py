@@ -60,7 +60,7 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
-        axes.set(title=f"{group}s" if len(members) > 1 else group, xlim=(0, 0.5), ylim=(0, 1))
+        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, 0.5), ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)
@@ -76,7 +76,28 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
     """
     ends = list(stages)[0], list(stages)[-1]
     clouds = {name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends}
-    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
+    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ", skeleton.unit_name)
+
+
+def scores_by_factor(path, scores, intervals, plain, skeleton):
+    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by, with intervals.
+
+    scores, intervals  "x 1.2" -> metrics.score's and metrics.intervals' dictionaries
+    plain              metrics.score's on step 1's frames: a level to compare with
+    """
+    factors = [float(name.removeprefix("x ")) for name in scores]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for look, (column, (name, level)) in zip(SCORE_LOOKS, metrics.headline(plain, skeleton).items()):
+        values = [metrics.headline(score, skeleton)[column][1] for score in scores.values()]
+        ends = [metrics.headline(interval, skeleton)[column][1] for interval in intervals.values()]
+        axes.plot(factors, values, marker="o", linewidth=1.8, label=f"{name}, true boxes", **look)
+        axes.fill_between(factors, *zip(*ends), color=look["color"], alpha=0.15, linewidth=0)
+        axes.axhline(level, color=look["color"], linestyle=":", linewidth=1.5, label=f"{name}, frames of step 1")
+    axes.set(xlabel="box side / side of the true joints' box", ylabel="score, fraction", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    save(figure, path)
 
 
 def score_name(column):
@@ -91,10 +112,10 @@ def learning_clouds(path, clouds, skeleton):
 
     clouds  name -> (J, n, 2) errors in sizes of the predicted pose, NaN where there is no label
     """
-    _clouds(path, clouds, skeleton, " | ")
+    _clouds(path, clouds, skeleton, " | ", "sizes of the pose")
 
 
-def _clouds(path, clouds, skeleton, between):
+def _clouds(path, clouds, skeleton, between, unit):
     """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it; above, the medians."""
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
@@ -108,9 +129,9 @@ def _clouds(path, clouds, skeleton, between):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, {skeleton.unit_name}; above each joint its median error: "
+    figure.supxlabel(f"error to the right, {unit}; above each joint its median error: "
                      f"{between.join(clouds)}", fontsize=10)
-    figure.supylabel(f"error downward, {skeleton.unit_name}", fontsize=10)
+    figure.supylabel(f"error downward, {unit}", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
     handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)

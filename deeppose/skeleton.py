@@ -257,6 +257,27 @@ LSP = Skeleton(
     head=("head", "neck"),                          # deeppose_tf's head size
 )
 
+MPII = Skeleton(
+    name="mpii",
+    joints=("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",  # by the file's ids
+            "pelvis", "thorax", "upper_neck", "head_top",
+            "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    limbs=LSP.limbs | {"head": ((("head_top",), ("upper_neck",)),)},
+    bones=(("head_top", "upper_neck"), ("upper_neck", "thorax"), ("thorax", "pelvis"),
+           ("thorax", "right_shoulder"), ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
+           ("thorax", "left_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+           ("pelvis", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
+           ("pelvis", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+    unit="head",                                    # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
+    unit_name="head sizes",
+    crop_size_from=LSP.crop_size_from,
+    crop_scale=LSP.crop_scale,
+    scores=("pckh", "pcp"),
+    thresholds=(0.1, 0.5),
+    chosen_by=("pckh_0.5",),
+    means=LIMB_MEANS,
+)
+
 
 def joints_named(text, skeleton):
     """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError for another name."""

@@ -11,9 +11,11 @@ import collections
 import contextlib
 import faulthandler
 import functools
+import gzip
 import io
 import json
 import sys
+import tarfile
 import tempfile
 import time
 import unittest.mock
@@ -28,6 +30,7 @@ import torch
 from PIL import Image
 
 import LSP_data
+import MPII_data
 from Alexnet_stage_1 import Alexnet_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import (
@@ -48,6 +51,7 @@ from deeppose import (
     plots,
     pretrained,
     runtime,
+    to_coco,
     training_state,
     workdir,
 )
@@ -202,7 +206,34 @@ def read_zip(path):
 def read_mpii(path):
     """Both readers of the file: the one may refuse what the other reads."""
     matlab.read(path, lambda: open(path, "rb"), "RELEASE")
-    mpii.read_annotations(path, lambda: open(path, "rb"))
+    use_mpii(path)
+
+
+def use_mpii(path):
+    """Read it, and plan the rows of its persons, and write them, as the scripts do."""
+    photo_set = MPII_data.PersonSet(mpii.read_file(path), path.parent)
+    for how in MPII_data.SPLITS:
+        train, test = MPII_data.split(photo_set, how)
+        MPII_data.name_boxless([*train, *test])
+        parts = {"train": MPII_data.by_image(train), "test": MPII_data.by_image(test)}
+        with contextlib.suppress(InputError):  # of three images no two parts can be made
+            MPII_data.plan(photo_set, parts, None, {})
+    to_coco.write(path.parent / "coco.json", to_coco.mpii(path))
+
+
+def tar_bytes():
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in (("README.md", b"x" * 700), (f"mpii/{mpii.FILE_NAME}", mpii_bytes(do_compression=True))):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+def mutate_tar(content, rng):
+    """The .tar.gz with what it holds mutated, and packed again."""
+    return gzip.compress(mutate(gzip.decompress(content), rng), 1)
 
 
 def state_options():
@@ -354,6 +385,7 @@ def seeds(folder):
                             lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2)),
         ".mat structs": ("mpii.mat", mpii_bytes(), read_mpii),
         ".mat structs compressed": ("mpii_packed.mat", mpii_bytes(do_compression=True), read_mpii),
+        ".mat in .tar.gz": ("mpii.tar.gz", tar_bytes(), use_mpii),
         "K2HPD text": ("train_annos.txt", k2hpd_bytes(), k2hpd.read_annotations),
         "zip": ("lsp_dataset.zip", zip_bytes(labels, zipfile.ZIP_STORED), read_zip),
         "zip compressed": ("lsp_dataset_original.zip", zip_bytes(labels, zipfile.ZIP_DEFLATED), read_zip),
@@ -420,7 +452,8 @@ def mutate_json(content, rng):
     return json.dumps(root).encode()
 
 
-MUTATIONS = {"dataset.json": mutate_json, "mpii_packed.mat": mutate_packed}  # beside that of any bytes
+MUTATIONS = {"dataset.json": mutate_json, "mpii_packed.mat": mutate_packed,
+             "mpii.tar.gz": mutate_tar}  # beside that of any bytes
 
 
 def peak_memory():
