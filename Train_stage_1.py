@@ -221,16 +221,18 @@ def build(data, options, run):
     runtime.seed_torch(options.seed, "initial weights")
     network = networks.build(options.network, data.skeleton.joint_count, options.recipe.options)
     size = networks.input_size(view_size, options.input_px, options.recipe.stretch)
-    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size)
+    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size, data.depth_white)
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
-    recipe = options.recipe
+    recipe = recipes.fitting(options.recipe, data)
     run = runtime.choose(options, parallel=True)
     print(run)
+    if recipe != options.recipe:
+        print("these images are depth: their grey is not varied")
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeppose import checkpoint, crops, files, geometry, runtime, skeleton
+from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -39,6 +39,7 @@ class Stage_1:
     frame       (w, h) px of the frames that it is shown
     margin      frame sides / box sides: it looks at the box in the frame's middle
     input_size  (w, h) px of what it takes
+    depth_white  see arrays.Dataset
     """
     network: torch.nn.Module
     name: str
@@ -46,6 +47,7 @@ class Stage_1:
     frame: tuple
     margin: float
     input_size: tuple
+    depth_white: int | None = None
 
     @property
     def view_box(self):
@@ -63,7 +65,7 @@ class Stage_1:
     def described(self):
         """What model_1.json tells of it, for `load`."""
         return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
-                "margin": self.margin, "input_size": list(self.input_size)}
+                "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
 
     def predict(self, frames, rows, run, what=None, flip=False):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
@@ -118,6 +120,8 @@ def load(folder, run, data=None):
         if len(frame) != 2 or len(size) != 2 or min(*frame, *size) < 1 or max(*frame, *size) > 4096 \
                 or not 1 <= margin < 10:
             raise ValueError("size")
+        depth_white = facts.get("depth_white")
+        arrays.check_white(depth_white)
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -125,7 +129,7 @@ def load(folder, run, data=None):
     if data is not None:
         _check_fits(path, data, known, frame, margin)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
-    return Stage_1(network, facts["network"], known, frame, margin, size), facts
+    return Stage_1(network, facts["network"], known, frame, margin, size, depth_white), facts
 
 
 def _check_fits(path, data, known, frame, margin):

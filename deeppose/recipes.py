@@ -122,6 +122,13 @@ def _value(name, text, entries):
     return value
 
 
+def fitting(recipe, data):
+    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker than it was."""
+    if data.depth_white is None:
+        return recipe
+    return dataclasses.replace(recipe, colour=0.0)
+
+
 def change(text):
     """argparse type: NAME=VALUE."""
     name, equals, value = text.partition("=")
