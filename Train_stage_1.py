@@ -200,8 +200,8 @@ def parse(argv):
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--network", choices=NETWORKS, default=networks.DEFAULT,
                         help=f"which network is trained (default: {networks.DEFAULT})")
-    parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
-                        help=f"images a step (default: {BATCH_SIZE})")
+    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
+                        help=f"images a step (default: the recipe's, or {BATCH_SIZE})")
     pretrained.add_argument(parser)
     named = dict.fromkeys(name for _, known in NETWORKS.values() for name in known)
     recipes.add_arguments(parser, named)
@@ -210,6 +210,7 @@ def parse(argv):
                              "times as fast as 227 (default: as they are)")
     options = parser.parse_args(argv)
     recipes.choose(parser, options, NETWORKS[options.network][1])
+    options.batch_size = options.batch_size or options.recipe.batch_size or BATCH_SIZE
     return options
 
 

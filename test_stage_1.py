@@ -33,7 +33,7 @@ def draw(folder, data, joints, confidence):
 def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
     folder = options.workdir
-    data = arrays.open_dataset(folder)
+    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_1"))
     model, _ = networks.load(options.model or folder, run, data)
@@ -51,7 +51,7 @@ def main(argv=None):
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
                   {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
-                  | scoring.seen_facts(data))
+                  | sample | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}"

@@ -142,7 +142,8 @@ def write(workdir, jobs, layout, facts):
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     content = {
         "format": arrays.FORMAT, "skeleton": layout.skeleton.described(), "frame": list(layout.frame),
-        "margin": layout.margin, "depth_white": layout.depth_white, "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
+        "margin": layout.margin, "depth_white": layout.depth_white,
+        "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
         "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [row.number for job in jobs if job.held_out for row in job.rows],
         "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
