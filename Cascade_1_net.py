@@ -9,7 +9,7 @@ from torch import nn
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
-from deeppose.lrn import local_response_norm
+from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
 
 CROP_PX = 227                     # side of the crops the network takes
@@ -35,13 +35,6 @@ RECIPES = {
         weight_decay=0.001 / 2048, momentum=0.9, schedule="inverse", crop_px=64, crop_scale=0.8, smallest_crop_px=1.0,
         true_sizes=1, simulated=0, batch_size=64, mirror=0.5),
 }
-
-
-class Local_response_norm(nn.Module):
-    """deeppose.lrn as a layer: size 5, alpha 1e-4, beta 0.75, k 1."""
-
-    def forward(self, x):
-        return local_response_norm(x)
 
 
 class Alex_net_c1(nn.Module):

@@ -75,3 +75,10 @@ class _LocalResponseNorm(torch.autograd.Function):
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
     return _LocalResponseNorm.apply(x)
+
+
+class Local_response_norm(torch.nn.Module):
+    """local_response_norm as a layer."""
+
+    def forward(self, x):
+        return local_response_norm(x)

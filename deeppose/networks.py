@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
+from Alexnet_stage_1 import Alexnet_stage_1
 from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
-NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES)}
+NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES),
+            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES)}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
