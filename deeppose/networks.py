@@ -130,16 +130,18 @@ def load(folder, run, data=None):
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
     if data is not None:
-        _check_fits(path, data, known, frame, margin)
+        _check_fits(path, data, known, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
     return Stage_1(network, facts["network"], known, frame, margin, size, depth_white), facts
 
 
-def _check_fits(path, data, known, frame, margin):
-    """InputError where a model was made for other joints or frames than the Dataset's."""
+def _check_fits(path, data, known, frame, margin, depth_white):
+    """InputError where a model was made for other joints, frames or depths than the Dataset's."""
     if known.joints != data.skeleton.joints:
         raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
                          f"{STEP_2}")
     if (frame, margin) != (data.frame, data.margin):
         raise InputError(f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
                          f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}")
+    if depth_white != data.depth_white:
+        raise InputError(f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}")

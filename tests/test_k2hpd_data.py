@@ -1,4 +1,4 @@
-"""K2HPD in the pipeline: step 1 against the files it reads, depth of 16 bits, scores, the authors' refiner, six steps."""
+"""K2HPD in the pipeline: step 1 against its files, depth of 16 bits, scores, the authors' refiner, six steps."""
 import json
 import struct
 import zlib
@@ -29,7 +29,8 @@ THEIRS = RECIPES["k2hpd"]
 COUNTS = {"train": 24, "test": 6}
 # head, neck, spine; right and left shoulder, elbow, hand; right and left hip, knee, foot; then four that are not used
 POSE = [(128, 40), (128, 52), (128, 78), (114, 58), (104, 78), (96, 96), (142, 58), (152, 78), (160, 96),
-        (121, 100), (119, 130), (118, 160), (135, 100), (137, 130), (138, 160), (128, 56), (128, 98), (97, 94), (159, 94)]
+        (121, 100), (119, 130), (118, 160), (135, 100), (137, 130), (138, 160),
+        (128, 56), (128, 98), (97, 94), (159, 94)]
 
 
 def pose(number):
@@ -443,3 +444,13 @@ def test_a_depth_image_is_predicted_as_its_test_row(number, film, finished, tmp_
             np.testing.assert_allclose(joints, expected, atol=0.01)
     assert person["stage_1"] != person["stage_2"]
     assert np.asarray(Image.open(tmp_path / f"{number:08d}_pose.png").convert("L")).std() > 10
+
+
+def test_a_model_of_other_depths_is_refused(finished, tmp_path, capsys):
+    for path in finished.folder.iterdir():
+        if path.suffix in (".npy", ".txt") or path.stem == "model_1":
+            (tmp_path / path.name).symlink_to(path)
+    facts = json.loads((finished.folder / "dataset.json").read_text())
+    for white, fault in ((65535, "depth_white is 8000, not 65535"), (None, "not None"), ("far", "dataset.json")):
+        (tmp_path / "dataset.json").write_text(json.dumps(facts | {"depth_white": white}))
+        fails(test_stage_1.main, ["--workdir", tmp_path, *FP32], capsys, fault)
