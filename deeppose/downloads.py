@@ -63,9 +63,8 @@ def to_8_bits(image, white=WHITE):
         values = _values_of_16_bits(image)
     else:
         return image
-    narrow = Image.fromarray((values * (255 / white)).clip(0, 255).astype(np.uint8))
-    if "exif" in image.info:  # it may have to be turned
-        narrow.info["exif"] = image.info["exif"]
+    narrow = Image.fromarray((values * 255 / white).clip(0, 255).astype(np.uint8))
+    narrow.info["exif"] = image.getexif().tobytes()  # it may have to be turned
     return narrow
 
 
@@ -79,8 +78,8 @@ def _values_of_16_bits(image):
     image.fp.seek(0)
     lower = Image.open(image.fp, formats=("PNG",))
     lower.tile = [(*lower.tile[0][:3], "RGB;16L")]  # read as little-endian, the byte kept is the other one
-    low_bytes = np.asarray(lower, float)
-    return 256 * np.asarray(image, float) + low_bytes
+    low_bytes = np.asarray(lower, np.float32)  # exact up to 2^24
+    return 256 * np.asarray(image, np.float32) + low_bytes
 
 
 def open_zip(path):
