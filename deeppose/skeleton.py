@@ -275,6 +275,7 @@ K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' reader
     unit=("right_shoulder", "left_hip"),
     unit_name="torso diameters",
     crop_size_from=("right_shoulder", "left_hip"),
+    crop_scale=2.0,                                 # DeepPose's; recipe k2hpd has its authors' 0.8
     scores=("pcp", "pdj", "loss"),
     curve_to=0.75,
     chosen_by=("pdj", "0.10"),

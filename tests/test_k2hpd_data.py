@@ -278,12 +278,12 @@ def test_scores_agree_with_literal_loops():
 
 
 def test_the_mean_pose_on_the_real_test_lines(real_k2hpd):
-    """The floor, as computed once by hand from the same files."""
+    """The floor, as computed elsewhere, of all training lines."""
     train, test = (k2hpd.read_annotations(real_k2hpd / f"{part}_annos.txt")[1][:, :15] for part in COUNTS)
     mean_pose = np.broadcast_to(train.mean(0), test.shape)
     found = metrics.score(mean_pose, test, K2HPD)
     for key, known in (("0.10", 0.031), ("0.20", 0.116), ("0.50", 0.455)):
-        assert found["pdj"][key] == pytest.approx(known, abs=0.0006)
+        assert found["pdj"][key] == pytest.approx(known, abs=0.001)
     pcp, pdj, loss = literal_scores(mean_pose[::10], test[::10])
     found = metrics.score(mean_pose[::10], test[::10], K2HPD)
     assert (found["pcp_strict"]["mean_10"], found["loss"]) == pytest.approx((pcp, loss))
