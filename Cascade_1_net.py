@@ -50,7 +50,7 @@ class Alex_net_c1(nn.Module):
                  which joint they look for. 4.2 M or 58 M weights
     crop_px      s; the direct head needs DIRECT_CROP_PX
     layers       "plain": AlexNet's; "batch_norm": the K2HPD authors', with the direct head alone: smaller crops that
-                 are seen at stride 1, batch normalisation, grouped convolutions. 45 M weights
+                 are seen at stride 1, batch normalisation, grouped convolutions. 44 M weights
 
     `gain`, a buffer (joints served,): the share of an offset to be trusted, refined joint = centre + gain x offset x
     side. It is fitted on held-out rows after training, and does not act in forward.
