@@ -129,9 +129,10 @@ def _inside(content):
 
 
 def save_csv(path, rows):
-    """Write a table: rows are dictionaries with the same keys, which become the head line."""
+    """Write a table: rows are dictionaries, whose keys become the head line; what a row lacks is nan."""
+    columns = dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table = csv.DictWriter(file, list(columns), restval="nan", lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 

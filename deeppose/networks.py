@@ -4,7 +4,7 @@ A network is a file at the top level with a class and its RECIPES, and a line in
 (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
 `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
 None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
-do without.
+do without, or else `from_imagenet(weights)`, which gives them by its own names.
 """
 from dataclasses import dataclass
 

@@ -22,8 +22,8 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
 }
 STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")  # columns that are drawn; the scores' names follow them
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
-SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"},
-               {"color": "#D55E00", "linestyle": "-."}, {"color": "#777777", "linestyle": ":"})
+SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"})
+TRAINED_ON_LOOKS = ({"color": "#0072B2", "linestyle": ":"}, {"color": "#009E73", "linestyle": "-."})  # of the same
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # units shown around the truth
 CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse
@@ -142,10 +142,13 @@ def half_ellipse(errors):
 
 
 def stage_1_training(path, curves):
-    """Write stage 1's loss and held-out scores by epoch; curves: column of curves_stage_1.csv -> (epochs,)."""
-    names = [name for name in curves if name not in STAGE_1_CURVES]  # of the scores; the first chooses the epoch
+    """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv -> (rows,)."""
+    names = [name for name in curves  # of the held-out rows' scores; the first chooses the epoch
+             if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)]
     epochs = curves["epoch"]
-    chosen = epochs[np.argmax(curves[names[0]])] if names else epochs[-1]
+    ends = epochs[epochs == np.round(epochs)]  # what --score-every adds between them is not chosen
+    at_ends = np.isin(epochs, ends)
+    chosen = ends[np.argmax(curves[names[0]][at_ends])] if names and len(ends) else epochs[-1]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows, the recipe's whole loss",
@@ -153,9 +156,12 @@ def stage_1_training(path, curves):
     losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows, of the coordinates alone",
                 **_marks(epochs))
     losses.set(title="loss", ylabel="loss", yscale="log")
-    for name, look in zip(names, SCORE_LOOKS):
-        scores.plot(epochs, curves[name], **look, label=score_name(name), **_marks(epochs))
-    scores.set(title="held-out scores", ylabel="fraction", ylim=(0, None))
+    for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
+        scores.plot(epochs, curves[name], **look, label=f"{score_name(name)}, held-out rows", **_marks(epochs))
+        if (trained_on := metrics.TRAINED_ON + name) in curves:
+            scores.plot(epochs, curves[trained_on], **trained_on_look, linewidth=1,
+                        label=f"{score_name(name)}, rows trained on")
+    scores.set(title="scores", ylabel="fraction", ylim=(0, None))
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
         axes.set(xlabel="epoch", xlim=_around(epochs))

@@ -10,6 +10,7 @@ import argparse
 import collections
 import contextlib
 import faulthandler
+import functools
 import io
 import json
 import sys
@@ -27,6 +28,7 @@ import torch
 from PIL import Image
 
 import LSP_data
+from Alexnet_stage_1 import Alexnet_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
@@ -44,6 +46,7 @@ from deeppose import (
     mpii,
     networks,
     plots,
+    pretrained,
     runtime,
     training_state,
     workdir,
@@ -93,6 +96,26 @@ class Small_stage_1(torch.nn.Module):
     def forward(self, images):
         joints = self.joints(images.mean((2, 3))).unflatten(1, (-1, 2))
         return heatmaps.Output(joints, heatmaps.unsure(joints))
+
+
+@functools.cache
+def small_alexnet():
+    """What a .npz is read into; it has no linear layers, whose weights would be hundreds of megabytes."""
+    return Alexnet_stage_1(LSP.joint_count, layers="bvlc")
+
+
+def npz_bytes():
+    arrays = {}
+    for name, layer in zip(("conv1", "conv2", "conv3", "conv4", "conv5"), small_alexnet().backbone.convolutions):
+        arrays[f"{name}_W"] = np.zeros(tuple(layer.weight.permute(2, 3, 1, 0).shape), np.float32)
+        arrays[f"{name}_b"] = np.zeros(tuple(layer.bias.shape), np.float32)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def read_npz(path):
+    pretrained.load_initial(small_alexnet(), str(path), LSP)
 
 
 def image_bytes(kind, **options):
@@ -347,6 +370,7 @@ def seeds(folder):
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
                                    load_weights),
+        ".npz weights": ("bvlc.npz", npz_bytes(), read_npz),
         "training state": ("model.resume.pt", state_bytes(folder), read_state),
     }
 

@@ -190,3 +190,37 @@ def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "is finished" in said and "the code has changed since" in said
+
+
+CURVES = ["--rows", "8", "--input-px", "64", "--score-every", "2"]  # rows after steps 2, 4, 6 and 8
+
+
+@pytest.mark.parametrize("killed_in_tick", [2, 3, 5, 9])  # at a step that is scored, after it, at an epoch's end, ...
+def test_a_resumed_runs_curve_is_whole(killed_in_tick, own_workdir, kill):
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1, *CURVES]
+    expected, = undisturbed(Train_stage_1.main, [*STAGE_1, *CURVES], own_workdir, ["model_1"])
+    curve = (own_workdir / "curves_stage_1.csv").read_text()
+    kill(Train_stage_1.main, flags, killed_in_tick)
+    Train_stage_1.main([*flags, "--resume"])
+    assert (own_workdir / "curves_stage_1.csv").read_text() == curve and len(curve.splitlines()) == 5
+    assert same(expected, weights(own_workdir, "model_1"))
+
+
+def test_a_signal_while_scoring_between_epochs_loses_no_row(own_workdir, monkeypatch):
+    undisturbed(Train_stage_1.main, [*STAGE_1, *CURVES], own_workdir, ["model_1"])
+    curve = (own_workdir / "curves_stage_1.csv").read_text()
+    flags = ["--workdir", str(own_workdir), *STAGE_1, *CURVES]
+    former, calls = Train_stage_1.evaluate, []
+
+    def stopped(*given):
+        calls.append(1)
+        if len(calls) == 3:  # in the middle of the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return former(*given)
+    monkeypatch.setattr(Train_stage_1, "evaluate", stopped)
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_1.main(flags)
+    assert stop.value.code == 143 and not (own_workdir / "model_1.pt").exists()
+    assert len((own_workdir / "curves_stage_1.csv").read_text().splitlines()) == 3
+    Train_stage_1.main([*flags, "--resume"])
+    assert (own_workdir / "curves_stage_1.csv").read_text() == curve

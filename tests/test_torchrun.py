@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import FP32, SMALL, same, weights, write_predictions
+from helpers import FP32, SMALL, same, weights, write_model, write_predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -61,6 +61,17 @@ def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
     assert state.exists() and not (own_workdir / "model_1.pt").exists()
     assert "going on in epoch" in run(*command, "--resume")
     assert same(undisturbed, weights(own_workdir, "model_1"))
+
+
+def test_two_processes_train_what_is_frozen_at_first_and_one_scores(own_workdir, tmp_path_factory):
+    """The backbone of a loaded model learns from the second epoch on; scores come at every step all the same."""
+    folder = tmp_path_factory.mktemp("initial")
+    write_model(folder)
+    printed = run(*TORCHRUN, "Train_stage_1.py", "--workdir", own_workdir, *FP32, "--weights", folder, "--vary",
+                  "frozen=0.5", "--rows", 8, "--epochs", 2, "--batch-size", 4, "--input-px", 64, "--score-every", 1)
+    assert printed.count("epoch   2/2") == 1 and "model_1.pt weights" in printed
+    lines = (own_workdir / "curves_stage_1.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [["0.5", "1"], ["1", "2"], ["1.5", "3"], ["2", "4"]]
 
 
 def test_other_steps_do_not_take_torchrun(workdir, tmp_path):
