@@ -35,17 +35,18 @@ RECIPES = {
                  "scaling": "imagenet"},
         loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
         schedule="cosine", turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3),
-    "deeppose_tf": Recipe(        # with --batch-size 128
+    "deeppose_tf": Recipe(
         options={"head": "direct", "layers": "bvlc", "scaling": "contrast", "second": 4096,
                  "dropout": 0.6},
         loss="image_mse", optimiser="adagrad", learning_rate=5e-4, accumulator=1e-4,
         frozen=0.01,              # 10,000 of its 1,000,000 steps
-        stretch=1, scale=0.1, shift=0.1, mirror=0.5),  # its crops: 1.0 to 1.2 x the joints' box
-    "k2hpd": Recipe(              # with --batch-size 32
+        batch_size=128, stretch=1, scale=0.1, shift=0.1, mirror=0.5),  # its crops: 1.0 to 1.2 x the joints' box
+    "k2hpd": Recipe(
         options={"head": "direct", "layers": "bvlc", "batch_norm": 1, "scaling": "256th",
                  "second": 1024, "dropout": 0.5, "output_px": FRAME_PX},
         loss="mse", optimiser="sgd", momentum=0.9, learning_rate=1e-4 * CAFFE,
-        weight_decay=0.005 / CAFFE, schedule="inverse", inverse_gamma=1e-4, stretch=1, mirror=0.5),
+        weight_decay=0.005 / CAFFE, schedule="inverse", inverse_gamma=1e-4, batch_size=32,
+        stretch=1, mirror=0.5),
 }
 
 

@@ -219,8 +219,8 @@ def parse(argv):
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--network", choices=NETWORKS, default=networks.DEFAULT,
                         help=f"which network is trained (default: {networks.DEFAULT})")
-    parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
-                        help=f"images a step (default: {BATCH_SIZE})")
+    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
+                        help=f"images a step (default: the recipe's, or {BATCH_SIZE})")
     pretrained.add_argument(parser)
     recipes.add_arguments(parser, [f"{', '.join(known)} ({name})" for name, (_, known) in NETWORKS.items()])
     parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
@@ -231,6 +231,7 @@ def parse(argv):
                              "curves_stage_1.csv as well (default: after each epoch alone)")
     options = parser.parse_args(argv)
     recipes.choose(parser, options, NETWORKS[options.network][1])
+    options.batch_size = options.batch_size or options.recipe.batch_size or BATCH_SIZE
     return options
 
 
@@ -242,16 +243,18 @@ def build(data, options, run):
     runtime.seed_torch(options.seed, "initial weights")
     network = networks.build(options.network, data.skeleton.joint_count, options.recipe.options)
     size = networks.input_size(view_size, options.input_px, options.recipe.stretch)
-    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size)
+    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size, data.depth_white)
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
-    recipe = options.recipe
+    recipe = recipes.fitting(options.recipe, data)
     run = runtime.choose(options, parallel=True)
     print(run)
+    if recipe != options.recipe:
+        print("these images are depth: their grey is not varied")
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import CROP_PX, RECIPES, Alex_net_c1
+from Cascade_1_net import RECIPES, Alex_net_c1
 from deeppose import (
     arrays,
     cascade,
@@ -40,7 +40,6 @@ from deeppose.workdir import SHARED, STEP_5
 
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
-SIMULATED = 20            # of them used for an image and epoch, see --simulated; original: always the first 20
 HALF_BOX = 0.5            # box sides: what lies farther from a crop's centre is outside it
 
 
@@ -143,8 +142,8 @@ def train_refiner(examples, name, start, data, settings, options, run):
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
     skeleton = data.skeleton
-    network = run.place(Alex_net_c1(skeleton.joint_count, examples.joints.tolist(), recipe.options["head"],
-                                    options.crop_px))
+    network = run.place(Alex_net_c1(skeleton.joint_count, examples.joints.tolist(), crop_px=options.crop_px,
+                                    **recipe.options))
     if start:
         start_from(network, start, skeleton, options)
     optimiser = recipe.optimiser_of(network, run.device)
@@ -214,11 +213,12 @@ def parse(argv):
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     runtime.add_model_argument(parser)
-    parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
+    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
                         help="images a step, each with 1 real and --simulated simulated estimates "
-                             f"(default: {IMAGES_A_STEP})")
-    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), default=SIMULATED, metavar="N",
-                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
+                             f"(default: the recipe's, or {IMAGES_A_STEP})")
+    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), metavar="N",
+                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} "
+                             f"(default: the recipe's, {RECIPES['best'].simulated} of recipe best)")
     parser.add_argument("--refiner", choices=("joints", SHARED), default="joints",
                         help="a network a joint, or one for all joints (default: joints)")
     parser.add_argument("--stage", type=int, choices=workdir.STAGES, default=2,
@@ -228,14 +228,20 @@ def parse(argv):
                              "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
                              "that was trained for longer (default: none)")
     recipes.add_arguments(parser, RECIPES)
-    parser.add_argument("--crop-px", type=shell.at_least(1), default=CROP_PX, metavar="N",
+    parser.add_argument("--crop-px", type=shell.at_least(1), metavar="N",
                         help="cut crops of N x N, for small machines: 129 trains three times as fast "
-                             f"(default: {CROP_PX})")
+                             f"(default: the recipe's, {RECIPES['best'].crop_px} of recipe best)")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
     options = parser.parse_args(argv)
     recipes.choose(parser, options, RECIPES)
+    options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
+    options.crop_px = options.crop_px or options.recipe.crop_px
+    if options.simulated is None:
+        options.simulated = options.recipe.simulated
+    if options.simulated > DRAWN:
+        parser.error(f"--vary simulated={options.simulated}: only {DRAWN} are drawn")
     if options.refiner == SHARED and options.joints:
         parser.error("--joints: the shared refiner serves all joints")
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from deeppose import boxes, cascade, drawing, files, geometry, networks, photos, runtime, shell, workdir
+from deeppose import boxes, cascade, downloads, drawing, files, geometry, networks, photos, runtime, shell, workdir
 from deeppose.loader import Frames
 from deeppose.networks import Stage_1
 from deeppose.shell import InputError
@@ -107,7 +107,8 @@ def predict(model, photographs, people=None):
 
 def _read(model, photograph, people):
     """photos.read_people, for the model's frames."""
-    return photos.read_people(photograph, people, model.stage_1.frame, model.stage_1.margin)
+    seen = model.stage_1
+    return photos.read_people(photograph, people, seen.frame, seen.margin, seen.depth_white or downloads.WHITE)
 
 
 def _by_photograph(model, pieces):

@@ -45,7 +45,7 @@ def draw(folder, data, joints, confidence):
 def main(argv=None):
     options = parse(argv)
     folder = options.workdir
-    data = arrays.open_dataset(folder)
+    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_1"))
     model, provenance = networks.load(options.model or folder, run, data)
@@ -60,7 +60,8 @@ def main(argv=None):
     pictures = draw(folder, data, joints, confidence)
     score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
                                        data.seen_in_training)
-    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()} | scoring.seen_facts(data)
+    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
+    facts |= sample | scoring.seen_facts(data)
     if in_photographs:
         stretch = true_boxes.is_stretched(provenance)
         boxed, boxed_intervals = in_photographs.score(model, options.box_scale, stretch, run, options.flip_test)

@@ -88,7 +88,7 @@ def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
     folder = options.workdir
     model_folder = options.model or folder
-    data = arrays.open_dataset(folder)
+    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     skeleton = data.skeleton
     images = data.test_images
     refining = workdir.stages_here(folder, skeleton)
@@ -123,7 +123,8 @@ def main(argv=None):
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_2.json", scores, intervals,
                   {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
-                  | {f"gains_stage_{stage}": those for stage, those in gains.items()} | scoring.seen_facts(data))
+                  | {f"gains_stage_{stage}": those for stage, those in gains.items()}
+                  | sample | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

@@ -165,6 +165,11 @@ class Dataset:
         return self.facts["digests"]
 
     @property
+    def depth_white(self):
+        """Of images that are depth, the 16-bit value that is shown white; None for photographs."""
+        return self.facts.get("depth_white")
+
+    @property
     def seen_in_training(self):
         """Number of test rows whose image is in the training part as well."""
         return int(self.facts.get("seen_in_training", 0))
@@ -260,12 +265,19 @@ def _read_facts(facts):
     if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
         raise ValueError("rows")
     int(facts.get("seen_in_training", 0))
+    check_white(facts.get("depth_white"))
     if not all(isinstance(entry, dict) for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))):
         raise TypeError("no object")
     return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
             "held_out": np.array(facts["held_out_rows"], np.int64),
             "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
             "columns": tuple(str(name) for name in facts["columns"])}
+
+
+def check_white(value):
+    """ValueError where a depth_white is neither None nor a value of 16 bits."""
+    if value is not None and not (type(value) is int and 1 <= value <= 65535):
+        raise ValueError("depth_white")
 
 
 def _check_facts(path, known, facts):

@@ -63,14 +63,21 @@ class Examples:
         self.most = MOST["extent" if data.skeleton.crop_size_from == "extent" else "joints"]
         self.true = data.train_labels.astype(float)  # (N, J, 2) px
         self.estimates = predicted_px.astype(float)  # (N, J, 2) px
-        mirrored = geometry.mirror(self.estimates, data.frame[0], self.flip)
-        self.sides = np.stack([self.boxing.sides_px(poses, data.skeleton)
-                               for poses in (self.estimates, mirrored)])  # (2, N) px
+        self.sides = self._sides_px(self.estimates, data)  # (2, N)
+        self.sides_drawn = self.sides
+        if recipe.true_sizes:
+            of_truth = self._sides_px(self.true, data)
+            self.sides_drawn = np.where(np.isnan(of_truth), self.sides, of_truth)
         self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
         served = self.labelled[:, self.joints].any(1)
         self.rows = data.trained_on[served[data.trained_on]]
         self.held_out = data.held_out[served[data.held_out]]
         self._all_held_out = data.held_out
+
+    def _sides_px(self, poses, data):
+        """Sides (2, N) px of the boxes of poses (N, J, 2) px, and of their mirror images."""
+        mirrored = geometry.mirror(poses, data.frame[0], self.flip)
+        return np.stack([self.boxing.sides_px(each, data.skeleton) for each in (poses, mirrored)])
 
     def scored_joints(self, joint):
         """The joints whose estimates a refiner of one joint is judged by: its own, and of one that learns from mirror
@@ -112,7 +119,7 @@ class Examples:
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
         simulated = self.true[rows, sources][:, 1:] + errors  # original: prediction + delta, displaced twice
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
-        sides = self.sides[mirrored.astype(int), rows]
+        sides = self.sides_drawn[mirrored.astype(int), rows]
         targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
         return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
 
@@ -242,7 +249,9 @@ def load_refiner(folder, name, skeleton, run, stage=2):
         if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:  # so that NaN is refused too
             raise ValueError("boxes")
         with torch.device("meta"):
-            network = Alex_net_c1(skeleton.joint_count, joints, facts["options"]["head"], int(facts["crop_px"]))
+            options = facts["options"]
+            network = Alex_net_c1(skeleton.joint_count, joints, options["head"], int(facts["crop_px"]),
+                                  options.get("layers", "plain"))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
                          f"{MADE_BY}") from None

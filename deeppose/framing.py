@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, files, geometry, leakage, shell
+from deeppose import arrays, downloads, files, geometry, leakage, shell
 from deeppose.locks import lock
 from deeppose.people import BrokenImages, name_broken
 from deeppose.shell import InputError
@@ -27,6 +27,8 @@ class Layout:
     set_names  number -> what the table calls the set
     whole      whether tests see whole photographs: then so does the mean pose
     floor_set  the set whose training poses the mean pose is of; None for all
+    depth_white  of images that are depth: the 16-bit value shown white; None: they are photographs
+    most_named   how many images that cannot be used are named, the rest being counted; None: all
     """
     skeleton: Skeleton
     frame: tuple
@@ -34,6 +36,8 @@ class Layout:
     set_names: dict
     whole: bool = False
     floor_set: int | None = None
+    depth_white: int | None = None
+    most_named: int | None = None
 
 
 def cut(image, box_px, frame, mirrored=False):
@@ -54,7 +58,7 @@ def cut(image, box_px, frame, mirrored=False):
 
 def fill(job, out, layout):
     """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests would show them."""
-    image = job.read()
+    image = job.read(layout.depth_white or downloads.WHITE)
     frame = layout.frame
     whole = geometry.to_aspect(geometry.whole(image.size), frame)
     poses = {}
@@ -138,7 +142,8 @@ def write(workdir, jobs, layout, facts):
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     content = {
         "format": arrays.FORMAT, "skeleton": layout.skeleton.described(), "frame": list(layout.frame),
-        "margin": layout.margin, "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
+        "margin": layout.margin, "depth_white": layout.depth_white,
+        "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
         "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
         "held_out_rows": [row.number for job in jobs if job.held_out for row in job.rows],
         "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
@@ -157,7 +162,7 @@ def prepare(options, plan, layout, facts, left_out, places):
     left_out  (set number, image or name) -> what is wrong, as known before any image is opened
     places    where the photographs lie, for the person at the shell
     """
-    name_broken(list(left_out.values()), options.skip_broken)
+    name_broken(list(left_out.values()), options.skip_broken, layout.most_named)
     files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
     while True:
@@ -171,7 +176,7 @@ def prepare(options, plan, layout, facts, left_out, places):
             content = write(options.workdir, jobs, layout, known)
             break
         except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken)
+            name_broken(list(error.found.values()), options.skip_broken, layout.most_named)
             left_out = left_out | error.found
     print_table(options.workdir, jobs, layout, content)
 

@@ -15,7 +15,7 @@ import numpy as np
 from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS, threshold_key
 
-PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 units, as the paper's figures
+PDJ_STEPS = 20                                     # a unit: PDJ at 0, 0.05 ... units, to 0.5 as the paper's figures
 AUC_LIMIT = 0.5
 PCKH_THRESHOLD = 0.5                               # of the head's size: MPII
 RESAMPLES = 1000                                   # of the images: the ends of an interval vary by a tenth of it
@@ -131,6 +131,13 @@ def auc(predicted, true, diameter, limit=AUC_LIMIT):
     return float(_rate(close.sum(), counted.sum()))
 
 
+def _half_squares(predicted, true):
+    """(N, J): half the mean square of a joint's two coordinates' errors, and which count; see the score "loss"."""
+    errors = _errors(predicted, true)
+    counted = ~np.isnan(np.asarray(true, float)).any(2)
+    return np.where(counted, errors ** 2 / 4, 0), counted
+
+
 def _mean(rates):
     """Mean (...) of rates (..., K) over those that are not NaN; NaN where all are."""
     return _rate(np.nansum(rates, -1), (~np.isnan(rates)).sum(-1))
@@ -153,7 +160,7 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
 
     sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the distance of two joints
-    thresholds       of PDJ, beside PDJ_THRESHOLDS
+    thresholds       of PDJ, beside pdj_thresholds
     head_thresholds  of PCKh, beside pckh_thresholds
     """
     true = np.asarray(true, float)
@@ -164,7 +171,7 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     if "pdj" in skeleton.scores:
         unit = skeleton.units_px(true, sizes)
         found["auc"] = _closeness(predicted, true, unit, AUC_LIMIT)
-        for threshold in sorted({*PDJ_THRESHOLDS, *skeleton.thresholds, *thresholds}):
+        for threshold in sorted({*pdj_thresholds(skeleton), *skeleton.thresholds, *thresholds}):
             found["pdj", threshold] = _detected(predicted, true, unit, threshold)
     if "pckh" in skeleton.scores:
         head = skeleton.head_px(true, sizes)
@@ -174,7 +181,14 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
         likeness = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])
         known = ~np.isnan(likeness)  # (N,): something is labelled, and the area is known
         found["oks"] = np.where(known, likeness, 0)[:, None], known[:, None]
+    if "loss" in skeleton.scores:
+        found["loss"] = _half_squares(predicted, true)
     return found
+
+
+def pdj_thresholds(skeleton):
+    """At which PDJ is given at least: 0, 0.05 ... units."""
+    return tuple(k / PDJ_STEPS for k in range(round(PDJ_STEPS * skeleton.curve_to) + 1))
 
 
 def pckh_thresholds(skeleton):
@@ -205,8 +219,7 @@ def _summary(tallies, weights, skeleton, thresholds=()):
             found[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
             if skeleton.unit == "head":
                 found[f"pckh_per_joint_{t:g}"] = by_joint(("pckh", t))
-    if "oks" in skeleton.scores:
-        found["oks"] = pooled("oks")
+    found |= {name: pooled(name) for name in ("oks", "loss") if name in sums}
     return found
 
 

@@ -13,7 +13,7 @@ import torch
 
 from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
 from Alexnet_stage_1 import Alexnet_stage_1
-from deeppose import checkpoint, crops, files, geometry, runtime, skeleton
+from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -42,6 +42,7 @@ class Stage_1:
     frame       (w, h) px of the frames that it is shown
     margin      frame sides / box sides: it looks at the box in the frame's middle
     input_size  (w, h) px of what it takes
+    depth_white  see arrays.Dataset
     """
     network: torch.nn.Module
     name: str
@@ -49,6 +50,7 @@ class Stage_1:
     frame: tuple
     margin: float
     input_size: tuple
+    depth_white: int | None = None
 
     @property
     def view_box(self):
@@ -66,7 +68,7 @@ class Stage_1:
     def described(self):
         """What model_1.json tells of it, for `load`."""
         return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
-                "margin": self.margin, "input_size": list(self.input_size)}
+                "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
 
     def predict(self, frames, rows, run, what=None, flip=False):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
@@ -121,21 +123,25 @@ def load(folder, run, data=None):
         if len(frame) != 2 or len(size) != 2 or min(*frame, *size) < 1 or max(*frame, *size) > 4096 \
                 or not 1 <= margin < 10:
             raise ValueError("size")
+        depth_white = facts.get("depth_white")
+        arrays.check_white(depth_white)
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
     if data is not None:
-        _check_fits(path, data, known, frame, margin)
+        _check_fits(path, data, known, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
-    return Stage_1(network, facts["network"], known, frame, margin, size), facts
+    return Stage_1(network, facts["network"], known, frame, margin, size, depth_white), facts
 
 
-def _check_fits(path, data, known, frame, margin):
-    """InputError where a model was made for other joints or frames than the Dataset's."""
+def _check_fits(path, data, known, frame, margin, depth_white):
+    """InputError where a model was made for other joints, frames or depths than the Dataset's."""
     if known.joints != data.skeleton.joints:
         raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
                          f"{STEP_2}")
     if (frame, margin) != (data.frame, data.margin):
         raise InputError(f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
                          f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}")
+    if depth_white != data.depth_white:
+        raise InputError(f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}")

@@ -49,18 +49,18 @@ def pdj_points(predicted, true, skeleton, sizes, thresholds):
 
 
 def pdj_curves(path, predictions, true, skeleton, sizes=None):
-    """Write PDJ over threshold 0 ... 0.5, one panel a joint pair.
+    """Write PDJ over its threshold, up to the skeleton's curve_to, one panel a joint pair.
 
     predictions  name (one of LOOKS) -> joints (N, J, 2);  true (N, J, 2) px
     """
-    thresholds = np.linspace(0, 0.5, 51)
+    thresholds = np.linspace(0, skeleton.curve_to, 51)
     points = {name: pdj_points(predicted, true, skeleton, sizes, thresholds)
               for name, predicted in predictions.items()}
     figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
-        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, 0.5), ylim=(0, 1))
+        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, skeleton.curve_to), ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)

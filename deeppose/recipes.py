@@ -40,6 +40,10 @@ class Recipe:
     stretch: int = 0                # 1: the network sees boxes as squares, their aspect lost
     crop_scale: float = 0.0         # cascade: box sides / size of the predicted pose; 0: the skeleton's
     smallest_crop_px: float = 40.0  # cascade: of the frame; a collapsed pose still gets a box with something in it
+    crop_px: int = 227              # cascade: sides of the crops that the network takes
+    true_sizes: int = 0             # cascade, 1: a training row's box is sized by its true pose; others' never are
+    simulated: int = 20             # cascade: simulated estimates an image and epoch; original: always the first 20
+    batch_size: int = 0             # images a step; 0: the script's own number
     turn_deg: float = 0.0           # from here on: deeppose.augment.Ranges, drawn anew each epoch
     turn_share: float = 0.0
     scale: float = 0.0
@@ -120,6 +124,13 @@ def _value(name, text, entries):
     if kind is not str and not 0 <= value < math.inf:
         raise ValueError(f"{name}={text}: is none of 0 or more")
     return value
+
+
+def fitting(recipe, data):
+    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker than it was."""
+    if data.depth_white is None:
+        return recipe
+    return dataclasses.replace(recipe, colour=0.0)
 
 
 def change(text):

@@ -3,12 +3,15 @@ import argparse
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from deeppose import arrays, files, metrics, plots, report, runtime, tables
+from deeppose import arrays, files, leakage, metrics, plots, report, runtime, shell, tables
 from deeppose.locks import lock
 from deeppose.shell import InputError
+
+SAMPLE_SEED = 0  # so that all runs score the same sample
 
 
 def parser(description):
@@ -20,7 +23,26 @@ def parser(description):
     arguments.add_argument("--flip-test", action="store_true",
                            help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
                                 "refines that mean from the image alone (default: off)")
+    arguments.add_argument("--sample", type=shell.at_least(1), metavar="N",
+                           help="score one in N of the test rows alone, drawn at random and always the same "
+                                "(default: all)")
     return arguments
+
+
+def sampled(data, one_in):
+    """The Dataset with the test rows that --sample asks for, and what metrics_stage_N.json says of them.
+
+    one_in  of so many rows one is kept; None: all
+    """
+    if one_in is None:
+        return data, {}
+    count = len(data.test_rows)
+    rows = runtime.choose_rows(np.arange(count), max(1, count // one_in), SAMPLE_SEED)
+    print(f"a sample of {len(rows)} of the {count} test rows")
+    seen = leakage.seen_in_training(data.identities("train"), data.identities("test")[rows])
+    data = replace(data, test_images=data.test_images[rows], test_labels=data.test_labels[rows],
+                   test_rows=data.test_rows[rows], facts=data.facts | {"seen_in_training": seen})
+    return data, {"sample": {"one_in": one_in, "of": count, "rows": rows.tolist()}}
 
 
 def _threshold(text):

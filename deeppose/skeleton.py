@@ -11,7 +11,7 @@ import numpy as np
 from deeppose import geometry
 from deeppose.shell import InputError
 
-SCORES = ("pcp", "pdj", "pckh", "oks")
+SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
 UNITS = ("head", "box")               # beside the distance of two joints
 UNKNOWN_SIGMA = 0.05                  # of OKS, where a data set gives none
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
@@ -34,6 +34,7 @@ class Skeleton:
     crop_scale      sides of a box / that size: DeepPose's sigma
     scores          of SCORES, which it is judged by
     thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by one
+    curve_to        PDJ is given in steps of 0.05 up to this, in units, and drawn so far
     chosen_by       the score that picks an epoch: (kind, key), such as ("pdj", "0.20")
     means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over sticks
     head            two true joints whose distance is the head size where the rows have none; or ()
@@ -49,6 +50,7 @@ class Skeleton:
     crop_scale: float = 0.8
     scores: tuple = ("pdj",)
     thresholds: tuple = (0.1, 0.2, 0.5)
+    curve_to: float = 0.5
     chosen_by: tuple = ("pdj", "0.20")
     means: dict = field(default_factory=dict)
     head: tuple = ()
@@ -191,7 +193,7 @@ def _check(skeleton):
         raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
     if unknown := set(skeleton.scores) - set(SCORES):
         raise ValueError(f"unknown score {min(unknown)!r}")
-    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in skeleton.thresholds):
+    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in (*skeleton.thresholds, skeleton.curve_to)):
         raise ValueError("a number is out of range")
     _check_scores(skeleton)
 
@@ -276,6 +278,29 @@ MPII = Skeleton(
     thresholds=(0.1, 0.5),
     chosen_by=("pckh_0.5",),
     means=LIMB_MEANS,
+)
+
+K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' readers take them
+    name="k2hpd",
+    joints=("head", "neck", "spine", "right_shoulder", "right_elbow", "right_hand",
+            "left_shoulder", "left_elbow", "left_hand", "right_hip", "right_knee", "right_foot",
+            "left_hip", "left_knee", "left_foot"),
+    limbs={"head": ((("head",), ("neck",)),), "spine": ((("neck",), ("spine",)),),
+           "upper_arms": _both_sides("shoulder", "elbow"), "lower_arms": _both_sides("elbow", "hand"),
+           "upper_legs": _both_sides("hip", "knee"), "lower_legs": _both_sides("knee", "foot")},
+    bones=(("head", "neck"), ("neck", "spine"), ("neck", "right_shoulder"), ("neck", "left_shoulder"),
+           ("right_shoulder", "right_elbow"), ("right_elbow", "right_hand"),
+           ("left_shoulder", "left_elbow"), ("left_elbow", "left_hand"),
+           ("spine", "right_hip"), ("spine", "left_hip"), ("right_hip", "right_knee"), ("right_knee", "right_foot"),
+           ("left_hip", "left_knee"), ("left_knee", "left_foot")),
+    unit=("right_shoulder", "left_hip"),
+    unit_name="torso diameters",
+    crop_size_from=("right_shoulder", "left_hip"),
+    crop_scale=2.0,                                 # DeepPose's; recipe k2hpd has its authors' 0.8
+    scores=("pcp", "pdj", "loss"),
+    curve_to=0.75,
+    chosen_by=("pdj", "0.10"),
+    means={"mean_10": ALL_STICKS},
 )
 
 
