@@ -228,9 +228,9 @@ def build(data, options, run):
 def main(argv=None):
     options = parse(argv)
     data = arrays.open_dataset(options.workdir)
-    recipe = options.recipe
     run = runtime.choose(options, parallel=True)
     print(run)
+    options.recipe = recipe = recipes.for_skeleton(options.recipe, data.skeleton)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"

@@ -3,14 +3,26 @@
 Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
         and, if it is there, curves_stage_1.csv
 Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png
-        curves_stage_1.png  report.html (where there is no refiner yet)
+        curves_stage_1.png  report.html (where there is no refiner yet); of data scored by OKS result.json
 Run     python test_stage_1.py
 """
 import sys
 
 import numpy as np
 
-from deeppose import arrays, drawing, leakage, networks, plots, runtime, scoring, shell, tables, workdir
+from deeppose import (
+    arrays,
+    coco_results,
+    drawing,
+    leakage,
+    networks,
+    plots,
+    runtime,
+    scoring,
+    shell,
+    tables,
+    workdir,
+)
 from deeppose.loader import Frames
 from deeppose.locks import lock
 
@@ -34,6 +46,7 @@ def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
     folder = options.workdir
     data = arrays.open_dataset(folder)
+    scoring.check_flip_test(options, data.skeleton)
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_1"))
     model, _ = networks.load(options.model or folder, run, data)
@@ -42,16 +55,20 @@ def main(argv=None):
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
     joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
-    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     scoring.save_poses(folder, 1, joints, confidence)
+    by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
+    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
+    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
+    if data.detected:
+        scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
+        return
+    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     pictures = draw(folder, data, joints, confidence)
     score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
-                                       data.seen_in_training)
+                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
     if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_1.json", scores, intervals,
-                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
-                  | scoring.seen_facts(data))
+    scoring.write(folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}"

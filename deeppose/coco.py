@@ -45,6 +45,7 @@ class CocoFile:
     joints            their names, lower-cased, (K,)
     bones             pairs of names
     images            image id -> CocoImage
+    categories        category id -> its name, of those with keypoints
     ids, image_ids, category_ids  int64 (P,)
     keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y = 0), 1 hidden,
                       2 visible
@@ -57,6 +58,7 @@ class CocoFile:
     joints: tuple
     bones: tuple
     images: dict
+    categories: dict
     ids: np.ndarray
     image_ids: np.ndarray
     category_ids: np.ndarray
@@ -90,7 +92,8 @@ def read(path, annotated=True):
     if annotated and not people:
         first = reader.complaints[0] if reader.complaints else f"{path}: they are of categories without keypoints"
         raise InputError(f"none of the annotations can be used: {first}")
-    return CocoFile(joints, bones, reader.images, **_as_arrays(people, len(joints)),
+    categories = {number: reader.names[number] for number, category in reader.categories.items() if category}
+    return CocoFile(joints, bones, reader.images, categories, **_as_arrays(people, len(joints)),
                     complaints=tuple(reader.complaints))
 
 
@@ -98,7 +101,7 @@ class _Reader:
     """A file's entries as they are taken, each checked by itself.
 
     images      image id -> CocoImage
-    categories  category id -> its joints and bones, None for one without keypoints
+    categories  category id -> its joints and bones, None for one without keypoints;  names  its name
     people      list of Person
     complaints  a line for each annotation that was left out
     """
@@ -107,6 +110,7 @@ class _Reader:
         self.path = path
         self.images = {}
         self.categories = {}
+        self.names = {}
         self.people = []
         self.complaints = []
         self.number_count = 0
@@ -137,6 +141,7 @@ class _Reader:
         if len(self.categories) == MOST_CATEGORIES:
             raise InputError(f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it")
         self.categories[number] = None
+        self.names[number] = str(entry.get("name"))[:80]
         if entry.get("keypoints"):
             joints = coco_joints.joint_names(entry["keypoints"], self.path)
             self.categories[number] = joints, bones_of(self.path, entry.get("skeleton") or [], joints)
@@ -209,6 +214,30 @@ def _as_arrays(people, joint_count):
             "keypoints": column("keypoints", float).reshape(len(people), joint_count, 3),
             "boxes": column("box", float).reshape(len(people), 4), "areas": column("area", float),
             "crowd": column("crowd", bool), "keypoint_counts": column("count", np.int64)}
+
+
+def content_of(found, numbers, known):
+    """What `read` reads as content of a file again: of a CocoFile the images with these numbers and their people.
+
+    known  the CocoFile that tells the categories and joints, since a file of images alone does not
+    """
+    images = []
+    for number in numbers:
+        name, width, height = found.images[number]
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+    people = np.flatnonzero(np.isin(found.image_ids, numbers))
+    bones = [[known.joints.index(first) + 1, known.joints.index(second) + 1] for first, second in known.bones]
+    categories = [{"id": number, "name": name, "keypoints": list(known.joints), "skeleton": bones}
+                  for number, name in known.categories.items()]
+    return {"images": images, "annotations": [_annotation(found, n) for n in people.tolist()],
+            "categories": categories}
+
+
+def _annotation(found, n):
+    """The n-th person of a CocoFile as an annotation."""
+    return {"id": int(found.ids[n]), "image_id": int(found.image_ids[n]), "category_id": int(found.category_ids[n]),
+            "keypoints": found.keypoints[n].ravel().tolist(), "num_keypoints": int(found.keypoint_counts[n]),
+            "bbox": found.boxes[n].tolist(), "area": float(found.areas[n]), "iscrowd": int(found.crowd[n])}
 
 
 def read_detections(path, images, score_above=-math.inf, category_id=1):

@@ -55,7 +55,7 @@ def image_name(path, number, name):
         raise InputError(f"{path}: image {number} is named {name!r}, which no file can be") from None
     if ".." in PurePosixPath(name).parts or name.startswith("/") or re.match("[A-Za-z]:", name):
         raise InputError(f"{path}: image {number} is named {name!r}, which leads out of its folder; do not trust it")
-    if "\0" in name or name.endswith("/"):
+    if re.search("[\0\n\r]", name) or name.endswith("/"):
         raise InputError(f"{path}: image {number} is named {name!r}, which no file can be")
     return name
 
