@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawn_coco import content, write, write_set
 from helpers import FP32, fails, write_model
 from literal import literal_oks
@@ -78,10 +79,6 @@ def test_worse_poses_score_less_and_the_epochs_oks_is_the_literal_one(made):
     held_out = made.train_labels[made.held_out].astype(float)
     noisy = held_out + rng.normal(0, 12, held_out.shape)
     score = metrics.score(np.nan_to_num(noisy), held_out, made.skeleton, made.held_out_sizes())
-    back = [made.to_photographs(np.concatenate([joints, made.train_labels[len(joints):].astype(float)]), "train")
-            for joints in (noisy[:0], noisy[:0])]
-    true = back[0][made.held_out]
-    assert true.shape == held_out.shape
     scale = made.scale("train")[made.held_out]
     areas = made.column("train", "area_px")[made.held_out]
     expected = [literal_oks(p / s, t / s, COCO.sigmas, area)
@@ -118,16 +115,15 @@ def test_poses_of_detections_that_are_alike_are_one(source, boxes, tmp_path):
     data = detected(source, tmp_path, boxes)
     value = json.loads((tmp_path / "test_annotations.json").read_text())
     people = [np.reshape(entry["keypoints"], (17, 3)) for entry in value["annotations"] if entry["num_keypoints"]]
-    regions = geometry_regions(data)
     joints = np.stack([(true[:, :2] - region[:2]) * np.array(data.frame) / region[2:]
-                       for true, region in zip([people[0], *people], regions)])
+                       for true, region in zip([people[0], *people], regions_of(data))])
     scores = scores_of(data, joints)
     assert scores["AP"] == pytest.approx(1)
     results = json.loads((tmp_path / "result.json").read_text())
     assert len(results) == len(boxes) - 1 and {result["score"] for result in results} == {0.8}
 
 
-def geometry_regions(data):
+def regions_of(data):
     """What the frames show of the photographs, (N, 4) px: a quarter more than the boxes."""
     x0, y0, width, height = data.boxes("test").T
     return np.stack([x0 - width / 8, y0 - height / 8, 1.25 * width, 1.25 * height], 1)
@@ -142,7 +138,7 @@ class Fixed(nn.Module):
 
     def __init__(self, joint_count, head="fixed"):
         super().__init__()
-        self.place = nn.Parameter(nn.init.zeros_(nn.Parameter(__import__("torch").empty(joint_count, 2))))
+        self.place = nn.Parameter(torch.zeros(joint_count, 2))
 
     def forward(self, images):
         joints = self.place.expand(len(images), -1, -1)
