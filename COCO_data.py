@@ -108,9 +108,9 @@ def labelled_people(found, frame):
 def detected_people(detections, joint_count, frame):
     """Image id -> the Rows of coco.read_detections' boxes, which have no labels."""
     rows = {}
+    unlabelled = np.full((joint_count, 2), np.nan)
     for image, box, score in zip(*detections):
         own = rows.setdefault(int(image), [])
-        unlabelled = np.full((joint_count, 2), np.nan)
         own.append(Row(0, unlabelled, view_box(box, frame), len(own) + 1, score=float(score)))
     return rows
 
@@ -168,12 +168,14 @@ def parts_of(people, folder, limit):
         paths = find_photographs(found, folder, chosen)
         parts.append(Part(name, 1, found, paths, {number: rows[number] for number in chosen}))
     train, test = parts
-    if all(train.paths[number] == test.paths[number] for number in train.paths.keys() & test.paths.keys()):
-        return parts
-    if both := set(train.paths.values()) & set(test.paths.values()) - {None}:
-        raise InputError(f"{min(both)}: has one number among the training images and another among the test images; "
-                         "number them alike")
-    return [train, replace(test, set_number=2)]  # two files that each number their own images from 1
+    numbers = {path: number for number, path in train.paths.items()}
+    for number, path in test.paths.items():
+        if path and numbers.get(path, number) != number:
+            raise InputError(f"{path}: is image {numbers[path]} of the training file and {number} of the test file; "
+                             "number it alike, so that it is known to be in both")
+    if any(train.paths[number] != test.paths[number] for number in train.paths.keys() & test.paths.keys()):
+        test = replace(test, set_number=2)  # two files that each number their own images from 1
+    return train, test
 
 
 def plan(parts, left_out):

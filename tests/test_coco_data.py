@@ -192,7 +192,7 @@ def test_two_files_that_both_number_from_one(tmp_path, capsys):
     assert same.seen_in_training == len(same.test_rows) and "seen in training" in capsys.readouterr().out
     other["images"][0]["file_name"] = f"{5:012}.png"  # which is number 5 in the other file
     fails(COCO_data.main, ["--workdir", tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other)],
-          capsys, "has one number among the training images and another")
+          capsys, "is image 5 of the training file and 1 of the test file")
 
 
 def test_joints_that_nobody_labelled_are_named(tmp_path, capsys):

@@ -218,7 +218,8 @@ def test_six_steps_on_coco(source, tmp_path, capsys):
     facts = json.loads((tmp_path / "metrics_stage_2.json").read_text())
     content = json.loads((tmp_path / "test_annotations.json").read_text())
     results = json.loads((tmp_path / "result.json").read_text())
-    assert facts["coco"]["stage_2"] == pytest.approx(oks.coco_scores(content, results, COCO.sigmas), nan_ok=True)
+    scores = {name: np.nan if value is None else value for name, value in facts["coco"]["stage_2"].items()}
+    assert scores == pytest.approx(oks.coco_scores(content, results, COCO.sigmas), nan_ok=True)
     assert list(facts["coco"]) == ["stage_1", "stage_2"] and "oks" in facts["stage_2"]
 
 
