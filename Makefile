@@ -157,7 +157,7 @@ PICTURES := pdj_stage_1 poses_stage_1 curves_stage_1 pdj_stage_2 poses_stage_2 c
 MADE := $(SETS:=.npy) train_photographs.txt test_photographs.txt dataset.json train_output.json train_output_2.json \
         deltas_3.json $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) curves_stage_1.csv \
         $(REFINERS:%=curves_%.csv) $(REFINERS:%=curves_3_%.csv) metrics_stage_1.json metrics_stage_2.json result.json \
-        $(PICTURES:=.png) report.html
+        test_annotations.json $(PICTURES:=.png) report.html
 LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1 report
 
 clean:

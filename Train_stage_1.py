@@ -255,6 +255,7 @@ def main(argv=None):
     print(run)
     if recipe != options.recipe:
         print("these images are depth: their grey is not varied")
+    options.recipe = recipe = recipes.for_skeleton(recipe, data.skeleton)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"

@@ -260,10 +260,15 @@ def main(argv=None):
     data = arrays.open_dataset(options.workdir)
     skeleton = data.skeleton
     names = [SHARED] if options.refiner == SHARED else joints_named(options.joints, skeleton)
+    if not options.joints:
+        names = [name for name in names if name not in data.not_refined]
     starts = {name: initial_weights(name, skeleton, options) for name in names}
     predicted = workdir.load_output(options.workdir, data, model=options.model)
     run = runtime.choose(options, parallel=True)
     print(run)
+    options.recipe = recipes.for_skeleton(options.recipe, skeleton)
+    if data.not_refined and not options.joints:
+        print(f"{', '.join(data.not_refined)}: too few labels to learn from or to be judged by; no refiner")
     frames = Frames(data.train_images, run.device)
     if options.stage > 2:
         predicted = predict_stage_2(data, frames, predicted, options, run)
@@ -279,7 +284,8 @@ def main(argv=None):
                 "train_output": arrays.digest(workdir.output_path(options.workdir, options.stage - 1)),
                 "dataset": data.digests}
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
-        joints = range(skeleton.joint_count) if name == SHARED else (skeleton.index(name),)
+        served = [other for other in skeleton.joints if other not in data.not_refined] if name == SHARED else [name]
+        joints = [skeleton.index(joint) for joint in served]
         examples = Examples(data, frames, predicted, joints, simulated, options.recipe, options.simulated)
         with lock(options.workdir, workdir.refiner_name(name, options.stage)):
             train_refiner(examples, name, starts[name], data, settings, options, run.alone())

@@ -3,7 +3,8 @@
 Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
         and, if it is there, curves_stage_1.csv; with --box-scale test_photographs.txt and the photographs
 Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png
-        curves_stage_1.png  report.html (where there is no refiner yet); with --box-scale box_scale_stage_1.png
+        curves_stage_1.png  report.html (where there is no refiner yet); with --box-scale box_scale_stage_1.png;
+        of data scored by OKS result.json
 Run     python test_stage_1.py
 """
 import sys
@@ -11,7 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, drawing, leakage, networks, plots, runtime, scoring, shell, tables, true_boxes, workdir
+from deeppose import (
+    arrays,
+    coco_results,
+    drawing,
+    leakage,
+    networks,
+    plots,
+    runtime,
+    scoring,
+    shell,
+    tables,
+    true_boxes,
+    workdir,
+)
 from deeppose.loader import Frames
 from deeppose.locks import lock
 
@@ -24,7 +38,10 @@ def parse(argv):
                              "as 1.0,1.2,1.4,1.6,1.8,2.0: marked \"true boxes\" (default: only on step 1's frames)")
     parser.add_argument("--source", type=Path, default=Path("."),
                         help="of --box-scale: the folder of photographs that step 1 was given (default: .)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.box_scale and options.sample:
+        parser.error("--box-scale: of all test rows, not of a --sample")
+    return options
 
 
 def draw(folder, data, joints, confidence):
@@ -46,6 +63,7 @@ def main(argv=None):
     options = parse(argv)
     folder = options.workdir
     data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
+    scoring.check_flip_test(options, data.skeleton)
     run = runtime.choose(options)
     shell.until_end(lock(folder, "test_output_1"))
     model, provenance = networks.load(options.model or folder, run, data)
@@ -55,13 +73,17 @@ def main(argv=None):
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
     joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
-    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     scoring.save_poses(folder, 1, joints, confidence)
+    by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
+    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()} | sample
+    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
+    if data.detected:
+        scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
+        return
+    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     pictures = draw(folder, data, joints, confidence)
     score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
-                                       data.seen_in_training)
-    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
-    facts |= sample | scoring.seen_facts(data)
+                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
     if in_photographs:
         stretch = true_boxes.is_stretched(provenance)
         boxed, boxed_intervals = in_photographs.score(model, options.box_scale, stretch, run, options.flip_test)
@@ -72,7 +94,7 @@ def main(argv=None):
         facts["true_boxes"] = true_boxes.described(boxed, boxed_intervals, stretch)
     if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_1.json", scores, intervals, facts)
+    scoring.write(folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}"

@@ -3,7 +3,8 @@
 Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy  test_rows.npy
         dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
 Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
-        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
+        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy;
+        of data scored by OKS result.json
 Run     python test_stage_2.py
 """
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 from deeppose import (
     arrays,
     cascade,
+    coco_results,
     deltas,
     drawing,
     files,
@@ -90,6 +92,7 @@ def main(argv=None):
     model_folder = options.model or folder
     data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     skeleton = data.skeleton
+    scoring.check_flip_test(options, skeleton)
     images = data.test_images
     refining = workdir.stages_here(folder, skeleton)
     if 2 not in refining:
@@ -114,17 +117,22 @@ def main(argv=None):
         joints, sure, gains[stage] = cascade.refine_from(folder, skeleton, frames, rows, joints, sure, run, stage)
         stages[f"stage {stage}"] = joints
         confidence[f"stage {stage}"] = sure
-    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
+    by_coco = coco_results.score(data, stages, confidence)
+    facts = {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
+    facts |= sample
+    facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
+    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
+    if data.detected:
+        scoring.finish_detected(folder / "metrics_stage_2.json", by_coco, data, facts)
+        return
+    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
     pictures = draw(folder, data, stages, confidence, model_folder)
     score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold,
-                                       data.seen_in_training)
+                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_2.json", scores, intervals,
-                  {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
-                  | {f"gains_stage_{stage}": those for stage, those in gains.items()}
-                  | sample | scoring.seen_facts(data))
+    scoring.write(folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

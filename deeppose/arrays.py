@@ -174,6 +174,16 @@ class Dataset:
         """Number of test rows whose image is in the training part as well."""
         return int(self.facts.get("seen_in_training", 0))
 
+    @property
+    def detected(self):
+        """Whether the test rows are detections, which have no labels."""
+        return bool(self.facts.get("detections"))
+
+    @property
+    def not_refined(self):
+        """Joints without a label in all rows that are trained on, or in all held out: no refiner can be judged."""
+        return tuple(self.facts.get("not_refined", ()))
+
     def identities(self, part):
         """Set, image and person of each row of "train" or "test": int64 (N, 3)."""
         return np.stack([self.column(part, name) for name in ("set", "image", "person")], 1).astype(np.int64)
@@ -266,6 +276,8 @@ def _read_facts(facts):
         raise ValueError("rows")
     int(facts.get("seen_in_training", 0))
     check_white(facts.get("depth_white"))
+    if not set(facts.get("not_refined", ())) <= set(own.joints):
+        raise ValueError("not refined")
     if not all(isinstance(entry, dict) for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))):
         raise TypeError("no object")
     return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),

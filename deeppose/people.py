@@ -7,8 +7,8 @@ import numpy as np
 from deeppose import downloads
 from deeppose.shell import InputError
 
+LARGEST_BOX = 8.0       # image sides: no box is larger; what a frame shows of it is held in memory
 FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
-LARGEST_BOX = 6         # image sides: a box is cut out whole, black where it leaves its image
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class Job:
                 raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
                                  "fetch the set again")
             if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
-                raise InputError(f"{self.path}: has a box of {row.box[2]:.0f} x {row.box[3]:.0f} pixels, labels and "
-                                 "images do not fit; fetch the set again")
+                raise InputError(f"{self.path}: has a box far larger than the image; labels and images do not fit")
         return image
 
 

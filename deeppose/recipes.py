@@ -105,6 +105,14 @@ def varied(recipe, changes):
     return recipe
 
 
+def for_skeleton(recipe, skeleton):
+    """The recipe, without mirroring, which it says, where the skeleton does not tell left from right."""
+    if not recipe.mirror or skeleton.has_sides:
+        return recipe
+    print("no joint has an opposite one, so no image is mirrored")
+    return dataclasses.replace(recipe, mirror=0.0)
+
+
 def _entries(recipe):
     """The recipe's own entries, without the network's."""
     return {name: value for name, value in vars(recipe).items() if name != "options"}

@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeppose import arrays, files, leakage, metrics, plots, report, runtime, shell, tables
+from deeppose import (
+    arrays,
+    coco_results,
+    files,
+    leakage,
+    metrics,
+    plots,
+    report,
+    runtime,
+    shell,
+    tables,
+)
 from deeppose.locks import lock
 from deeppose.shell import InputError
 
@@ -43,6 +54,12 @@ def sampled(data, one_in):
     data = replace(data, test_images=data.test_images[rows], test_labels=data.test_labels[rows],
                    test_rows=data.test_rows[rows], facts=data.facts | {"seen_in_training": seen})
     return data, {"sample": {"one_in": one_in, "of": count, "rows": rows.tolist()}}
+
+
+def check_flip_test(options, skeleton):
+    """InputError where --flip-test is asked for, and the skeleton does not tell left from right."""
+    if options.flip_test and not skeleton.has_sides:
+        raise InputError("--flip-test: no joint of this data has an opposite one; leave it out")
 
 
 def _threshold(text):
@@ -82,15 +99,24 @@ def evaluate(workdir, data, stages, threshold=None):
 
 def write(path, scores, intervals, facts):
     """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of the run."""
-    def keyed(columns):
-        return {name.replace(" ", "_"): column for name, column in columns.items()}
     files.save_json(path, keyed(scores) | facts | {
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
+
+
+def keyed(columns):
+    """Columns by name, "stage 1", as metrics_stage_N.json has them: "stage_1"."""
+    return {name.replace(" ", "_"): column for name, column in columns.items()}
 
 
 def seen_facts(data):
     """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training": rows}, or {}."""
     return {"seen_in_training": data.seen_in_training} if data.seen_in_training else {}
+
+
+def finish_detected(path, by_coco, data, facts):
+    """Write metrics_stage_N.json and print COCO's scores: detections have no labels, so there is nothing else."""
+    write(path, {}, {}, facts | seen_facts(data))
+    show(coco_results.score_tables(by_coco, data), len(data.test_rows))
 
 
 def show(score_tables, image_count):

@@ -30,11 +30,13 @@ class TrueBoxes:
 
     photographs  of each its path and what opens it
     joints_px    true (n, J, 2), sizes as arrays.Dataset.sizes gives them: px of the photographs
+    white        the value of 16 bits that is white
     frame, margin, skeleton  the Dataset's
     """
     photographs: list
     joints_px: np.ndarray
     sizes: dict
+    white: int
     frame: tuple
     margin: float
     skeleton: object
@@ -53,7 +55,8 @@ class TrueBoxes:
         frames = np.empty((len(regions), self.frame[1], self.frame[0], 3), np.uint8)
 
         def fill(row):
-            frames[row] = cut(downloads.read_image(*self.photographs[row]), regions[row], self.frame)
+            photograph = downloads.read_image(*self.photographs[row], self.white)
+            frames[row] = cut(photograph, regions[row], self.frame)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fill, range(len(regions))))
         return frames
@@ -83,7 +86,8 @@ def open_photographs(data, source):
     boxes = data.boxes("test")
     sizes = {"head": data.column("test", "head_px"), "box": boxes[:, 2:].max(1), "area": data.column("test", "area_px")}
     found = TrueBoxes([find(source, names[row]) for row in rows], true[rows],
-                      {name: values[rows] for name, values in sizes.items()}, data.frame, data.margin, data.skeleton)
+                      {name: values[rows] for name, values in sizes.items()},
+                      data.depth_white or downloads.WHITE, data.frame, data.margin, data.skeleton)
     shown = found.cut(geometry.scale_box(boxes[rows], data.margin))
     for row, frame, (path, _) in zip(rows, shown, found.photographs):
         if np.abs(frame.astype(int) - data.test_images[row]).mean() > MOST_DIFFERENT:

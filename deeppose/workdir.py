@@ -8,6 +8,8 @@ STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
 SHARED = "shared"   # the refiner that serves all joints
 STAGES = (2, 3)     # of the cascade; DeepPose has three in all
+TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
+RESULT = "result.json"                      # the last stage's poses of the test rows, in COCO's format
 
 
 def refiner_name(name, stage=2):
