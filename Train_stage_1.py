@@ -146,7 +146,8 @@ def evaluate(model, examples, data, run):
     """Loss of the coordinates, and scores, on the held-out rows."""
     joints, _ = model.predict(examples.frames, data.held_out, run)
     outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
+    loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(),
+                              examples.recipe.held_out_loss).item()
     try:
         scores = metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
     except ValueError as error:
@@ -209,7 +210,12 @@ def parse(argv):
                         help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
                              "times as fast as 227 (default: as they are)")
     options = parser.parse_args(argv)
-    recipes.choose(parser, options, NETWORKS[options.network][1])
+    network_class, known = NETWORKS[options.network]
+    recipes.choose(parser, options, known)
+    try:
+        getattr(network_class, "check_recipe", lambda _: None)(options.recipe)
+    except ValueError as error:
+        parser.error(f"argument --vary: {error}")
     return options
 
 

@@ -53,6 +53,11 @@ class Recipe:
         """What is drawn for each image."""
         return augment.Ranges(**{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(augment.Ranges)})
 
+    @property
+    def held_out_loss(self):
+        """The kind of loss of held-out coordinates: training's, or the mean distance where it is of heatmaps alone."""
+        return "l1" if self.loss == "none" else self.loss
+
     def optimiser_of(self, network, device):
         """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
         weights = network.parameters()
