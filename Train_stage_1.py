@@ -175,7 +175,7 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
         if run.rank == 0:
             with state.evaluating():
-                loss, scores = evaluate(trained, examples, data, run)
+                loss, scores = evaluate(trained, examples, data, run.alone())
             record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
         state.next_epoch()
 
@@ -190,9 +190,11 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
     state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss} | columns)
     files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     score = metrics.chosen(scores, skeleton)
+    found = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+    state.keep_epoch(found)
     if not state.best or score > metrics.chosen(state.best["held_out"], skeleton):
         state.best_weights = checkpoint.weights_of(state.model)
-        state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+        state.best = found
 
 
 def parse(argv):
@@ -233,6 +235,7 @@ def build(data, options, run):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
     recipe = options.recipe
     run = runtime.choose(options, parallel=True)
@@ -255,6 +258,8 @@ def main(argv=None):
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
         state.about = {"initial_weights": initial}
+    state.provenance = model.described() | {"options": recipe.options, "seed": options.seed,
+                                            "trained_on": trained_on}
     with state.catching_signals():
         print(f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
               f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
@@ -262,8 +267,7 @@ def main(argv=None):
         train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish(model.described() | {"options": recipe.options, "seed": options.seed,
-                                          "trained_on": trained_on})
+        state.finish()
     score = metrics.chosen(state.best["held_out"], data.skeleton)
     print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
           "next: test_stage_1.py")

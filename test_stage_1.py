@@ -32,16 +32,21 @@ def draw(folder, data, joints, confidence):
 @shell.command
 def main(argv=None):
     options = scoring.parser(__doc__).parse_args(argv)
+    shell.until_end(runtime.log(options))
     folder = options.workdir
     data = arrays.open_dataset(folder)
-    run = runtime.choose(options)
-    shell.until_end(lock(folder, "test_output_1"))
-    model, _ = networks.load(options.model or folder, run, data)
-    leakage.check_model((options.model or folder) / "model_1.pt", data)
+    run = runtime.choose(options, parallel=True)
+    if run.rank == 0:
+        shell.until_end(lock(folder, "test_output_1"))
+    model_path = workdir.model_path(options)
+    model, _ = networks.load_file(model_path, run, data)
+    leakage.check_model(model_path, data)
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
     joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    if run.rank > 0:  # of several processes the first goes on
+        return
     scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     scoring.save_poses(folder, 1, joints, confidence)
     pictures = draw(folder, data, joints, confidence)
@@ -50,7 +55,7 @@ def main(argv=None):
     if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
-                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
+                  {"images": len(rows), "flip_test": options.flip_test, "epoch": options.epoch, "run": run.facts()}
                   | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))

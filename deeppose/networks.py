@@ -118,11 +118,15 @@ def input_size(view_size, input_px=0, stretch=False):
 
 
 def load(folder, run, data=None):
-    """The trained Stage_1 of a folder, on the Runtime's device, and its provenance.
+    """The trained Stage_1 of a folder's model_1.pt: see load_file."""
+    return load_file(folder / "model_1.pt", run, data)
+
+
+def load_file(path, run, data=None):
+    """The trained Stage_1 of a checkpoint, on the Runtime's device, and its provenance.
 
     data  the Dataset that it is to be run on: InputError where it was trained for other joints or frames
     """
-    path = folder / "model_1.pt"
     weights = checkpoint.read_weights(path, STEP_2)
     facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))
     try:
@@ -136,7 +140,7 @@ def load(folder, run, data=None):
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
+        raise InputError(f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}") from None
     if data is not None:
         _check_fits(path, data, known, frame, margin)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()

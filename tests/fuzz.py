@@ -183,7 +183,7 @@ def read_mpii(path):
 
 
 def state_options():
-    return argparse.Namespace(resume=True, save_minutes=5)
+    return argparse.Namespace(resume=True, save_minutes=5, keep_epochs=None, epochs=1)
 
 
 def read_state(path):

@@ -1,13 +1,18 @@
 """Several processes under torchrun: one gradient, the same refiners, one writer, and a stop that can be resumed."""
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from helpers import FP32, SMALL, same, weights, write_predictions
+from helpers import FP32, SMALL, reseal, same, weights, write_model, write_predictions, write_refiner
+
+from Cascade_1_net import Alex_net_c1
+from deeppose import files
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -63,7 +68,59 @@ def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
     assert same(undisturbed, weights(own_workdir, "model_1"))
 
 
-def test_other_steps_do_not_take_torchrun(workdir, tmp_path):
-    done = subprocess.run([*TORCHRUN, "test_stage_1.py", "--workdir", str(workdir)], cwd=ROOT, env=ONE_THREAD,
-                          capture_output=True, text=True)
-    assert done.returncode != 0 and "run this step with python" in done.stderr
+def test_prediction_does_not_take_torchrun(workdir, tmp_path):
+    done = subprocess.run([*TORCHRUN, "predict.py", "--workdir", str(workdir), str(tmp_path / "photo.jpg")], cwd=ROOT,
+                          env=ONE_THREAD, capture_output=True, text=True)
+    assert done.returncode != 0 and "run this with python" in done.stderr
+
+
+def repeated(source, folder, times):
+    """Step 1's arrays in another folder, the rows of both parts so many times one after the other."""
+    facts = json.loads((source / "dataset.json").read_text())
+    for part in ("train", "test"):
+        facts["rows"][part] *= times
+        for name in ("images", "labels", "rows"):
+            array = np.load(source / f"{part}_{name}.npy")
+            np.save(folder / f"{part}_{name}.npy", np.concatenate([array] * times))
+        names = (source / f"{part}_photographs.txt").read_text()
+        (folder / f"{part}_photographs.txt").write_text(names * times)
+    files.save_json(folder / "dataset.json", facts)
+    reseal(folder)
+
+
+def test_steps_3_4_and_6_of_two_processes_write_what_one_does(workdir, tmp_path):
+    """Of 70 test rows, and more training rows, each process has a batch."""
+    repeated(workdir, tmp_path, 7)
+    torch.manual_seed(0)
+    write_model(tmp_path, input_size=(64, 64))
+    write_refiner(tmp_path, "head", Alex_net_c1(14, (13,), crop_px=67))
+    outputs = ("test_output_1.npy", "test_confidence_1.npy", "train_output.npy", "training_output.npy",
+               "test_output_2.npy", "test_confidence_2.npy")
+    found = []
+    for launcher in ([sys.executable], TORCHRUN):
+        for step in ("test_stage_1.py", "Generate_train_output.py", "test_stage_2.py"):
+            printed = run(*launcher, step, "--workdir", tmp_path, *FP32)
+            assert ("2 processes" in printed) == (launcher is TORCHRUN)
+            assert printed.count("test images, all scores") == (step != "Generate_train_output.py")
+        found.append([(tmp_path / name).read_bytes() for name in outputs])
+        scores = json.loads((tmp_path / "metrics_stage_2.json").read_text())
+        found[-1].append({key: scores[key] for key in ("stage_1", "stage_2", "gains", "intervals")})
+        for name in outputs:
+            (tmp_path / name).unlink()
+    assert found[0] == found[1]
+    assert not list(tmp_path.glob("*.lock")) and not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_process_without_rows_predicts_with_the_others(workdir, tmp_path):
+    """Ten test rows are one batch: the second of two processes has none of it."""
+    torch.manual_seed(0)
+    write_model(tmp_path, input_size=(64, 64))
+    for name in ("test_images", "test_labels", "test_rows", "train_images", "train_labels", "train_rows"):
+        (tmp_path / f"{name}.npy").symlink_to(workdir / f"{name}.npy")
+    for name in ("dataset.json", "train_photographs.txt", "test_photographs.txt"):
+        (tmp_path / name).symlink_to(workdir / name)
+    found = []
+    for launcher in ([sys.executable], TORCHRUN):
+        run(*launcher, "test_stage_1.py", "--workdir", tmp_path, *FP32)
+        found.append((tmp_path / "test_output_1.npy").read_bytes())
+    assert found[0] == found[1]
