@@ -78,7 +78,7 @@ class Recipe:
         if self.schedule == "cosine":
             return rate * (1 + math.cos(math.pi * step / steps)) / 2
         if self.schedule == "steps":
-            return rate * 0.1 ** sum(step >= share * steps for share in STEPS_AT)
+            return rate * 0.1 ** sum(step / steps >= share for share in STEPS_AT)
         if self.schedule == "inverse":
             return rate * (1 + self.inverse_gamma * step) ** -INVERSE_POWER
         return rate
