@@ -17,9 +17,9 @@ from deeppose import arrays, networks, runtime, shell, workdir
 from deeppose.networks import Stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
-STAGE_1 = ["--weights", "none", "--rows", "4", "--batch-size", "2", "--input-px", "64", "--save-minutes", "0", *FP32]
+STAGE_1 = ["--weights", "none", "--rows", "4", "--batch-size", "2", "--input-px", "64", *FP32]
 STAGE_2 = ["--joints", "head", "--rows", "2", "--batch-size", "2", "--simulated", "1", "--crop-px", "67",
-           "--make-deltas", "--save-minutes", "0", *FP32]
+           "--make-deltas", *FP32]
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def kept(own_workdir, monkeypatch):
 
 
 def test_step_2_keeps_every_kth_epoch_and_resuming_keeps_them(own_workdir, kill, capsys):  # noqa: F811
-    own = ["--workdir", str(own_workdir), *STAGE_1, "--epochs", "5"]
-    Train_stage_1.main([*own, "--keep-epochs", "2"])
+    own = ["--workdir", str(own_workdir), *STAGE_1, "--epochs", "4", "--keep-epochs", "2"]
+    Train_stage_1.main(own)
     undisturbed = {epoch: weights(own_workdir, f"model_1.epoch_{epoch}") for epoch in (2, 4)}
     assert list(workdir.kept_epochs(own_workdir / "model_1.pt")) == [2, 4]
     best = json.loads((own_workdir / "model_1.json").read_text())
@@ -52,11 +52,11 @@ def test_step_2_keeps_every_kth_epoch_and_resuming_keeps_them(own_workdir, kill,
         assert same(undisturbed[best["epoch"]], weights(own_workdir, "model_1"))
     (own_workdir / "model_1.pt").unlink()
     capsys.readouterr()
-    kill(Train_stage_1.main, [*own, "--keep-epochs", "2"], 7)  # in the third epoch; that of before is gone
+    kill(Train_stage_1.main, [*own, "--save-minutes", "0"], 7)  # in the third epoch; what was kept before is gone
     assert "2 epochs that a former run kept are removed" in capsys.readouterr().out
     assert sorted(path.name for path in own_workdir.glob("model_1.epoch*")) == ["model_1.epoch_2.json",
                                                                               "model_1.epoch_2.pt"]
-    Train_stage_1.main([*own, "--keep-epochs", "2", "--resume"])
+    Train_stage_1.main([*own, "--resume"])
     for epoch in (2, 4):
         assert same(undisturbed[epoch], weights(own_workdir, f"model_1.epoch_{epoch}"))
 
@@ -137,7 +137,7 @@ def test_the_log_is_what_was_printed_and_goes_on_with_the_run(own_workdir, kill,
     log = own_workdir / "run.log"
     log.write_text("of a run before\n")
     own = ["--workdir", str(own_workdir), *STAGE_1, "--epochs", "2", "--log", str(log)]
-    kill(Train_stage_1.main, own, 4)  # in the second epoch
+    kill(Train_stage_1.main, [*own, "--save-minutes", "0"], 4)  # in the second epoch
     first = capsys.readouterr().out
     assert log.read_text() == first and "epoch   1/2" in first
     Train_stage_1.main([*own, "--resume"])
