@@ -11,6 +11,9 @@ import pytest
 import torch
 from helpers import FP32, SMALL, reseal, same, weights, write_model, write_predictions, write_refiner
 
+import Generate_train_output
+import test_stage_1
+import test_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import files, runtime
 from deeppose.loader import Frames
@@ -89,20 +92,34 @@ def repeated(source, folder, times):
     reseal(folder)
 
 
-def test_steps_3_4_and_6_of_two_processes_write_what_one_does(workdir, tmp_path):
+@pytest.fixture
+def one_thread():
+    """This process computes as those of ONE_THREAD do: bits may depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_steps_3_4_and_6_of_two_processes_write_what_one_does(one_thread, workdir, tmp_path, monkeypatch):
     """Of 70 test rows, and more training rows, each process has a batch."""
     repeated(workdir, tmp_path, 7)
+    for step in (test_stage_1, test_stage_2):
+        monkeypatch.setattr(step, "draw", lambda *_: {})
     torch.manual_seed(0)
     write_model(tmp_path, input_size=(64, 64))
     write_refiner(tmp_path, "head", Alex_net_c1(14, (13,), crop_px=67))
     outputs = ("test_output_1.npy", "test_confidence_1.npy", "train_output.npy", "training_output.npy",
                "test_output_2.npy", "test_confidence_2.npy")
     found = []
-    for launcher in ([sys.executable], TORCHRUN):
-        for step in ("test_stage_1.py", "Generate_train_output.py", "test_stage_2.py"):
-            printed = run(*launcher, step, "--workdir", tmp_path, *FP32)
-            assert ("2 processes" in printed) == (launcher is TORCHRUN)
-            assert printed.count("test images, all scores") == (step != "Generate_train_output.py")
+    for together in (False, True):
+        for step in (test_stage_1, Generate_train_output, test_stage_2):
+            if together:
+                printed = run(*TORCHRUN, f"{step.__name__}.py", "--workdir", tmp_path, *FP32)
+                assert printed.count("2 processes") == 1
+                assert printed.count("test images, all scores") == (step is not Generate_train_output)
+            else:
+                step.main(["--workdir", str(tmp_path), *FP32])
         found.append([(tmp_path / name).read_bytes() for name in outputs])
         scores = json.loads((tmp_path / "metrics_stage_2.json").read_text())
         found[-1].append({key: scores[key] for key in ("stage_1", "stage_2", "gains", "intervals")})
