@@ -158,8 +158,9 @@ MADE := $(SETS:=.npy) train_photographs.txt test_photographs.txt dataset.json tr
         deltas_3.json $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) curves_stage_1.csv \
         $(REFINERS:%=curves_%.csv) $(REFINERS:%=curves_3_%.csv) metrics_stage_1.json metrics_stage_2.json result.json \
         test_annotations.json $(PICTURES:=.png) report.html
+KEPT := $(foreach model,$(MODELS),$(model).epoch_[0-9]*.pt $(model).epoch_[0-9]*.json)
 LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1 report
 
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
-	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp deltas.json.tmp $(MADE:=.flags) $(LOCKS:=.lock))
+	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp deltas.json.tmp $(MADE:=.flags) $(LOCKS:=.lock) $(KEPT) $(KEPT:=.tmp))

@@ -184,8 +184,8 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         # evaluate
         if run.rank == 0:
             with state.evaluating():
-                loss, scores = evaluate(trained, examples, data, run)
-                trained_on = curves.of_trained_on(trained, examples, data, rows, options.seed, run)
+                loss, scores = evaluate(trained, examples, data, run.alone())
+                trained_on = curves.of_trained_on(trained, examples, data, rows, options.seed, run.alone())
             columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(scores, data.skeleton)
             record_scores(state, steps, columns | trained_on, options)
             if stop == steps:
@@ -208,9 +208,11 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
     seconds_left = state.seconds / epoch * (options.epochs - epoch)
     report(epoch, options, train_loss, loss, shown, image_rate, seconds_left)
     score = metrics.chosen(scores, skeleton)
+    found = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+    state.keep_epoch(found)
     if not state.best or score > metrics.chosen(state.best["held_out"], skeleton):
         state.best_weights = checkpoint.weights_of(state.model)
-        state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+        state.best = found
 
 
 def parse(argv):
@@ -230,8 +232,13 @@ def parse(argv):
                         help="every N steps add the scores of the held-out rows, and of some that are trained on, to "
                              "curves_stage_1.csv as well (default: after each epoch alone)")
     options = parser.parse_args(argv)
-    recipes.choose(parser, options, NETWORKS[options.network][1])
+    network_class, known = NETWORKS[options.network]
+    recipes.choose(parser, options, known)
     options.batch_size = options.batch_size or options.recipe.batch_size or BATCH_SIZE
+    try:
+        getattr(network_class, "check_recipe", lambda _: None)(options.recipe)
+    except ValueError as error:
+        parser.error(f"argument --vary: {error}")
     return options
 
 
@@ -249,6 +256,7 @@ def build(data, options, run):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
     recipe = recipes.fitting(options.recipe, data)
     run = runtime.choose(options, parallel=True)
@@ -274,6 +282,8 @@ def main(argv=None):
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
         state.about = {"initial_weights": initial}
+    state.provenance = model.described() | {"options": recipe.options, "seed": options.seed,
+                                            "trained_on": trained_on}
     with state.catching_signals():
         print(f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
               f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
@@ -281,8 +291,7 @@ def main(argv=None):
         train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish(model.described() | {"options": recipe.options, "seed": options.seed,
-                                          "trained_on": trained_on})
+        state.finish()
     score = metrics.chosen(state.best["held_out"], data.skeleton)
     print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
           "next: test_stage_1.py")

@@ -148,14 +148,16 @@ def train_refiner(examples, name, start, data, settings, options, run):
         start_from(network, start, skeleton, options)
     optimiser = recipe.optimiser_of(network, run.device)
     state = training_state.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
+    mirrored = ", mirrored" * (options.weights == "opposite")
+    called = f"file {start.name}{mirrored}" if start else "random"
+    state.provenance = {
+        "network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in examples.joints],
+        "options": recipe.options, "crop_px": options.crop_px, "crop_scale": examples.boxing.scale,
+        "smallest_crop_px": examples.boxing.smallest_px, "seed": options.seed, "stage": options.stage,
+        "initial_weights": called, "skeleton": skeleton.described()}
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
-        mirrored = ", mirrored" * (options.weights == "opposite")
-        called = f"file {start.name}{mirrored}" if start else "random"
-        state.finish({"network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in examples.joints],
-                      "options": recipe.options, "crop_px": options.crop_px, "crop_scale": examples.boxing.scale,
-                      "smallest_crop_px": examples.boxing.smallest_px, "seed": options.seed, "stage": options.stage,
-                      "initial_weights": called, "skeleton": skeleton.described()})
+        state.finish()
     gains = state.best["gain"]
     said = f"gain {gains[0]:.2f}" if len(gains) == 1 else f"gains {' '.join(f'{gain:.2f}' for gain in gains)}"
     print(f"{path}: epoch {state.best['epoch']}, {said}", flush=True)
@@ -182,10 +184,12 @@ def record_epoch(state, judged, train_loss, crop_rate, name, options):
           f"({held_out['loss_without']:.4f} unrefined)  {crop_rate:.0f} crops/s", flush=True)
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
     files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
+    found = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
+    state.model.gain.copy_(torch.tensor(judged["gain"]))
+    state.keep_epoch(found)
     if not state.best or held_out["loss_with_gain"] <= state.best["held_out"]["loss_with_gain"]:
-        state.model.gain.copy_(torch.tensor(judged["gain"]))
         state.best_weights = checkpoint.weights_of(state.model)
-        state.best = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
+        state.best = found
 
 
 def predict_stage_2(data, frames, first, options, run):
@@ -199,7 +203,8 @@ def predict_stage_2(data, frames, first, options, run):
         made_from = workdir.origin(folder, data, 2)
         if not workdir.is_made_from(path, made_from):
             unsure = np.full(first.shape[:2], np.nan)
-            second, _, _ = cascade.refine_from(folder, data.skeleton, frames, np.arange(len(first)), first, unsure, run)
+            second, _, _ = cascade.refine_from(folder, data.skeleton, frames, np.arange(len(first)), first, unsure,
+                                               run.alone())
             workdir.save_output(path, second, made_from)
     return workdir.load_output(folder, data, 2)
 
@@ -255,6 +260,7 @@ def parse(argv):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
@@ -263,7 +269,7 @@ def main(argv=None):
     if not options.joints:
         names = [name for name in names if name not in data.not_refined]
     starts = {name: initial_weights(name, skeleton, options) for name in names}
-    predicted = workdir.load_output(options.workdir, data, model=options.model)
+    predicted = workdir.load_output(options.workdir, data, model=workdir.model_path(options))
     run = runtime.choose(options, parallel=True)
     print(run)
     options.recipe = recipes.for_skeleton(options.recipe, skeleton)

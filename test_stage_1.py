@@ -61,21 +61,27 @@ def draw(folder, data, joints, confidence):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     folder = options.workdir
     data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     scoring.check_flip_test(options, data.skeleton)
-    run = runtime.choose(options)
-    shell.until_end(lock(folder, "test_output_1"))
-    model, provenance = networks.load(options.model or folder, run, data)
-    leakage.check_model((options.model or folder) / "model_1.pt", data)
+    run = runtime.choose(options, parallel=True)
+    if run.rank == 0:
+        shell.until_end(lock(folder, "test_output_1"))
+    model_path = workdir.model_path(options)
+    model, provenance = networks.load_file(model_path, run, data)
+    leakage.check_model(model_path, data)
     in_photographs = true_boxes.open_photographs(data, options.source) if options.box_scale else None
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
     joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    if run.rank > 0:  # of several processes the first goes on
+        return
     scoring.save_poses(folder, 1, joints, confidence)
     by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
-    facts = {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()} | sample
+    facts = {"images": len(rows), "flip_test": options.flip_test, "epoch": options.epoch,
+             "run": run.facts()} | sample
     facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:
         scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
@@ -86,7 +92,8 @@ def main(argv=None):
                                        data.seen_in_training) + coco_results.score_tables(by_coco, data)
     if in_photographs:
         stretch = true_boxes.is_stretched(provenance)
-        boxed, boxed_intervals = in_photographs.score(model, options.box_scale, stretch, run, options.flip_test)
+        boxed, boxed_intervals = in_photographs.score(model, options.box_scale, stretch, run.alone(),
+                                                      options.flip_test)
         picture = folder / "box_scale_stage_1.png"
         plots.scores_by_factor(picture, boxed, boxed_intervals, scores["stage 1"], data.skeleton)
         pictures["Scores over the size of true boxes"] = picture

@@ -236,9 +236,11 @@ class Refiner:
         return self.network.gain[self.network.joints.index(joint)].item()
 
 
-def load_refiner(folder, name, skeleton, run, stage=2):
-    """The Refiner of that name; InputError where its files are missing or of another skeleton."""
-    path = workdir.refiner_path(folder, name, stage)
+def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
+    """The Refiner of that name, or as an epoch that was kept left it; InputError where its files are missing or of
+    another skeleton.
+    """
+    path = workdir.refiner_path(folder, name, stage, epoch)
     weights = checkpoint.read_weights(path, MADE_BY)
     facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
     try:
@@ -260,11 +262,11 @@ def load_refiner(folder, name, skeleton, run, stage=2):
     return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
 
 
-def load_refiners(folder, skeleton, run, stage=2):
+def load_refiners(folder, skeleton, run, stage=2, epoch=None):
     """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before the shared one."""
-    names = workdir.refiners_here(folder, skeleton, stage)
+    names = workdir.refiners_here(folder, skeleton, stage, epoch)
     for name in names:
-        refiner = load_refiner(folder, name, skeleton, run, stage)
+        refiner = load_refiner(folder, name, skeleton, run, stage, epoch)
         joints = [joint for joint in refiner.network.joints
                   if name != workdir.SHARED or skeleton.joints[joint] not in names]
         yield refiner, joints
@@ -295,12 +297,12 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
     return refined, sure, gains
 
 
-def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2):
+def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):
     """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of each joint."""
     print(f"stage {stage}, joint by joint:")
-    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage), frames, rows, joints_px, confidence,
-                                  skeleton, run)
+    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage, epoch), frames, rows, joints_px,
+                                  confidence, skeleton, run)
     for name, gain in gains.items():
-        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_name(name, stage)}.pt"
+        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_path(folder, name, stage, epoch).name}"
         print(f"  {name:<16}" + (missing if gain is None else f"gain {gain:.2f}"), flush=True)
     return refined, sure, gains

@@ -15,7 +15,7 @@ def predict_rows(model, examples, data, rows, run):
     """Joints (n, J, 2) px of rows of the training part, and the loss of their coordinates."""
     joints, _ = model.predict(examples.frames, rows, run)
     outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    return joints, losses.masked_loss(outputs, examples.targets[rows].cpu(), examples.recipe.loss).item()
+    return joints, losses.masked_loss(outputs, examples.targets[rows].cpu(), examples.recipe.held_out_loss).item()
 
 
 def score_rows(joints, data, rows):

@@ -4,7 +4,9 @@ A network is a file at the top level with a class and its RECIPES, and a line in
 (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
 `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
 None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
-do without, or else `from_imagenet(weights)`, which gives them by its own names.
+do without, or else `from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the
+modules with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go together; and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and
+`decode(heatmaps, size)`, so that the flip test is of heatmaps.
 """
 from dataclasses import dataclass
 
@@ -16,11 +18,14 @@ from Alexnet_stage_1 import Alexnet_stage_1
 from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
+from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
+from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
 NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES),
-            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES)}
+            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES),
+            "heatmap": (Heatmap_stage_1, HEATMAP_RECIPES)}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
@@ -74,22 +79,32 @@ class Stage_1:
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
 
         frames  a Frames
-        flip    the mean over each frame and, mirrored back, its mirror image: the flip test
+        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a network that decodes
+                heatmaps the mean is of these
         """
-        joints, confidence = self._predict(frames, rows, run, what, lambda images: images)
+        if flip and hasattr(self.network, "decode"):
+            return self._predict(frames, rows, run, what, self._see_twice)
+        joints, confidence = self._predict(frames, rows, run, what, lambda images: self.network(self.view(images)))
         if flip:
             mirrored, sure = self._predict(frames, rows, run, what and f"{what}, mirrored",
-                                           lambda images: images.flip(3))
+                                           lambda images: self.network(self.view(images.flip(3))))
             order = list(self.skeleton.flip)
             joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
             confidence = (confidence + sure[:, order]) / 2
         return joints, confidence
 
-    def _predict(self, frames, rows, run, what, turn):
+    def _see_twice(self, images):
+        """The network's Output for frames (n, 3, h, w), from the mean of their heatmaps and their mirror images'."""
+        seen = self.view(images)
+        maps = self.network.predict_heatmaps(seen)  # (n, J, h, w)
+        mirrored = self.network.predict_heatmaps(seen.flip(3)).flip(3)[:, list(self.skeleton.flip)]
+        return self.network.decode((maps + mirrored) / 2, self.input_size)
+
+    def _predict(self, frames, rows, run, what, see):
         self.network.eval()
 
         def compute(images, piece):
-            found = self.network(self.view(turn(images)))
+            found = see(images)
             return found.joints, found.confidence
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
         return geometry.denormalise(joints, self.view_box).astype(np.float32), confidence
@@ -108,11 +123,15 @@ def input_size(view_size, input_px=0, stretch=False):
 
 
 def load(folder, run, data=None):
-    """The trained Stage_1 of a folder, on the Runtime's device, and its provenance.
+    """The trained Stage_1 of a folder's model_1.pt: see load_file."""
+    return load_file(folder / "model_1.pt", run, data)
+
+
+def load_file(path, run, data=None):
+    """The trained Stage_1 of a checkpoint, on the Runtime's device, and its provenance.
 
     data  the Dataset that it is to be run on: InputError where it was trained for other joints or frames
     """
-    path = folder / "model_1.pt"
     weights = checkpoint.read_weights(path, STEP_2)
     facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))
     try:
@@ -128,7 +147,7 @@ def load(folder, run, data=None):
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
+        raise InputError(f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}") from None
     if data is not None:
         _check_fits(path, data, known, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()

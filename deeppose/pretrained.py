@@ -82,9 +82,13 @@ def adopt(network, weights, joints, wanted):
     taken = 0
     for name, value in own.items():
         other = weights.get(name)
+        layer = name.rpartition(".")[0]
+        if other is not None and layer in getattr(network, "joint_mixers", ()):
+            taken += _copy_mixer(value, other, joints, wanted)
+            continue
         if other is None or other.shape[1:] != value.shape[1:]:
             continue
-        if name.rpartition(".")[0] in network.joint_layers and value.dim():
+        if layer in network.joint_layers and value.dim():
             taken += _copy_joints(value, other, joints, wanted)
         elif other.shape == value.shape:
             value.copy_(other)
@@ -102,6 +106,19 @@ def _copy_joints(value, other, joints, wanted):
         here = wanted.index(name) * each
         there = joints.index(name) * each
         value[here:here + each] = other[there:there + each]
+    return bool(both)
+
+
+def _copy_mixer(value, other, joints, wanted):
+    """As _copy_joints, of a layer's weights (J, J, ...) or bias (J,): rows and columns."""
+    if value.dim() == 1:
+        return _copy_joints(value, other, joints, wanted)
+    if other.shape != (len(joints), len(joints), *value.shape[2:]):
+        return False
+    both = [name for name in wanted if name in joints]
+    here = torch.tensor([wanted.index(name) for name in both], dtype=torch.long)
+    there = torch.tensor([joints.index(name) for name in both], dtype=torch.long)
+    value[here[:, None], here] = other[there[:, None], there]
     return bool(both)
 
 

@@ -57,6 +57,11 @@ class Recipe:
         """What is drawn for each image."""
         return augment.Ranges(**{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(augment.Ranges)})
 
+    @property
+    def held_out_loss(self):
+        """The kind of loss of held-out coordinates: training's, or the mean distance where it is of heatmaps alone."""
+        return "l1" if self.loss == "none" else self.loss
+
     def optimiser_of(self, network, device):
         """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
         weights = network.parameters()
@@ -77,7 +82,7 @@ class Recipe:
         if self.schedule == "cosine":
             return rate * (1 + math.cos(math.pi * step / steps)) / 2
         if self.schedule == "steps":
-            return rate * 0.1 ** sum(step >= share * steps for share in STEPS_AT)
+            return rate * 0.1 ** sum(step / steps >= share for share in STEPS_AT)
         if self.schedule == "inverse":
             return rate * (1 + self.inverse_gamma * step) ** -INVERSE_POWER
         return rate

@@ -29,6 +29,7 @@ def parser(description):
     """An ArgumentParser with what both test scripts take."""
     arguments = runtime.parser(description)
     runtime.add_model_argument(arguments)
+    runtime.add_log_argument(arguments)
     arguments.add_argument("--threshold", type=_threshold, metavar="T",
                            help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)")
     arguments.add_argument("--flip-test", action="store_true",

@@ -237,7 +237,7 @@ def mutate_tar(content, rng):
 
 
 def state_options():
-    return argparse.Namespace(resume=True, save_minutes=5)
+    return argparse.Namespace(resume=True, save_minutes=5, keep_epochs=None, epochs=1)
 
 
 def read_state(path):
