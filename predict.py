@@ -17,6 +17,7 @@ import argparse
 import io
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,14 +152,12 @@ def write(path, source, photo, found, model):
     drawing.photograph(path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last])
 
 
-def serve(model, options):
-    """The local page, until Ctrl-C."""
-    def pose(photograph, people, name):
-        photo, *piece = _read(model, io.BytesIO(photograph), people)
-        found, = _by_photograph(model, [piece])
-        confidence = {stage: sure.round(3).tolist() for stage, sure in found["confidence"].items()}
-        return {"pose": describe(name, photo, found, model), "confidence": confidence}
-    page.serve(options.address, options.port, model.skeleton, model.stages, pose)
+def answer(model, photograph, people, name):
+    """The page's answer for a photograph's bytes: {"pose": as in photo_pose.json, "confidence": stage -> (P, J)}."""
+    photo, *piece = _read(model, io.BytesIO(photograph), people)
+    found, = _by_photograph(model, [piece])
+    confidence = {stage: sure.astype(float).round(3).tolist() for stage, sure in found["confidence"].items()}
+    return {"pose": describe(name, photo, found, model), "confidence": confidence}
 
 
 def run_all(model, paths, people, pictures):
@@ -207,7 +206,8 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     if options.page:
-        return serve(load(options.workdir, options.device, options.precision, options.compile), options)
+        model = load(options.workdir, options.device, options.precision, options.compile)
+        return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model))
     paths = photos.find(options.photographs)
     if options.box and (len(paths) > 1 or options.boxes):
         raise InputError(f"--box is for one photograph and without --boxes, not for {len(paths)}; --boxes is for many")

@@ -304,7 +304,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status, words):
-        """Answer, and let the rest of the body arrive, bounded: a browser that is cut off while it sends hears nothing."""
+        """Answer, then let the rest of the body arrive, bounded: a browser cut off while it sends hears nothing."""
         retry = [("Retry-After", str(RETRY_SECONDS))] if status == 503 else []
         self._send(status, "application/json", as_json({"error": words}), retry)
         self.connection.shutdown(socket.SHUT_WR)

@@ -85,6 +85,9 @@ def spare(box_px):
 
 
 def _upright(image, factor, size):
+    image.load()  # turns a TIFF, and takes its tag away
+    if factor == 1:
+        size = image.size
     turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
     return Photo(_as_rgb(ImageOps.exif_transpose(image)), factor, tuple(size[::-1]) if turned else tuple(size))
 
