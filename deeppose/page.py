@@ -37,6 +37,7 @@ PORT = 8000
 MOST_BYTES = 50_000_000   # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
 MOST_PEOPLE = 50          # in a photograph
+MOST_SCANS = 500          # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
 MOST_CONNECTIONS = 64     # at once, each with a thread; a browser opens 6
 HEAD_SECONDS = 10         # for a request's head to arrive
 BODY_SECONDS = 30         # for a photograph to arrive, and for an answer to be taken
@@ -111,7 +112,7 @@ class Server(ThreadingMixIn, TCPServer):
         try:
             super().__init__(place, Handler)
         except OSError as error:
-            raise RunError(f"port {port} of {address} cannot be had ({error.strerror}); --port names another") from None
+            raise RunError(f"port {port} of {address} cannot be had ({error.strerror}); see --port") from None
         self.anywhere = ipaddress.ip_address(place[0]).is_unspecified
         self.is_local = ipaddress.ip_address(place[0]).is_loopback
 
@@ -148,6 +149,7 @@ class Server(ThreadingMixIn, TCPServer):
     def run(self, work, photograph):
         """The answer that work(photograph) gives, in the worker's thread; Refusal where it fails."""
         try:
+            check_scans(photograph)
             return self.worker.submit(work, photograph).result()
         except InputError as error:
             raise Refusal(400, str(error)) from None
@@ -260,17 +262,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def _find_work(self):
         """What the path and the query ask for: a function of the photograph's bytes."""
-        place = urlsplit(self.path)
-        if place.path == "/photograph":
+        path, _, query = self.path.partition("?")
+        if path == "/photograph":
             return show
-        if place.path != "/pose":
+        if path != "/pose":
             raise Refusal(404, "photographs go to /pose or /photograph")
         try:
-            query = parse_qs(place.query, max_num_fields=MOST_PEOPLE + 1)
-            people = [boxes.box(text) for text in query.get("box", ())] or None
+            asked = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
+            people = [boxes.box(text) for text in asked.get("box", ())] or None
         except Exception:  # argparse's error of a box, or too many fields
             raise Refusal(400, f"the boxes must be x0,y0,x1,y1, at most {MOST_PEOPLE}") from None
-        name = query.get("name", ["photograph"])[0]
+        name = asked.get("name", ["photograph"])[0]
         return lambda photograph: ("application/json", as_json(self.server.pose(photograph, people, name)))
 
     def _check_length(self):
@@ -338,6 +340,15 @@ def content_policy(html):
         return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
     return (f"default-src 'none'; style-src {digest('style')}; script-src {digest('script')}; img-src blob: data:; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+
+
+def check_scans(photograph):
+    """InputError for a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10.
+
+    The marker of a scan is no part of the scans' own data, in which each byte 255 is followed by another.
+    """
+    if photograph.startswith(b"\xff\xd8") and photograph.count(b"\xff\xda") > MOST_SCANS:
+        raise InputError(f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
 
 
 def show(photograph):

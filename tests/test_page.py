@@ -100,6 +100,14 @@ def jpeg(size=(60, 80), colour=(90, 90, 90)):
     return data.getvalue()
 
 
+def many_scans():
+    """A progressive JPEG whose last scan is repeated a thousand times."""
+    data = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(data, "JPEG", progressive=True)
+    head, _, last = data.getvalue().removesuffix(b"\xff\xd9").rpartition(b"\xff\xda")
+    return head + (b"\xff\xda" + last) * 1000 + b"\xff\xd9"
+
+
 def bomb():
     """A PNG of 108 megapixels in 14 kB."""
     data = io.BytesIO()
@@ -252,7 +260,7 @@ def test_a_body_that_ends_early(server):
 
 @pytest.mark.parametrize("path", ["/pose", "/photograph", "/pose?box=0,0,9,9"])
 @pytest.mark.parametrize("content, said", [(bomb(), "more than 60 million pixels"), (b"hello", "no image"),
-                                           (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
+                                           (many_scans(), "more than 500 scans"), (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
 def test_what_is_no_photograph_is_refused(path, content, said, server):
     begun = time.monotonic()
     refused(ask(server, path=path, body=content), 400, said)
@@ -272,6 +280,7 @@ def test_boxes_that_make_no_sense_are_refused(query, server):
     (b"GET /../predict.py HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
+    (b"POST http://[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
     (b"POST //[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
     (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     (b"PUT /pose HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
