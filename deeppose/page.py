@@ -149,8 +149,11 @@ class Server(ThreadingMixIn, TCPServer):
     def run(self, work, photograph):
         """The answer that work(photograph) gives, in the worker's thread; Refusal where it fails."""
         try:
-            check_scans(photograph)
-            return self.worker.submit(work, photograph).result()
+            future = self.worker.submit(work, photograph)
+        except RuntimeError:  # Ctrl-C came first
+            raise Refusal(503, "the page is being closed") from None
+        try:
+            return future.result()
         except InputError as error:
             raise Refusal(400, str(error)) from None
         except Exception as error:
@@ -249,7 +252,9 @@ class Handler(BaseHTTPRequestHandler):
         work = self._find_work()
         length = self._check_length()
         with self.server.one_at_a_time():
-            return self.server.run(work, self._read_body(length))
+            photograph = self._read_body(length)
+            check_scans(photograph)
+            return self.server.run(work, photograph)
 
     def _check_sender(self):
         """Refusal of who is not the page that this server sent."""
@@ -343,12 +348,12 @@ def content_policy(html):
 
 
 def check_scans(photograph):
-    """InputError for a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10.
+    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10.
 
     The marker of a scan is no part of the scans' own data, in which each byte 255 is followed by another.
     """
     if photograph.startswith(b"\xff\xd8") and photograph.count(b"\xff\xda") > MOST_SCANS:
-        raise InputError(f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
+        raise Refusal(400, f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
 
 
 def show(photograph):

@@ -259,8 +259,9 @@ def test_a_body_that_ends_early(server):
 
 
 @pytest.mark.parametrize("path", ["/pose", "/photograph", "/pose?box=0,0,9,9"])
-@pytest.mark.parametrize("content, said", [(bomb(), "more than 60 million pixels"), (b"hello", "no image"),
-                                           (many_scans(), "more than 500 scans"), (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
+@pytest.mark.parametrize("content, said", [
+    (bomb(), "more than 60 million pixels"), (many_scans(), "more than 500 scans"), (b"hello", "no image"),
+    (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
 def test_what_is_no_photograph_is_refused(path, content, said, server):
     begun = time.monotonic()
     refused(ask(server, path=path, body=content), 400, said)
