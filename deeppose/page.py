@@ -316,7 +316,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, "application/json", as_json({"error": words}), retry)
         self.connection.shutdown(socket.SHUT_WR)
         self.arriving.allow(LAST_SECONDS)
-        left = MOST_BYTES
+        left = 2 * MOST_BYTES
         while left > 0 and (some := self.rfile.read1(2 ** 16)):
             left -= len(some)
 
