@@ -454,8 +454,9 @@ def test_an_address_that_others_reach_is_warned_of(address, warned, monkeypatch,
 
 
 def test_ctrl_c_ends_it_cleanly(trained):
+    """Even if the tests run in a shell's background, whose children ignore Ctrl-C."""
     heed = "import signal, sys, predict\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" \
-           "predict.main(sys.argv[1:])"  # a shell has what runs in its background ignore Ctrl-C, and so the tests' children
+           "predict.main(sys.argv[1:])"
     command = [sys.executable, "-c", heed, "--page", "--port", "0", "--workdir", str(trained), *FP32]
     process = subprocess.Popen(command, cwd=Path(script.__file__).parent, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
