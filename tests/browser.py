@@ -58,7 +58,7 @@ class Browser:
         """The result of one command; what else the browser says is added to events."""
         self._sent += 1
         message = {"id": self._sent, "method": method, "params": parameters}
-        if self._session:
+        if self._session and not method.startswith("Browser."):
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while (reply := self._receive()).get("id") != self._sent:
@@ -83,7 +83,7 @@ class Browser:
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.send("Emulation.setEmulatedMedia", features=[scheme, still])
         self.send("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'")
+        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def run(self, script):
         """The value of an expression in the page."""
@@ -130,7 +130,7 @@ class Browser:
         """The one file that comes of calling action, once it is complete."""
         folder = self.folder / f"downloads_{self._sent}"
         folder.mkdir()
-        self.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
         action()
         end = time.monotonic() + PATIENCE
         while not (found := [path for path in folder.iterdir() if not path.name.endswith(".crdownload")]):
@@ -144,12 +144,17 @@ class Browser:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
     def complaints(self):
-        """Exceptions, and what the browser logged as an error."""
+        """Exceptions, and what the browser logged as an error, such as what the page's policy forbids.
+
+        Answers that are no success are logged too, and left out.
+        """
         self.run("0")
         said = []
         for event in self.events:
             if event.get("method") == "Runtime.exceptionThrown":
                 said.append(event["params"]["exceptionDetails"])
-            elif event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
-                said.append(event["params"]["entry"])
+            elif event.get("method") == "Log.entryAdded":
+                entry = event["params"]["entry"]
+                if entry["level"] == "error" and entry["source"] != "network":
+                    said.append(entry)
         return said
