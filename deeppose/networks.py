@@ -5,8 +5,9 @@ A network is a file at the top level with a class and its RECIPES, and a line in
 `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
 None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
 do without, or else `from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the
-modules with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go together; and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and
-`decode(heatmaps, size)`, so that the flip test is of heatmaps.
+modules with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go together;
+and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and `decode(heatmaps, size)`, so that the flip
+test is of heatmaps.
 """
 from dataclasses import dataclass
 

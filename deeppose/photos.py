@@ -86,6 +86,10 @@ def spare(box_px):
 
 
 def _upright(image, factor, size, white):
+    if image.format == "TIFF":
+        image.load()  # turns it, and takes its tag away
+        if factor == 1:
+            size = image.size
     image = downloads.to_8_bits(image, white)
     turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
     return Photo(_as_rgb(ImageOps.exif_transpose(image)), factor, tuple(size[::-1]) if turned else tuple(size))
