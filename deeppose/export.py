@@ -6,6 +6,7 @@ Writes  OUT.onnx (opset 18); its metadata say what it is and where it came from.
 Run     python -m deeppose.export --workdir FOLDER OUT.onnx
 """
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -96,12 +97,13 @@ def check_extras():
 
 
 def metadata(model, told):
-    """What the file tells of itself, name -> text; all but the frame's size is JSON."""
+    """Entries of the file about itself, name -> JSON."""
     stage_1 = model.stage_1
-    width, height = stage_1.frame
-    return {"frame": f"{width} x {height}", "margin": json.dumps(stage_1.margin),
-            "joints": json.dumps(stage_1.skeleton.joints), "skeleton": json.dumps(stage_1.skeleton.described()),
-            "models": json.dumps(told), "versions": json.dumps(runtime.Runtime(torch.device("cpu"), "fp32").facts())}
+    facts = {"frame": stage_1.frame, "margin": stage_1.margin, "joints": stage_1.skeleton.joints,
+             "stages": [1, *model.refiners], "skeleton": stage_1.skeleton.described(), "models": told,
+             "versions": {"torch": str(torch.__version__), "onnx": importlib.metadata.version("onnx"),
+                          "onnxscript": importlib.metadata.version("onnxscript")}}
+    return {name: json.dumps(value) for name, value in facts.items()}
 
 
 def write(path, model, told):
