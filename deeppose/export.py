@@ -116,6 +116,9 @@ def write(path, model, told):
         program = torch.onnx.export(
             model.eval(), (example,), input_names=["frames"], output_names=model.names, opset_version=OPSET,
             dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False, verbose=False)
+    if isinstance(program.model.graph.inputs[0].shape[0], int):  # torch gives way rather than to say so
+        raise InputError(f"{path}: is not written: a network computes with the number of images, {model.stage_1.name} "
+                         "or the refiner; let it take any")
     program.model.metadata_props.update(metadata(model, told))
     with files.replacing(path) as temporary:
         program.save(temporary, external_data=False)

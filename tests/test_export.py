@@ -228,3 +228,13 @@ def test_no_step_imports_the_exporter():
         assert "deeppose/export.py" not in dependencies.prerequisites(script)
     source = (PROJECT / "deeppose" / "export.py").read_text(encoding="utf-8")
     assert not dependencies.imported_names(ast.parse(source)) & set(EXTRAS)  # its own checks come first
+
+
+@needs_extras
+def test_a_network_that_fixes_the_number_of_frames_is_refused(tmp_path, capsys, monkeypatch):
+    class Fixed(Peaks):
+        def forward(self, images):
+            return super().forward(images[:int(len(images))])
+    monkeypatch.setitem(networks.NETWORKS, "resnet", (Fixed, {}))
+    write_model(tmp_path, Fixed(DOLL.joint_count), skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin)
+    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.onnx"], capsys, "pose.onnx: is not written")
