@@ -30,9 +30,9 @@ class Boxing:
     def sides_px(self, poses_px, skeleton):
         """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly refined ones.
 
-        original: the side changed as soon as a hip or shoulder had been refined.
+        original: the side changed as soon as a hip or shoulder had been refined. Tensors work too.
         """
-        return np.maximum(self.scale * skeleton.pose_sizes_px(poses_px), self.smallest_px)
+        return (self.scale * skeleton.pose_sizes_px(poses_px)).clip(self.smallest_px)
 
 
 def boxing_of(recipe, skeleton):
@@ -215,25 +215,35 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
         boxes[..., 2] *= -1
     boxes = torch.from_numpy(boxes).to(run.device)
     asked = torch.from_numpy(asked).to(run.device)
-    size = network.crop_px, network.crop_px
 
     def compute(images, piece):
-        found = network(crop(images, boxes[piece], size), asked[piece].flatten())
-        return found.joints.unflatten(0, (-1, count)), found.confidence.unflatten(0, (-1, count))
+        return offsets_in(images, network, boxes[piece], asked[piece])
     batch_size = max(1, min(64, CROPS_AT_ONCE // count))
     return runtime.infer(compute, frames, rows, run, batch_size)
 
 
+def offsets_in(images, network, boxes_px, asked):
+    """As predict_offsets, but all tensors: images (n, 3, h, w) in [0, 1], boxes_px (n, K, 4), asked (n, K)."""
+    found = network(crop(images, boxes_px, (network.crop_px, network.crop_px)), asked.flatten())
+    shape = -1, boxes_px.shape[1]
+    return found.joints.unflatten(0, shape), found.confidence.unflatten(0, shape)
+
+
 @dataclass(frozen=True)
 class Refiner:
-    """A trained network, in eval(), and how its boxes are sized. name: of its joint, or workdir.SHARED."""
+    """A trained network, in eval(), and how its boxes are sized.
+
+    name   of its joint, or workdir.SHARED
+    gains  joint -> how far it is trusted with it
+    """
     network: Alex_net_c1
     name: str
     boxing: Boxing
+    gains: dict
 
     def gain(self, joint):
         """How far it is trusted with that joint."""
-        return self.network.gain[self.network.joints.index(joint)].item()
+        return self.gains[joint]
 
 
 def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
@@ -259,7 +269,8 @@ def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
                          f"{MADE_BY}") from None
     if name != workdir.SHARED and joints != (skeleton.index(name),):
         raise InputError(f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}")
-    return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
+    network = run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval()
+    return Refiner(network, name, boxing, dict(zip(joints, network.gain.tolist())))
 
 
 def load_refiners(folder, skeleton, run, stage=2, epoch=None):
@@ -278,23 +289,37 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
     refiners  what load_refiners yields; one network is in memory at a time where it is a generator
     A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0 keeps it too.
     """
-    refined = joints_px.copy()
-    sure = confidence.copy()
+    def predict(network, boxes_px, asked):
+        return predict_offsets(network, frames, rows, boxes_px, asked, run)
+    refined, sure, gains = refine_by(predict, refiners, joints_px, confidence, skeleton)
+    return refined.astype(joints_px.dtype), sure, gains
+
+
+def refine_by(predict, refiners, joints_px, confidence, skeleton):
+    """`refine`, by offsets from anywhere: all arrays, or all tensors, through which torch.export can follow it.
+
+    predict  function of a network, boxes (n, K, 4) px and the joints asked for (n, K): what predict_offsets returns
+    """
+    library = geometry.library_of(joints_px)
+    refined = [joints_px[:, joint] for joint in range(skeleton.joint_count)]  # (n, 2) each
+    sure = [confidence[:, joint] for joint in range(skeleton.joint_count)]  # (n,) each
     gains = dict.fromkeys(skeleton.joints)
     for refiner, joints in refiners:
-        gain = np.array([refiner.gain(joint) for joint in joints])
-        gains |= {skeleton.joints[joint]: float(value) for joint, value in zip(joints, gain)}
-        used = [joint for joint, value in zip(joints, gain) if value > 0]
+        gains |= {skeleton.joints[joint]: refiner.gain(joint) for joint in joints}
+        used = [joint for joint in joints if refiner.gain(joint) > 0]
         if not used:
             continue
-        sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None].repeat(len(used), 1)  # (n, K)
-        estimates = joints_px[:, used]
-        asked = np.tile(used, (len(rows), 1))
-        boxes = geometry.box_around(estimates, sides)
-        offsets, sure_of = predict_offsets(refiner.network, frames, rows, boxes, asked, run)
-        refined[:, used] = estimates + gain[gain > 0, None] * offsets * sides[..., None]
-        sure[:, used] = np.where(np.isnan(sure_of), sure[:, used], sure_of)
-    return refined, sure, gains
+        gain = library.asarray([refiner.gain(joint) for joint in used])[:, None]  # (K, 1)
+        sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
+        estimates = joints_px[:, used]  # (n, K, 2)
+        asked = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
+        offsets, sure_of = predict(refiner.network, geometry.box_around(estimates, sides[..., None]), asked)
+        moved = estimates + gain * offsets * sides[..., None]
+        sure_of = library.where(library.isnan(sure_of), confidence[:, used], sure_of)
+        for place, joint in enumerate(used):
+            refined[joint] = moved[:, place]
+            sure[joint] = sure_of[:, place]
+    return library.stack(refined, 1), library.stack(sure, 1), gains
 
 
 def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):

@@ -74,6 +74,8 @@ class _LocalResponseNorm(torch.autograd.Function):
 @torch.compiler.disable  # it would unroll the pieces
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
+    if torch.compiler.is_exporting():  # the pieces would be those of one number of images
+        return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)
 
 

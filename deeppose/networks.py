@@ -69,7 +69,7 @@ class Stage_1:
         if whole:
             return images
         box = torch.tensor(self.view_box, dtype=torch.float32, device=images.device)
-        return crops.crop(images, box.expand(len(images), 1, 4), self.input_size)
+        return crops.crop(images, box.expand(images.shape[0], 1, 4), self.input_size)
 
     def described(self):
         """What model_1.json tells of it, for `load`."""
