@@ -62,9 +62,9 @@ def pillow(monkeypatch):
 
 
 @contextlib.contextmanager
-def serving(pose, address="127.0.0.1"):
+def serving(pose, address="127.0.0.1", **options):
     """A server whose poses come from that function, in a thread of its own."""
-    with page.Server(address, 0, LSP, ("stage_1", "stage_2"), pose) as server:
+    with page.Server(address, 0, LSP, ("stage_1", "stage_2"), pose, **options) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -201,6 +201,29 @@ def test_a_photograph_comes_back_upright(server):
         assert np.abs(found - np.asarray(shown)).mean() < 6
 
 
+def test_depth_is_shown_by_the_models_white():
+    depth = Image.fromarray(np.full((20, 30), 900, np.uint16))
+    data = io.BytesIO()
+    depth.save(data, "PNG")
+    for white, grey in ((1800, 127), (65535, 3)):
+        with serving(triangle, white=white) as server:
+            _, _, content = ask(server, path="/photograph", body=data.getvalue())
+        assert np.abs(np.asarray(Image.open(io.BytesIO(content)).convert("L")).astype(int) - grey).max() <= 2
+
+
+def test_the_command_serves_its_model(trained, tmp_path, monkeypatch):
+    """A model of depth images, whose white is no other's."""
+    for name in ("model_1.pt", "model_1.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    facts = json.loads((tmp_path / "model_1.json").read_text())
+    (tmp_path / "model_1.json").write_text(json.dumps(facts | {"depth_white": 1800}))
+    served = []
+    monkeypatch.setattr(page, "serve", lambda *asked: served.append(asked))
+    script.main(["--page", "--port", "0", "--workdir", str(tmp_path), *FP32])
+    (address, port, skeleton, stages, _, white), = served
+    assert (address, port, skeleton.joints, stages, white) == ("127.0.0.1", 0, LSP.joints, ("stage_1",), 1800)
+
+
 def test_a_large_photograph_comes_back_reduced(server):
     _, headers, content = ask(server, path="/photograph", body=jpeg((6000, 1500)))
     assert headers["Photograph-Size"] == "6000,1500" and Image.open(io.BytesIO(content)).size == (2000, 500)
@@ -211,7 +234,10 @@ def test_a_large_photograph_comes_back_reduced(server):
 @pytest.mark.parametrize("headers", [
     [("Host", "evil.example")], [("Host", "evil.example:8000")], [("Host", "127.0.0.1.evil.example")], [("Host", "")],
     [("Host", None)], [("Host", "localhost"), ("Host", "evil.example")], [("Host", "127.0.0.1@evil.example")],
-    [("Host", "[")], [("Host", "192.168.0.7:8000")], [("Host", "localhost."), ("Origin", "http://localhost.")],
+    [("Host", "[")], [("Host", "192.168.0.7:8000")], [("Host", "0.0.0.0:8000")], [("Host", "evil.example@localhost")],
+    [("Host", "localhost/evil.example")], [("Host", "localhost:8000:9")], [("Host", "localhost:evil")],
+    [("Host", "2130706433")], [("Host", "127.0.0.1 evil.example")], [("Host", "[127.0.0.1]evil.example")],
+    [("Host", "[::ffff:127.0.0.1]")], [("Host", "localhost."), ("Origin", "http://localhost.")],
     [("Origin", EVIL)], [("Origin", "null")], [("Origin", "http://localhost:1")], [("Origin", "https://{host}")],
     [("Origin", "http://{host}"), ("Origin", EVIL)], [("Origin", "http://{host}.evil.example")], [("Origin", "")],
 ])
@@ -272,7 +298,8 @@ def test_what_is_no_photograph_is_refused(path, content, said, server):
 
 @pytest.mark.parametrize("query", ["box=1,2,3", "box=a,b,c,d", "box=5,5,1,1", "box=nan,0,1,1", "box=0,0,1e400,1",
                                    "box=900,0,950,9", "box=-1e5,0,1e5,9", "&".join(["box=0,0,9,9"] * 51),
-                                   "&".join(["a=b"] * 99), "box=" + "9" * 5000 + ",0,1,1"])
+                                   "name=a&" + "&".join(["box=0,0,9,9"] * 51), "&".join(["a=b"] * 99),
+                                   "box=" + "9" * 5000 + ",0,1,1"])
 def test_boxes_that_make_no_sense_are_refused(query, server):
     refused(ask(server, path=f"/pose?{query}", body=jpeg()), 400, "box")
 
@@ -287,6 +314,8 @@ def test_boxes_that_make_no_sense_are_refused(query, server):
     (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     (b"PUT /pose HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     (b"<script> / HTTP/1.1\r\n\r\n", 501),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nno header\r\nOrigin: http://evil.example\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin : http://evil.example\r\n\r\n", 400),
     (b"nonsense\r\n\r\n", 400),
     (b"GET / HTTP/9.9\r\n\r\n", 505),
     (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
@@ -432,7 +461,8 @@ def test_a_fault_does_not_end_the_page(error, said, capsys):
 
 def test_flags_that_make_no_sense(trained, tmp_path, capsys):
     for flags, said in (([], "PHOTO"), (["--page", "a.jpg"], "PHOTO"), (["--page", "--port", "70000"], "65535"),
-                        (["--page", "--port", "-1"], "less"),
+                        (["--page", "--port", "-1"], "less"), (["--page", "--box", "0,0,9,9"], "--page"),
+                        (["--page", "--boxes", "boxes.json"], "--page"), (["--page", "--output", tmp_path], "--page"),
                         (["--page", "--address", "no..address", "--workdir", trained, *FP32], "--address")):
         fails(script.main, flags, capsys, said)
 
