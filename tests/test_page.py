@@ -62,9 +62,9 @@ def pillow(monkeypatch):
 
 
 @contextlib.contextmanager
-def serving(pose, address="127.0.0.1", **options):
+def serving(pose, address="127.0.0.1", port=0, **options):
     """A server whose poses come from that function, in a thread of its own."""
-    with page.Server(address, 0, LSP, ("stage_1", "stage_2"), pose, **options) as server:
+    with page.Server(address, port, LSP, ("stage_1", "stage_2"), pose, **options) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -348,6 +348,15 @@ def test_nothing_is_written(server, tmp_path, monkeypatch):
         for path in ("/pose?name=../../x.jpg", "/photograph"):
             assert ask(server, path=path, body=data.getvalue())[0] == 200
     assert not set("wax+") & set("".join(modes)) and not list(tmp_path.iterdir())
+
+
+def test_the_snippet_of_the_documentation_runs(server, tmp_path, monkeypatch, capsys):
+    text = (Path(script.__file__).parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    snippet = re.search(r"<!-- page -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "photo.jpg").write_bytes(jpeg((120, 160)))
+    monkeypatch.chdir(tmp_path)
+    exec(snippet.replace(f":{page.PORT}/", f":{server.server_address[1]}/"), {})
+    assert "'left_knee': [" in capsys.readouterr().out
 
 
 # ---- when
@@ -664,9 +673,12 @@ def test_fingers_draw_boxes_on_a_phone(browser, photo):
         browser.wait("current && upToDate()")
         assert browser.run("document.documentElement.scrollWidth") <= 390
         browser.send("Emulation.setTouchEmulationEnabled", enabled=True)
-        for kind, place in (("touchStart", (100, 100)), ("touchMove", (200, 300)), ("touchMove", (300, 400))):
-            x, y = on_screen(browser, *place)
-            browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        for kind, *places in (("touchStart", (100, 100)), ("touchMove", (200, 300)),
+                              ("touchStart", (200, 300), (500, 50)),  # another finger, which does nothing,
+                              ("touchMove", (200, 300), (600, 60)), ("touchMove", (300, 400))):  # and is gone
+            points = [on_screen(browser, *place) for place in places]
+            touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+            browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
         browser.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         np.testing.assert_allclose(boxes(browser), [[100, 100, 300, 400]], atol=2.5)
         browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
@@ -684,7 +696,8 @@ def test_what_is_no_photograph_is_said_on_the_page(browser, server, photo, tmp_p
     assert list(said) == ["text.jpg", "bomb.png"]
     assert "no image" in said["text.jpg"] and "million pixels" in said["bomb.png"]
     browser.run("open(photographs[0])")
-    assert said["text.jpg"] in browser.run("document.body.innerText") and browser.run("at('save-json').disabled")
+    assert said["text.jpg"] in browser.run("document.body.innerText")
+    assert browser.run("at('save-json').disabled && at('again').hidden")
     assert browser.run("document.querySelectorAll('#strip img').length") == 1
     browser.run("at('remove').click()")
     assert browser.run("photographs.length") == 2
@@ -700,4 +713,10 @@ def test_the_page_tries_again_where_another_is_served(browser, photo):
         browser.wait("upToDate()")
     browser.run("at('add').click()")
     browser.wait("current.wrong && current.said.includes('still running')")  # the server has ended
+    assert browser.run("at('save-json').disabled && at('save-picture').disabled && !at('again').hidden")
+    assert not browser.run("at('poses').querySelectorAll('path').length")
+    with serving(triangle, port=server.server_address[1]):
+        browser.run("at('again').click()")
+        browser.wait("upToDate() && at('again').hidden")
+    assert browser.run("current.answer.pose.people.length") == 1
     assert not browser.complaints()
