@@ -3,6 +3,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import http.server
 import io
 import json
 import re
@@ -720,3 +721,48 @@ def test_the_page_tries_again_where_another_is_served(browser, photo):
         browser.wait("upToDate() && at('again').hidden")
     assert browser.run("current.answer.pose.people.length") == 1
     assert not browser.complaints()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """The port of a server of another page."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_pages_from_elsewhere_get_nothing(browser, elsewhere, monkeypatch):
+    """Neither one from another origin, nor one whose name was made to lead to this computer."""
+    refusals, posed = [], []
+
+    def noted(handler, status, words, real=page.Handler._refuse):
+        refusals.append((status, handler.headers["Host"].split(":")[0], handler.headers["Origin"]))
+        real(handler, status, words)
+    monkeypatch.setattr(page.Handler, "_refuse", noted)
+    with serving(lambda *asked: posed.append(asked)) as server:
+        port = server.server_address[1]
+        browser.open(f"http://127.0.0.1:{elsewhere}/")
+        sent = f"fetch('{server.url}pose', {{method: 'POST', body: 'x', mode: 'no-cors'}}).catch(error => 'nothing')"
+        assert browser.run(sent) == "nothing" and refusals == [(403, "127.0.0.1", f"http://127.0.0.1:{elsewhere}")]
+        browser.open(f"http://evil.example:{port}/")
+        assert "another address" in browser.run("document.body.innerText")
+        sent = "fetch('/pose', {method: 'POST', body: 'x'}).then(reply => reply.status)"
+        assert browser.run(sent) == 403 and (403, "evil.example", f"http://evil.example:{port}") in refusals
+    assert not posed
+
+
+def test_thirty_photographs_at_once_and_another_page_beside(opened, photo, tmp_path):
+    """All of them come to their end, though many uploads are told to wait."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for path in paths:
+        path.write_bytes(photo.read_bytes())
+    opened.run("window.others = Promise.all([...Array(30)].map(() => fetch('/photograph', {method: 'POST', body: new "
+               "Blob(['x'])}).then(reply => reply.status))); 0")
+    opened.drop(paths)
+    opened.wait("photographs.length === 30 && photographs.every(item => item.answer && !item.wrong)")
+    assert set(opened.run("others")) <= {400, 503}
+    assert opened.run("document.documentElement.scrollWidth <= innerWidth")
