@@ -38,7 +38,7 @@ PORT = 8000
 MOST_BYTES = 50_000_000   # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
 MOST_PEOPLE = 50          # in a photograph
-MOST_SCANS = 500          # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
+MOST_SCANS = 50           # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
 MOST_CONNECTIONS = 64     # at once, each with a thread; a browser opens 6
 HEAD_SECONDS = 10         # for a request's head to arrive
 BODY_SECONDS = 30         # for a photograph to arrive, and for an answer to be taken
@@ -46,6 +46,9 @@ LAST_SECONDS = 5          # a refused sender is listened to for so long, since e
 RETRY_SECONDS = 1         # what a sender who finds another one served is told to wait
 JPEG_QUALITY = 90
 HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)  # urlsplit() sees one in "evil@localhost"
+SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # of a JPEG: its marker, that of a restart aside
+SCAN = b"\xda"
+END_OF_IMAGE = b"\xd9"
 LENGTH = re.compile("[0-9]{1,15}")  # int() alone would take a sign, blanks, underscores, and digits of other scripts
 
 
@@ -362,12 +365,22 @@ def content_policy(html):
 
 
 def check_scans(photograph):
-    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10.
-
-    The marker of a scan is no part of the scans' own data, in which each byte 255 is followed by another.
-    """
-    if photograph.startswith(b"\xff\xd8") and photograph.count(b"\xff\xda") > MOST_SCANS:
+    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10."""
+    if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
         raise Refusal(400, f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
+
+
+def scan_count(jpeg):
+    """How many scans a JPEG's first image has, as far as MOST_SCANS + 1.
+
+    Each segment's content is passed over, since a thumbnail in it has scans too, and so is what follows the image, such
+    as the film of a moving photograph. In a scan's own data each byte 255 is followed by 0 or by a restart's marker.
+    """
+    count, place = 0, 2
+    while count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE:
+        count += found[1] == SCAN
+        place = found.end() + int.from_bytes(jpeg[found.end():found.end() + 2], "big")
+    return count
 
 
 def show(photograph, white):
