@@ -465,6 +465,17 @@ def test_idle_connections_leave_room_once_they_are_gone(monkeypatch):
             assert time.monotonic() < end
 
 
+def test_a_connection_that_gets_no_thread_leaves_its_room(monkeypatch):
+    def fail(*asked):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
+    with serving(triangle) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(page.ThreadingMixIn, "process_request", fail)
+            assert raw(server, b"") == b""
+        assert ask(server, body=jpeg())[0] == 200
+
+
 @pytest.mark.parametrize("error, said", [
     (MemoryError(), "out of memory"), (RuntimeError("CUDA out of memory."), "out of memory"),
     (ZeroDivisionError("secret"), "the shell")])
