@@ -70,8 +70,10 @@ class Alex_net_c1(nn.Module):
                 nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT),
                 nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
             self.displacement = nn.Linear(4096, 2)
+            self.joint_layers = ("displacement",)  # stay in float32
         else:
             self.heatmaps = Heatmaps(joint_count)
+            self.joint_layers = ("heatmaps.joints",)
             for layer in self.features:
                 if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks activations layer by layer
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

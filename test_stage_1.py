@@ -41,7 +41,7 @@ def main(argv=None):
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
-    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
     scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     scoring.save_poses(folder, 1, joints, confidence)
     pictures = draw(folder, data, joints, confidence)
@@ -50,8 +50,8 @@ def main(argv=None):
     if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
-                  {"images": len(rows), "flip_test": options.flip_test, "run": run.facts()}
-                  | scoring.seen_facts(data))
+                  {"images": len(rows), "flip_test": options.flip_test, "two_pass": options.two_pass,
+                   "run": run.facts()} | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}"

@@ -102,7 +102,7 @@ def main(argv=None):
     print(run)
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
-    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
     stages = {"stage 1": joints}
     confidence = {"stage 1": sure}
     gains = {}
@@ -122,7 +122,8 @@ def main(argv=None):
                                        data.seen_in_training)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_2.json", scores, intervals,
-                  {"images": len(images), "flip_test": options.flip_test, "gains": gains.pop(2), "run": run.facts()}
+                  {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
+                   "gains": gains.pop(2), "run": run.facts()}
                   | {f"gains_stage_{stage}": those for stage, those in gains.items()} | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))

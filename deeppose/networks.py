@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeppose import checkpoint, crops, files, geometry, runtime, skeleton
+from deeppose import checkpoint, crops, files, geometry, inference, runtime, skeleton, two_pass
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -52,42 +52,56 @@ class Stage_1:
         """What it looks at, as a box (4,) px of the frame."""
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
-    def view(self, images):
-        """Frames (n, 3, h, w) -> what the network takes."""
+    def view(self, images, boxes_px=None):
+        """Frames (n, 3, h, w) -> what the network takes; boxes_px (n, 4) is looked at (None: view_box)."""
         whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
-        if whole:
+        if whole and boxes_px is None:
             return images
-        box = torch.tensor(self.view_box, dtype=torch.float32, device=images.device)
-        return crops.crop(images, box.expand(len(images), 1, 4), self.input_size)
+        box = torch.as_tensor(self.view_box if boxes_px is None else boxes_px, dtype=torch.float32).to(images.device)
+        return crops.crop(images, box.expand(len(images), 4)[:, None], self.input_size)
 
     def described(self):
         """What model_1.json tells of it, for `load`."""
         return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
                 "margin": self.margin, "input_size": list(self.input_size)}
 
-    def predict(self, frames, rows, run, what=None, flip=False):
+    def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
 
         frames  a Frames
         flip    the mean over each frame and, mirrored back, its mirror image: the flip test
+        twice   look again, at a box around the pose that was found at first; what it shows comes from the stored
+                frame, so a person of fewer pixels there than the network takes is enlarged, not seen more finely
+        boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
-        joints, confidence = self._predict(frames, rows, run, what, lambda images: images)
+        boxes = np.tile(self.view_box, (len(rows), 1)) if boxes is None else boxes
+        joints, confidence = self._predict(frames, rows, run, what, flip, boxes)
+        if twice:
+            boxes = two_pass.boxes_around(joints, boxes)
+            joints, confidence = self._predict(frames, rows, run, what and f"{what}, again", flip, boxes)
+        return joints, confidence
+
+    def _predict(self, frames, rows, run, what, flip, boxes):
+        joints, confidence = self._look(frames, rows, run, what, lambda images: images, boxes)
         if flip:
-            mirrored, sure = self._predict(frames, rows, run, what and f"{what}, mirrored",
-                                           lambda images: images.flip(3))
+            boxes = boxes.copy()
+            boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
+            mirrored, sure = self._look(frames, rows, run, what and f"{what}, mirrored",
+                                        lambda images: images.flip(3), boxes)
             order = list(self.skeleton.flip)
             joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
             confidence = (confidence + sure[:, order]) / 2
         return joints, confidence
 
-    def _predict(self, frames, rows, run, what, turn):
+    def _look(self, frames, rows, run, what, turn, boxes):
         self.network.eval()
+        whole = (boxes == self.view_box).all()
 
         def compute(images, piece):
-            found = self.network(self.view(turn(images)))
+            found = self.network(self.view(turn(images), None if whole else boxes[piece]))
             return found.joints, found.confidence
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
-        return geometry.denormalise(joints, self.view_box).astype(np.float32), confidence
+        return geometry.denormalise(joints, boxes).astype(np.float32), confidence
 
 
 def input_size(view_size, input_px=0, stretch=False):
@@ -124,7 +138,8 @@ def load(folder, run, data=None):
         raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
     if data is not None:
         _check_fits(path, data, known, frame, margin)
-    network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
+    network = checkpoint.load_weights(network, weights, path, STEP_2).eval()
+    network = run.place(inference.prepare(network, run.precision))
     return Stage_1(network, facts["network"], known, frame, margin, size), facts
 
 

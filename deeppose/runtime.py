@@ -2,6 +2,7 @@
 import ctypes
 import datetime
 import importlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
@@ -92,13 +92,16 @@ class Runtime:
         """What a rerun needs to be the same, for the provenance files."""
         return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
                 "compile": self.compile, "processes": self.world,
-                "torch": str(torch.__version__), "torchvision": torchvision.__version__,
+                "torch": str(torch.__version__), "torchvision": importlib.metadata.version("torchvision"),
                 "numpy": np.__version__, "python": platform.python_version()}
 
 
-def parser(description):
-    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile."""
-    arguments = shell.parser(description)
+def parser(description, **workdir):
+    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile.
+
+    workdir  shell.parser's further arguments
+    """
+    arguments = shell.parser(description, **workdir)
     arguments.add_argument("--device", default="auto",
                            help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)")
     arguments.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto",

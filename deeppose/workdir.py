@@ -1,4 +1,6 @@
 """The files between the steps: what they are called, what they were made from, and which are stale. No torch here."""
+from pathlib import Path
+
 import numpy as np
 
 from deeppose import arrays, files
@@ -8,6 +10,7 @@ STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
 SHARED = "shared"   # the refiner that serves all joints
 STAGES = (2, 3)     # of the cascade; DeepPose has three in all
+SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
 
 
 def refiner_name(name, stage=2):
@@ -33,6 +36,13 @@ def refiners_here(folder, skeleton, stage):
 def stages_here(folder, skeleton):
     """The stages of the cascade of which a folder has a refiner: (), (2,) or (2, 3)."""
     return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage))
+
+
+def with_model():
+    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either; else SHIPPED."""
+    here = Path(".")
+    has_own = (here / "model_1.pt").exists()
+    return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
 
 
 def output_path(workdir, stage=1):
