@@ -51,7 +51,8 @@ def main(argv=None):
         scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_1.json", scores, intervals,
                   {"images": len(rows), "flip_test": options.flip_test, "two_pass": options.two_pass,
-                   "run": run.facts()} | scoring.seen_facts(data))
+                   "models": workdir.model_digests(options.model or folder, data.skeleton), "run": run.facts()}
+                  | scoring.seen_facts(data))
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}"

@@ -2,6 +2,7 @@
 
 Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy  test_rows.npy
         dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+        With --model the models from there, the refiners only where --workdir has none
 Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
         errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
 Run     python test_stage_2.py
@@ -91,7 +92,8 @@ def main(argv=None):
     data = arrays.open_dataset(folder)
     skeleton = data.skeleton
     images = data.test_images
-    refining = workdir.stages_here(folder, skeleton)
+    refiners = workdir.refiners_from(folder, skeleton, options.model)
+    refining = workdir.stages_here(refiners, skeleton)
     if 2 not in refining:
         missing = workdir.refiner_path(folder, skeleton.joints[0])
         raise InputError(f"{missing}: not found, nor any other refiner; {workdir.STEP_5} makes it")
@@ -99,7 +101,7 @@ def main(argv=None):
     shell.until_end(lock(folder, "test_output_2"))
     model, _ = networks.load(model_folder, run, data)
     leakage.check_model(model_folder / "model_1.pt", data)
-    print(run)
+    print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
     joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
@@ -108,10 +110,11 @@ def main(argv=None):
     gains = {}
     del model  # a refiner's memory is needed more
     for stage in refining:
-        if stale := workdir.stale_refiners(folder, data, stage, model_folder):
+        # those that came with the model learnt from other arrays than these
+        if refiners == folder and (stale := workdir.stale_refiners(folder, data, stage, model_folder)):
             print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
                   f"{stage - 1} predicted; train them again (step 5), or remove them")
-        joints, sure, gains[stage] = cascade.refine_from(folder, skeleton, frames, rows, joints, sure, run, stage)
+        joints, sure, gains[stage] = cascade.refine_from(refiners, skeleton, frames, rows, joints, sure, run, stage)
         stages[f"stage {stage}"] = joints
         confidence[f"stage {stage}"] = sure
     scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
@@ -123,7 +126,8 @@ def main(argv=None):
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
     scoring.write(folder / "metrics_stage_2.json", scores, intervals,
                   {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
-                   "gains": gains.pop(2), "run": run.facts()}
+                   "gains": gains.pop(2), "models": workdir.model_digests(model_folder, skeleton, refiners),
+                   "run": run.facts()}
                   | {f"gains_stage_{stage}": those for stage, those in gains.items()} | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))

@@ -131,7 +131,8 @@ def add_model_argument(arguments):
     """Add --model."""
     arguments.add_argument("--model", type=Path, metavar="FOLDER",
                            help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
-                                "be run (default: --workdir)")
+                                "be run; step 6 takes its refiners too where --workdir has none "
+                                "(default: --workdir)")
 
 
 def choose(options, parallel=False):

@@ -45,6 +45,22 @@ def with_model():
     return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
 
 
+def refiners_from(workdir, skeleton, model=None):
+    """The folder whose refiners are used: the working directory, or where that has none the model's, if that has."""
+    if model is not None and not stages_here(workdir, skeleton) and stages_here(model, skeleton):
+        return model
+    return workdir
+
+
+def model_digests(folder, skeleton, refiners=None):
+    """sha256 of stage 1's weights in a folder, and of those of all refiners in theirs (None: of stage 1 alone)."""
+    paths = [folder / "model_1.pt"]
+    if refiners is not None:
+        paths += [refiner_path(refiners, name, stage) for stage in stages_here(refiners, skeleton)
+                  for name in refiners_here(refiners, skeleton, stage)]
+    return {path.name: arrays.digest(path) for path in paths}
+
+
 def output_path(workdir, stage=1):
     """train_output.npy of stage 1, train_output_2.npy of stage 2."""
     return workdir / ("train_output.npy" if stage == 1 else f"train_output_{stage}.npy")
