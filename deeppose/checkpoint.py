@@ -1,6 +1,7 @@
 """Weights and the provenance beside them.
 
-A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what it is and where it came from.
+A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what it is and where it
+came from.
 """
 import warnings
 
