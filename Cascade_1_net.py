@@ -75,7 +75,9 @@ class Alex_net_c1(nn.Module):
             self.heatmaps = Heatmaps(joint_count)
             self.joint_layers = ("heatmaps.joints",)
             for layer in self.features:
-                if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks activations layer by layer
+                # Torch's own choice shrinks activations layer by layer. On "meta", where nothing is drawn, asking for
+                # it would load torch's compiler, which takes as long as torch.
+                if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
         self.head = head

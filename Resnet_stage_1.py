@@ -107,7 +107,7 @@ class Resnet_34(nn.Module):
         self.layer4 = _blocks(256, 512, BLOCKS[3])
         self.fc = nn.Linear(512, 1000)
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # as in Cascade_1_net.py
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images):

@@ -27,6 +27,7 @@ from deeppose import (
     drawing,
     files,
     geometry,
+    inference,
     networks,
     photos,
     runtime,
@@ -74,11 +75,13 @@ def load(folder=None, device="auto", precision="auto", compiled=False, twice=Non
     folder = workdir.with_model() if folder is None else Path(folder)
     run = runtime.choose(argparse.Namespace(device=device, precision=precision, compile=compiled))
     stage_1, facts = networks.load(folder, run)
+    inference.prepare(stage_1.network, run.precision)
     provenance = {"model_1.pt": _provenance(facts)}
     refiners = {}
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = list(cascade.load_refiners(folder, stage_1.skeleton, run, stage))
         for refiner, _ in refiners[stage]:
+            inference.prepare(refiner.network, run.precision)
             path = workdir.refiner_path(folder, refiner.name, stage)
             provenance[path.name] = _provenance(files.load_json(path.with_suffix(".json"), workdir.STEP_5))
     provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import augment, checkpoint, files, geometry, inference, runtime, workdir
+from deeppose import augment, checkpoint, files, geometry, runtime, workdir
 from deeppose.crops import crop, to_float
 from deeppose.shell import InputError
 
@@ -248,8 +248,7 @@ def load_refiner(folder, name, skeleton, run, stage=2):
                          f"{MADE_BY}") from None
     if name != workdir.SHARED and joints != (skeleton.index(name),):
         raise InputError(f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}")
-    network = checkpoint.load_weights(network, weights, path, MADE_BY).eval()
-    return Refiner(run.place(inference.prepare(network, run.precision)), name, boxing)
+    return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
 
 
 def load_refiners(folder, skeleton, run, stage=2):

@@ -1,14 +1,14 @@
-"""A trained network made ready to predict: fewer layers and smaller weights, the same joints."""
+"""A trained network made ready to predict: fewer layers, weights as they are used, the same joints."""
 import re
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 NORM_NAME = re.compile(r"bn(\d+)")  # of the batch norm after conv1, conv2 ...: torchvision's names
 
 
+@torch.no_grad()
 def prepare(network, precision):
     """Fold the batch norms of a network in eval() into its convolutions, and store weights as they are used.
 
@@ -17,9 +17,7 @@ def prepare(network, precision):
     """
     for module in list(network.modules()):
         for convolution, norm in _pairs(module):
-            folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm),
-                                       isinstance(getattr(module, convolution), nn.ConvTranspose2d))
-            setattr(module, convolution, folded)
+            _fold(getattr(module, convolution), getattr(module, norm))
             setattr(module, norm, nn.Identity())
     if precision == "bf16":
         for name, module in network.named_modules():
@@ -35,5 +33,20 @@ def _pairs(module):
         candidates = list(zip(children, list(children)[1:]))
     else:
         candidates = [(f"conv{match[1]}", name) for name in children if (match := NORM_NAME.fullmatch(name))]
-    return [(first, second) for first, second in candidates
-            if isinstance(children.get(first), CONVOLUTIONS) and isinstance(children[second], nn.BatchNorm2d)]
+    return [names for names in candidates if _folds(*(children.get(name) for name in names))]
+
+
+def _folds(convolution, norm):
+    """Whether two layers are a convolution and its batch norm. Groups of a transposed one, which none has, are not."""
+    transposed = isinstance(convolution, nn.ConvTranspose2d)
+    return (isinstance(convolution, CONVOLUTIONS) and isinstance(norm, nn.BatchNorm2d) and norm.affine
+            and not (transposed and convolution.groups > 1))
+
+
+def _fold(convolution, norm):
+    """Have a convolution give what its batch norm made of it; in place, so that no second copy takes memory."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shape = (1, -1, 1, 1) if isinstance(convolution, nn.ConvTranspose2d) else (-1, 1, 1, 1)  # where its outputs are
+    convolution.weight.mul_(scale.view(shape))
+    bias = 0 if convolution.bias is None else convolution.bias
+    convolution.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeppose import checkpoint, crops, files, geometry, inference, runtime, skeleton, two_pass
+from deeppose import checkpoint, crops, files, geometry, runtime, skeleton, two_pass
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -138,8 +138,7 @@ def load(folder, run, data=None):
         raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
     if data is not None:
         _check_fits(path, data, known, frame, margin)
-    network = checkpoint.load_weights(network, weights, path, STEP_2).eval()
-    network = run.place(inference.prepare(network, run.precision))
+    network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
     return Stage_1(network, facts["network"], known, frame, margin, size), facts
 
 

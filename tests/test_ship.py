@@ -97,19 +97,20 @@ def test_the_shipped_model_scores_by_one_command_what_its_card_says(trained, shi
     text = (shipped / "MODEL_CARD.md").read_text()
     for kind, key, name in (("pcp_strict", "mean_4", "mean of 4 limbs"), ("pcp_strict", "lower_arms", "lower arms"),
                             ("pdj", "0.20", "all joints"), ("pdj_per_joint_0.2", "head", "head")):
-        line = next(line for line in text.split("## Scores")[1].splitlines() if line.startswith(f"| {name} |")
-                    and (kind == "pcp_strict") == ("lower" in name or "mean" in name))
+        part = text.partition("| PDJ@0.2 |")[0 if kind == "pcp_strict" else 2]
+        line = next(line for line in part.splitlines() if line.startswith(f"| {name} |"))
         cells = [float(cell.split("±")[0]) for cell in line.strip("| ").split(" | ")[1:]]
         assert cells == pytest.approx([found[f"stage_{stage}"][kind][key] for stage in (1, 2)], abs=6e-4)
     for words in ("most small in the photograph", "least in an unusual pose", "python test_stage_2.py --model",
-                  "2.0 on", "random", "Flickr" if "Flickr" in card.LICENCE else "owners"):
+                  "2.0 on", "random", "owners"):
         assert words in text
     assert Image.open(shipped / "failures.png").size[0] > 300
     # the shipped model's scores are those of what it was made from, but for half precision
     rerun(test_stage_2, trained)
     before = scores(trained, 2)
-    for stage in ("stage_1", "stage_2"):
-        assert found[stage]["pdj"]["0.50"] == pytest.approx(before[stage]["pdj"]["0.50"], abs=0.03)
+    assert found["mean_pose"] == before["mean_pose"]
+    joints = [np.load(folder / "test_output_1.npy") for folder in (trained, own_workdir)]
+    assert 0 < np.median(np.abs(joints[0] - joints[1])) < 0.5  # px
 
 
 def test_a_card_is_of_the_model_that_was_tested(shipped, trained, own_workdir, capsys):

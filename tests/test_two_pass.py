@@ -1,6 +1,4 @@
 """A second look at the photograph: boxes around predicted poses, places that stay exact, and its judge."""
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -38,10 +36,10 @@ class Brightest(torch.nn.Module):
 
 
 def scene(width=900, height=600, at=(520, 300), extent=60):
-    """A wide dark picture with a white bar of that extent, 10 high; and the bar's ends (2, 2) px."""
+    """A wide dark picture with a white bar of that extent, 40 high; and the middles of its ends (2, 2) px."""
     image = Image.new("RGB", (width, height), (20, 20, 20))
     x, y = at
-    ImageDraw.Draw(image).rectangle([x, y - 5, x + extent - 1, y + 4], "white")
+    ImageDraw.Draw(image).rectangle([x, y - 20, x + extent - 1, y + 19], "white")
     return image, np.array([[x, y], [x + extent, y]], float)
 
 
@@ -87,12 +85,12 @@ def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
     image, ends = scene(227, 227, (150, 80), 40)
     frames = Frames(np.asarray(image)[None], RUN.device)
     rows = np.arange(1)
-    model = replace(looking().stage_1, skeleton=LSP)
+    model = looking().stage_1
     for flip in (False, True):
         once, _ = model.predict(frames, rows, RUN, flip=flip)
         twice, sure = model.predict(frames, rows, RUN, flip=flip, twice=True)
         wanted = ends if not flip else ends.mean(0)  # left and right change places, and all joints are their mean
-        assert np.abs(twice[0][[0, 13]] - wanted).max() < 1.2 < 3.6
+        assert np.abs(twice[0][[0, 13]] - wanted).max() < 1.2
         assert once.shape == twice.shape == (1, 14, 2) and (sure == 1).all()
     small = geometry.scale_box(model.view_box, 3)[None]
     wide, _ = model.predict(frames, rows, RUN, twice=True, boxes=small)
@@ -112,7 +110,7 @@ def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
         (own_workdir / "test_output_1.npy").unlink()
     assert np.abs(said[()] - said["--two-pass",]).max() > 0.5
     capsys.readouterr()
-    judge.FEWEST, fewest = 1, judge.FEWEST
+    judge.FEWEST, fewest = 2, judge.FEWEST
     try:
         judge.main([*own, "--source", str(photos), "--count", "8"])
     finally:
@@ -122,7 +120,7 @@ def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
     held_out = [line for line in lines if "held out" in line]
     whole = [line.split(" | ") for line in lines if "whole photographs" in line]
     assert len(held_out) == len(judge.WIDER) and len({line.count("|") for line in lines}) == 1
-    assert sum(int(cells[1]) for cells in whole) == 8
+    assert 4 <= sum(int(cells[1]) for cells in whole) <= 8
     with pytest.raises(SystemExit) as stop:
         judge.main([*own, "--source", str(own_workdir)])
     assert stop.value.code == 2 and "--source" in capsys.readouterr().err
