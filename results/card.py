@@ -145,7 +145,7 @@ def failures(folder, options):
     poses = {name.replace("_", " "): joints for name, joints in poses.items()}
     confidence = {name.replace("_", " "): sure for name, sure in confidence.items()}
     drawing.contact_sheet(folder / "failures.png", images, poses, true, LSP, None, confidence)
-    return {name: float(np.nanmean(drawing.image_errors(joints, true, LSP))) for name, joints in poses.items()}
+    return {name: float(np.nanmean(drawing.image_errors(joints, true, LSP, None))) for name, joints in poses.items()}
 
 
 def card(folder, data, stages, recorded, rendered):
