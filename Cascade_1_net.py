@@ -1,14 +1,15 @@
 """The cascade network: an AlexNet that looks at a crop around a joint's estimate and says how far off it is.
 
 Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the cascade.
-The layer sizes are those of the original project's Alex_net_c1, whose author does not claim them as his own.
+The layer sizes are those of the original project's Alex_net_c1, whose author does not claim them as his own; those of
+the "batch_norm" layers are the K2HPD authors' refiner's.
 """
 import torch
 from torch import nn
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
-from deeppose.lrn import local_response_norm
+from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
 
 CROP_PX = 227                     # side of the crops the network takes
@@ -16,6 +17,7 @@ DROPOUT = 0.6                     # DeepPose, section 3.2
 MEAN = (123.7, 116.3, 103.5)      # of ImageNet, RGB in 0...255
 SMALLEST_CROP_PX = 67             # 7 x 7 cells
 LARGEST_CROP_PX = 1000
+DIRECT_CROP_PX = {"plain": CROP_PX, "batch_norm": 64}  # layers -> the crops that lead to 6 x 6 cells
 WIDTH = 128                       # channels of the integral head
 EXPECTED = 0.2                    # box sides by which estimates are expected to be off: its heatmap's prior
 FINE = 7                          # layers of `features` up to 27 x 27 cells
@@ -26,14 +28,13 @@ RECIPES = {
         options={"head": "integral"}, loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
         schedule="cosine", mirror=0.5),
     "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),  # and DeepPose, section 3.2
+    # The K2HPD authors' loss is half the mean square in pixels of a crop, 64^2 / 2 = 2048 times that in box sides: so
+    # their rate of 1e-4 is 2048 times as large here, and their weight decay of 0.001 as much smaller.
+    "k2hpd": Recipe(
+        options={"head": "direct", "layers": "batch_norm"}, optimiser="sgd", learning_rate=1e-4 * 2048,
+        weight_decay=0.001 / 2048, momentum=0.9, schedule="inverse", crop_px=64, crop_scale=0.8, smallest_crop_px=1.0,
+        true_sizes=1, simulated=0, batch_size=64, mirror=0.5),
 }
-
-
-class Local_response_norm(nn.Module):
-    """deeppose.lrn as a layer: size 5, alpha 1e-4, beta 0.75, k 1."""
-
-    def forward(self, x):
-        return local_response_norm(x)
 
 
 class Alex_net_c1(nn.Module):
@@ -47,39 +48,38 @@ class Alex_net_c1(nn.Module):
     head         "integral": the mean place under the joint's heatmap, beside which the other joints' are learnt, so
                  that a crop teaches all that is in it; "direct": the original's linear layers, which are not told
                  which joint they look for. 4.2 M or 58 M weights
-    crop_px      s; the direct head needs 227
+    crop_px      s; the direct head needs DIRECT_CROP_PX
+    layers       "plain": AlexNet's; "batch_norm": the K2HPD authors', with the direct head alone: smaller crops that
+                 are seen at stride 1, batch normalisation, grouped convolutions. 44 M weights
 
     `gain`, a buffer (joints served,): the share of an offset to be trusted, refined joint = centre + gain x offset x
     side. It is fitted on held-out rows after training, and does not act in forward.
     """
 
-    def __init__(self, joint_count, joints, head="integral", crop_px=CROP_PX):
+    def __init__(self, joint_count, joints, head="integral", crop_px=CROP_PX, layers="plain"):
         super().__init__()
-        check_shape(head, crop_px)
-        self.features = nn.Sequential(                                                    # (3, 227, 227)
-            nn.Conv2d(3, 96, 11, 4, 1), nn.ReLU(inplace=True), Local_response_norm(),     # (96, 55, 55)
-            nn.MaxPool2d(3, 2),                                                           # (96, 27, 27)
-            nn.Conv2d(96, 256, 5, 1, 2), nn.ReLU(inplace=True), Local_response_norm(),
-            nn.MaxPool2d(3, 2),                                                           # (256, 13, 13)
-            nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(384, 384, 3, 1, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, 2))                                                           # (256, 6, 6)
+        check_shape(head, crop_px, layers)
+        self.features = plain_features() if layers == "plain" else batch_norm_features()
         if head == "direct":
+            width, dropout = (4096, DROPOUT) if layers == "plain" else (1024, 0.5)
             self.hidden = nn.Sequential(
-                nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT),
-                nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
-            self.displacement = nn.Linear(4096, 2)
+                nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
+                nn.Linear(4096, width), nn.ReLU(inplace=True), nn.Dropout(dropout))
+            self.displacement = nn.Linear(width, 2)
             self.joint_layers = ("displacement",)  # stay in float32
         else:
             self.heatmaps = Heatmaps(joint_count)
             self.joint_layers = ("heatmaps.joints",)
+        if head == "integral" or layers == "batch_norm":
             for layer in self.features:
                 # Torch's own choice shrinks activations layer by layer. On "meta", where nothing is drawn, asking for
                 # it would load torch's compiler, which takes as long as torch.
                 if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
+        # The K2HPD authors' network says pixels of the crop, and takes images / 256.
+        self.unit = 1 if layers == "plain" else crop_px
+        self.largest = 255 if layers == "plain" else 255 / 256
         self.head = head
         self.joint_count = joint_count
         self.joints = tuple(joints)
@@ -110,11 +110,11 @@ class Alex_net_c1(nn.Module):
     def forward(self, images, asked):
         """asked  (N,): the number of each crop's joint."""
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
-        images = torch.add(-self.mean, images, alpha=255)
+        images = torch.add(-self.mean * (self.largest / 255), images, alpha=self.largest)
         if self.head == "direct":
             hidden = self.hidden(self.features(images).flatten(1))
             with torch.autocast(hidden.device.type, enabled=False):
-                offsets = self.displacement(hidden.float())  # coordinates stay in float32
+                offsets = self.displacement(hidden.float()) / self.unit  # coordinates stay in float32
             return Output(offsets, None if self.training else heatmaps.unsure(offsets))
         fine = self.features[:FINE](images)  # (N, 256, 27, 27)
         maps = self.heatmaps(fine, self.features[FINE:COARSE](fine))
@@ -142,13 +142,43 @@ class Alex_net_c1(nn.Module):
         return heatmaps.grid(x, y)
 
 
-def check_shape(head, crop_px):
-    """ValueError for crops that a network with that head cannot take."""
+def plain_features():
+    """AlexNet's convolutions: crops (N, 3, 227, 227) -> (N, 256, 6, 6)."""
+    return nn.Sequential(                                                                 # (3, 227, 227)
+        nn.Conv2d(3, 96, 11, 4, 1), nn.ReLU(inplace=True), Local_response_norm(),         # (96, 55, 55)
+        nn.MaxPool2d(3, 2),                                                               # (96, 27, 27)
+        nn.Conv2d(96, 256, 5, 1, 2), nn.ReLU(inplace=True), Local_response_norm(),
+        nn.MaxPool2d(3, 2),                                                               # (256, 13, 13)
+        nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, 1, 1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2))                                                               # (256, 6, 6)
+
+
+def batch_norm_features():
+    """The K2HPD authors' convolutions: crops (N, 3, 64, 64) -> (N, 256, 6, 6)."""
+    return nn.Sequential(                                                                 # (3, 64, 64)
+        nn.Conv2d(3, 96, 10), nn.BatchNorm2d(96), nn.ReLU(inplace=True),                  # (96, 55, 55)
+        Local_response_norm(), nn.MaxPool2d(3, 2),                                        # (96, 27, 27)
+        nn.Conv2d(96, 256, 5, 1, 2, groups=2), nn.BatchNorm2d(256), nn.ReLU(inplace=True),
+        Local_response_norm(), nn.MaxPool2d(3, 2),                                        # (256, 13, 13)
+        nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, 1, 1, groups=2), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, 1, 1, groups=2), nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2))                                                               # (256, 6, 6)
+
+
+def check_shape(head, crop_px, layers="plain"):
+    """ValueError for crops that a network with that head and those layers cannot take."""
     if head not in ("integral", "direct"):
         raise ValueError(f"head={head}: is none of integral, direct")
-    if head == "direct" and crop_px != CROP_PX:
-        raise ValueError(f"the direct head takes crops of {CROP_PX} pixels alone, not {crop_px}")
-    if not SMALLEST_CROP_PX <= crop_px <= LARGEST_CROP_PX:
+    if layers not in tuple(DIRECT_CROP_PX):
+        raise ValueError(f"layers={layers}: is none of {', '.join(DIRECT_CROP_PX)}")
+    if head == "integral" and layers != "plain":
+        raise ValueError(f"layers={layers}: come with the direct head alone")
+    if head == "direct" and crop_px != DIRECT_CROP_PX[layers]:
+        raise ValueError(f"the direct head takes crops of {DIRECT_CROP_PX[layers]} pixels alone, not {crop_px}")
+    if head == "integral" and not SMALLEST_CROP_PX <= crop_px <= LARGEST_CROP_PX:
         raise ValueError(f"crops are {SMALLEST_CROP_PX} to {LARGEST_CROP_PX} pixels wide, not {crop_px}")
 
 

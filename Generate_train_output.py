@@ -23,17 +23,20 @@ def main(argv=None):
     runtime.add_model_argument(parser)
     options = parser.parse_args(argv)
     data = arrays.open_dataset(options.workdir)
-    run = runtime.choose(options)
-    shell.until_end(lock(options.workdir, "train_output"))
-    folder = options.model or options.workdir
-    model, _ = networks.load(folder, run, data)
-    leakage.check_model(folder / "model_1.pt", data)
-    made_from = workdir.origin(options.workdir, data, model=folder)
+    run = runtime.choose(options, parallel=True)
+    if run.rank == 0:
+        shell.until_end(lock(options.workdir, "train_output"))
+    model_path = workdir.model_path(options)
+    model, _ = networks.load_file(model_path, run, data)
+    leakage.check_model(model_path, data)
+    made_from = workdir.origin(options.workdir, data, model=model_path)
     print(run)
     rows = np.arange(len(data.train_images))
     joints, _ = model.predict(Frames(data.train_images, run.device), rows, run, what="stage 1, training rows")
     if not np.isfinite(joints).all():
-        raise InputError(f"{folder / 'model_1.pt'}: predicts numbers that are not finite; {networks.STEP_2}")
+        raise InputError(f"{model_path}: predicts numbers that are not finite; {networks.STEP_2}")
+    if run.rank > 0:  # of several processes the first goes on
+        return
     arrays.save(options.workdir / SECOND_NAME, joints.reshape(len(rows), -1))
     path = workdir.output_path(options.workdir)
     workdir.save_output(path, joints, made_from)

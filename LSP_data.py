@@ -1,7 +1,7 @@
 """Step 1 for the Leeds Sports images: cut square frames around the people of LSP and LSPe, with their joints.
 
 Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe), or the sets as they are
-        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files
+        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files; with --mpii what MPII_data.py reads
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
 Run     python LSP_data.py
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+import MPII_data
 from deeppose import downloads, framing, geometry, shell
 from deeppose.framing import Layout
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import LSP
+from deeppose.skeleton import LSP, MPII
 
 FRAME = (227, 227)            # both networks' input; original
 BOX_SCALE = (1.1, 1.8)        # training box side / joints' extent; a letterboxed test image has 1.13-1.79
@@ -37,6 +38,7 @@ PLACES = {  # where a set may lie: folder of images and labels, or a zip file wi
 }
 PAGES = {LSP_NUMBER: "http://sam.johnson.io/research/lsp.html",
          LSPE_NUMBER: "http://sam.johnson.io/research/lspet.html"}
+MPII_NAMES = {"neck": "upper_neck", "head": "head_top"}  # MPII's other 12 joints of LSP's are called alike
 LARGEST_COORDINATE_PX = 1e5
 IMAGE_NAME = re.compile(r"im(\d{1,9})\.jpe?g", re.IGNORECASE | re.ASCII)
 LIKE_AN_IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp|gif|tiff?|webp)", re.IGNORECASE | re.DOTALL)
@@ -176,6 +178,35 @@ def plan(lsp, lspe, options, left_out):
     return jobs
 
 
+def plan_mpii(photo_set, options, left_out, row_count):
+    """The training persons of MPII's default split, each with the rows that draw_views makes: a list of Job.
+
+    row_count  of the training rows before them
+    """
+    order = [MPII.index(MPII_NAMES.get(name, name)) for name in LSP.joints]
+    jobs = []
+    train, _ = MPII_data.split(photo_set)
+    for people in MPII_data.by_image(train)[:options.limit]:
+        number = people[0].image_index + 1
+        rows = []
+        for person in people:
+            joints = person.joints[order]
+            if not np.isnan(joints).all():
+                rng = np.random.default_rng((options.seed, MPII_data.SET_NUMBER, number, person.rect))
+                rows += [Row(row_count + len(rows) + k, joints, box, person.rect + 1, mirrored)
+                         for k, (box, mirrored) in enumerate(draw_views(joints, not options.no_copies, rng))]
+        if rows and (MPII_data.SET_NUMBER, number) not in left_out:
+            jobs.append(MPII_data.job_of("train", people, tuple(rows), photo_set.images))
+            row_count += len(rows)
+    return jobs
+
+
+def plan_all(lsp, lspe, mpii, options, left_out):
+    """`plan`, and where `mpii` is a PersonSet `plan_mpii` after it."""
+    jobs = plan(lsp, lspe, options, left_out)
+    return jobs + (plan_mpii(mpii, options, left_out, framing.count_rows(jobs)["train"]) if mpii else [])
+
+
 def check_images(sets, jobs):
     """What is wrong before any image is opened: (set number, image number or name) -> a line that names the file."""
     found = {}
@@ -196,7 +227,10 @@ def check_images(sets, jobs):
 def parse(argv):
     """The command line: see --help."""
     parser = shell.parser(__doc__)
-    shell.add_source_arguments(parser, "the first N images of LSP's training, LSP's test and LSPe")
+    shell.add_source_arguments(parser, "the first N images of LSP's training, LSP's test, LSPe and MPII")
+    parser.add_argument("--mpii", type=Path, metavar="FOLDER",
+                        help="train on the people of MPII's training images in FOLDER as well, those of "
+                             "MPII_data.py's default split (default: without)")
     parser.add_argument("--no-copies", action="store_true", help="one row an image: no moved, no mirrored copies")
     return parser.parse_args(argv)
 
@@ -205,11 +239,19 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     lsp, lspe = (open_set(options.source, number) for number in (LSP_NUMBER, LSPE_NUMBER))
-    jobs = plan(lsp, lspe, options, {})
-    layout = Layout(LSP, FRAME, 1.0, {LSP_NUMBER: "LSP", LSPE_NUMBER: "LSPe"}, whole=True, floor_set=LSP_NUMBER)
+    mpii = MPII_data.open_set(options.mpii) if options.mpii else None
+    jobs = plan_all(lsp, lspe, mpii, options, {})
+    left_out = check_images((lsp, lspe), jobs)
+    set_names = {LSP_NUMBER: "LSP", LSPE_NUMBER: "LSPe"}
     facts = {"options": {"limit": options.limit, "copies": not options.no_copies}}
-    framing.prepare(options, partial(plan, lsp, lspe, options), layout, facts, check_images((lsp, lspe), jobs),
-                    f"{lsp.place} and {lspe.place}")
+    places = f"{lsp.place} and {lspe.place}"
+    if mpii:
+        left_out |= MPII_data.check_images(jobs, mpii.images)
+        set_names[MPII_data.SET_NUMBER] = "MPII"
+        facts["options"]["mpii"] = True
+        places = f"{lsp.place}, {lspe.place} and {mpii.images}"
+    layout = Layout(LSP, FRAME, 1.0, set_names, whole=True, floor_set=LSP_NUMBER)
+    framing.prepare(options, partial(plan_all, lsp, lspe, mpii, options), layout, facts, left_out, places)
 
 
 if __name__ == "__main__":

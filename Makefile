@@ -153,13 +153,14 @@ SETS := train_images train_labels train_rows train_output training_output train_
         test_rows $(STAGES:%=test_output_%) $(STAGES:%=test_confidence_%) deltas_3
 MODELS := model_1 $(REFINERS:%=model_%) $(REFINERS:%=model_3_%)
 PICTURES := pdj_stage_1 poses_stage_1 curves_stage_1 pdj_stage_2 poses_stage_2 curves_stage_2 errors_stage_2 \
-            learning_stage_2 curves_stage_3
+            learning_stage_2 curves_stage_3 box_scale_stage_1
 MADE := $(SETS:=.npy) train_photographs.txt test_photographs.txt dataset.json train_output.json train_output_2.json \
         deltas_3.json $(MODELS:=.pt) $(MODELS:=.resume.pt) $(MODELS:=.json) curves_stage_1.csv \
         $(REFINERS:%=curves_%.csv) $(REFINERS:%=curves_3_%.csv) metrics_stage_1.json metrics_stage_2.json result.json \
-        $(PICTURES:=.png) report.html
+        test_annotations.json $(PICTURES:=.png) report.html
+KEPT := $(foreach model,$(MODELS),$(model).epoch_[0-9]*.pt $(model).epoch_[0-9]*.json)
 LOCKS := dataset $(MODELS) train_output train_output_2 deltas deltas_3 test_output_1 test_output_2 curves_stage_1 report
 
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache
-	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp deltas.json.tmp $(MADE:=.flags) $(LOCKS:=.lock))
+	rm -f $(addprefix $(W)/,$(MADE) $(MADE:=.tmp) deltas.npy.tmp deltas.json.tmp $(MADE:=.flags) $(LOCKS:=.lock) $(KEPT) $(KEPT:=.tmp))

@@ -18,6 +18,7 @@ from deeppose import (
     augment,
     checkpoint,
     crops,
+    curves,
     files,
     leakage,
     losses,
@@ -99,22 +100,29 @@ class Examples:
 
 
 def freeze(network, share_done, recipe, loaded):
-    """Leave a backbone with loaded weights as it is for the recipe's share of the run."""
-    if recipe.frozen:
+    """Before the optimiser's step: a backbone with loaded weights stays as it is for the recipe's share of the run.
+
+    It loses its gradients, not the wish for them: what is shared by several processes waits for those.
+    """
+    if loaded and share_done < recipe.frozen:
         for weight in network.backbone.parameters():
-            weight.requires_grad_(not loaded or share_done >= recipe.frozen)
+            weight.grad = None
 
 
-def train_epoch(network, optimiser, examples, rows, options, state, run):
-    """One pass over the rows in a new order, or what is left of it; returns the mean loss."""
+def train_epoch(network, optimiser, examples, rows, options, state, run, stop=None):
+    """One pass over the rows in a new order, or what is left of it up to a step; returns the epoch's mean loss so far.
+
+    stop  the epoch's step before which to stop (default: its end)
+    """
     network.train()
     epoch = state.epoch
     recipe = examples.recipe
     part = slice(run.rank, None, run.world)
     order = runtime.rng(options.seed, "order", epoch).permutation(rows)
     steps_an_epoch = math.ceil(len(order) / options.batch_size)
+    stop = steps_an_epoch if stop is None else stop
     batches = [order[step * options.batch_size:(step + 1) * options.batch_size]
-               for step in range(state.step, steps_an_epoch)]
+               for step in range(state.step, stop)]
     read = examples.frames.batches([dealt(batch, run.world)[part] for batch in batches])
     for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
                                           leave=False):
@@ -127,32 +135,29 @@ def train_epoch(network, optimiser, examples, rows, options, state, run):
         steps_done = steps_an_epoch * (epoch - 1) + step
         steps = steps_an_epoch * options.epochs
         optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
-        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
         # step
         optimiser.zero_grad()
         loss = gradient(network, images, targets, part, recipe, run, getattr(state.network, "cells", None))
         loss = state.exchange(loss.item())
         state.check_finite(loss, batch)
+        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
         optimiser.step()
         if state.average is not None:
             state.average.update_parameters(state.network)
         state.step = step + 1
         state.total += loss * len(batch)
         state.tick()
-    return state.total / len(order)
+    return state.total / min(stop * options.batch_size, len(order))
 
 
 def evaluate(model, examples, data, run):
     """Loss of the coordinates, and scores, on the held-out rows."""
-    joints, _ = model.predict(examples.frames, data.held_out, run)
-    outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    loss = losses.masked_loss(outputs, examples.targets[data.held_out].cpu(), examples.recipe.loss).item()
+    joints, loss = curves.predict_rows(model, examples, data, data.held_out, run)
     try:
-        scores = metrics.score(joints, data.train_labels[data.held_out], data.skeleton, data.held_out_sizes())
+        return loss, curves.score_rows(joints, data, data.held_out)
     except ValueError as error:
         raise InputError(f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
                          "with more images") from None
-    return loss, scores
 
 
 def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
@@ -167,16 +172,33 @@ def train(model, optimiser, examples, data, rows, options, state, run):
     """All epochs that are left; state.best and best_weights are then those of the best epoch."""
     shared = run.share(model.network)
     trained = replace(model, network=state.model)  # with the moving average, if there is one
+    steps = math.ceil(len(rows) / options.batch_size)  # an epoch
     while state.epoch <= options.epochs:
+        # train until scores are due
+        stop = curves.next_scored(state, steps, options.score_every) if run.rank == 0 else steps
         began = time.perf_counter()
         skipped = state.step * options.batch_size
-        train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run)
-        image_rate = max(len(rows) - skipped, 0) / (time.perf_counter() - began)
+        train_loss = train_epoch(shared, optimiser, examples, rows, options, state, run, stop)
+        seen = min(stop * options.batch_size, len(rows)) - skipped
+        image_rate = max(seen, 0) / (time.perf_counter() - began)
+        # evaluate
         if run.rank == 0:
             with state.evaluating():
-                loss, scores = evaluate(trained, examples, data, run)
-            record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
-        state.next_epoch()
+                loss, scores = evaluate(trained, examples, data, run.alone())
+                trained_on = curves.of_trained_on(trained, examples, data, rows, options.seed, run.alone())
+            columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(scores, data.skeleton)
+            record_scores(state, steps, columns | trained_on, options)
+            if stop == steps:
+                record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
+        if stop == steps:
+            state.next_epoch()
+
+
+def record_scores(state, steps, columns, options):
+    """Add a row to curves_stage_1.csv; its epoch, of so many steps, is a whole number at the end of one alone."""
+    epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
+    state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
+    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
 
 
 def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):
@@ -185,13 +207,12 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
     shown = metrics.headline(scores, skeleton)
     seconds_left = state.seconds / epoch * (options.epochs - epoch)
     report(epoch, options, train_loss, loss, shown, image_rate, seconds_left)
-    columns = {column: score for column, (_, score) in shown.items()}
-    state.history.append({"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss} | columns)
-    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
     score = metrics.chosen(scores, skeleton)
+    found = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+    state.keep_epoch(found)
     if not state.best or score > metrics.chosen(state.best["held_out"], skeleton):
         state.best_weights = checkpoint.weights_of(state.model)
-        state.best = {"epoch": epoch, "held_out_loss": loss, "held_out": scores}
+        state.best = found
 
 
 def parse(argv):
@@ -200,16 +221,24 @@ def parse(argv):
     runtime.add_training_arguments(parser, EPOCHS)
     parser.add_argument("--network", choices=NETWORKS, default=networks.DEFAULT,
                         help=f"which network is trained (default: {networks.DEFAULT})")
-    parser.add_argument("--batch-size", type=shell.at_least(1), default=BATCH_SIZE, metavar="N",
-                        help=f"images a step (default: {BATCH_SIZE})")
+    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
+                        help=f"images a step (default: the recipe's, or {BATCH_SIZE})")
     pretrained.add_argument(parser)
-    named = dict.fromkeys(name for _, known in NETWORKS.values() for name in known)
-    recipes.add_arguments(parser, named)
+    recipes.add_arguments(parser, [f"{', '.join(known)} ({name})" for name, (_, known) in NETWORKS.items()])
     parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
                         help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
                              "times as fast as 227 (default: as they are)")
+    parser.add_argument("--score-every", type=shell.at_least(1), metavar="N",
+                        help="every N steps add the scores of the held-out rows, and of some that are trained on, to "
+                             "curves_stage_1.csv as well (default: after each epoch alone)")
     options = parser.parse_args(argv)
-    recipes.choose(parser, options, NETWORKS[options.network][1])
+    network_class, known = NETWORKS[options.network]
+    recipes.choose(parser, options, known)
+    options.batch_size = options.batch_size or options.recipe.batch_size or BATCH_SIZE
+    try:
+        getattr(network_class, "check_recipe", lambda _: None)(options.recipe)
+    except ValueError as error:
+        parser.error(f"argument --vary: {error}")
     return options
 
 
@@ -221,16 +250,20 @@ def build(data, options, run):
     runtime.seed_torch(options.seed, "initial weights")
     network = networks.build(options.network, data.skeleton.joint_count, options.recipe.options)
     size = networks.input_size(view_size, options.input_px, options.recipe.stretch)
-    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size)
+    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size, data.depth_white)
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
-    recipe = options.recipe
+    recipe = recipes.fitting(options.recipe, data)
     run = runtime.choose(options, parallel=True)
     print(run)
+    if recipe != options.recipe:
+        print("these images are depth: their grey is not varied")
+    options.recipe = recipe = recipes.for_skeleton(recipe, data.skeleton)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"
@@ -249,6 +282,8 @@ def main(argv=None):
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
         state.about = {"initial_weights": initial}
+    state.provenance = model.described() | {"options": recipe.options, "seed": options.seed,
+                                            "trained_on": trained_on}
     with state.catching_signals():
         print(f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
               f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
@@ -256,8 +291,7 @@ def main(argv=None):
         train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
-        state.finish(model.described() | {"options": recipe.options, "seed": options.seed,
-                                          "trained_on": trained_on})
+        state.finish()
     score = metrics.chosen(state.best["held_out"], data.skeleton)
     print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
           "next: test_stage_1.py")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Cascade_1_net import CROP_PX, RECIPES, Alex_net_c1
+from Cascade_1_net import RECIPES, Alex_net_c1
 from deeppose import (
     arrays,
     cascade,
@@ -40,7 +40,6 @@ from deeppose.workdir import SHARED, STEP_5
 
 EPOCHS = 7                # original
 IMAGES_A_STEP = 10        # original
-SIMULATED = 20            # of them used for an image and epoch, see --simulated; original: always the first 20
 HALF_BOX = 0.5            # box sides: what lies farther from a crop's centre is outside it
 
 
@@ -143,20 +142,22 @@ def train_refiner(examples, name, start, data, settings, options, run):
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
     skeleton = data.skeleton
-    network = run.place(Alex_net_c1(skeleton.joint_count, examples.joints.tolist(), recipe.options["head"],
-                                    options.crop_px))
+    network = run.place(Alex_net_c1(skeleton.joint_count, examples.joints.tolist(), crop_px=options.crop_px,
+                                    **recipe.options))
     if start:
         start_from(network, start, skeleton, options)
     optimiser = recipe.optimiser_of(network, run.device)
     state = training_state.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
+    mirrored = ", mirrored" * (options.weights == "opposite")
+    called = f"file {start.name}{mirrored}" if start else "random"
+    state.provenance = {
+        "network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in examples.joints],
+        "options": recipe.options, "crop_px": options.crop_px, "crop_scale": examples.boxing.scale,
+        "smallest_crop_px": examples.boxing.smallest_px, "seed": options.seed, "stage": options.stage,
+        "initial_weights": called, "skeleton": skeleton.described()}
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
-        mirrored = ", mirrored" * (options.weights == "opposite")
-        called = f"file {start.name}{mirrored}" if start else "random"
-        state.finish({"network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in examples.joints],
-                      "options": recipe.options, "crop_px": options.crop_px, "crop_scale": examples.boxing.scale,
-                      "smallest_crop_px": examples.boxing.smallest_px, "seed": options.seed, "stage": options.stage,
-                      "initial_weights": called, "skeleton": skeleton.described()})
+        state.finish()
     gains = state.best["gain"]
     said = f"gain {gains[0]:.2f}" if len(gains) == 1 else f"gains {' '.join(f'{gain:.2f}' for gain in gains)}"
     print(f"{path}: epoch {state.best['epoch']}, {said}", flush=True)
@@ -183,10 +184,12 @@ def record_epoch(state, judged, train_loss, crop_rate, name, options):
           f"({held_out['loss_without']:.4f} unrefined)  {crop_rate:.0f} crops/s", flush=True)
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
     files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
+    found = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
+    state.model.gain.copy_(torch.tensor(judged["gain"]))
+    state.keep_epoch(found)
     if not state.best or held_out["loss_with_gain"] <= state.best["held_out"]["loss_with_gain"]:
-        state.model.gain.copy_(torch.tensor(judged["gain"]))
         state.best_weights = checkpoint.weights_of(state.model)
-        state.best = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
+        state.best = found
 
 
 def predict_stage_2(data, frames, first, options, run):
@@ -200,7 +203,8 @@ def predict_stage_2(data, frames, first, options, run):
         made_from = workdir.origin(folder, data, 2)
         if not workdir.is_made_from(path, made_from):
             unsure = np.full(first.shape[:2], np.nan)
-            second, _, _ = cascade.refine_from(folder, data.skeleton, frames, np.arange(len(first)), first, unsure, run)
+            second, _, _ = cascade.refine_from(folder, data.skeleton, frames, np.arange(len(first)), first, unsure,
+                                               run.alone())
             workdir.save_output(path, second, made_from)
     return workdir.load_output(folder, data, 2)
 
@@ -214,11 +218,12 @@ def parse(argv):
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     runtime.add_model_argument(parser)
-    parser.add_argument("--batch-size", type=shell.at_least(1), default=IMAGES_A_STEP, metavar="N",
+    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
                         help="images a step, each with 1 real and --simulated simulated estimates "
-                             f"(default: {IMAGES_A_STEP})")
-    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), default=SIMULATED, metavar="N",
-                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} (default: {SIMULATED})")
+                             f"(default: the recipe's, or {IMAGES_A_STEP})")
+    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), metavar="N",
+                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} "
+                             f"(default: the recipe's, {RECIPES['best'].simulated} of recipe best)")
     parser.add_argument("--refiner", choices=("joints", SHARED), default="joints",
                         help="a network a joint, or one for all joints (default: joints)")
     parser.add_argument("--stage", type=int, choices=workdir.STAGES, default=2,
@@ -228,14 +233,20 @@ def parse(argv):
                              "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
                              "that was trained for longer (default: none)")
     recipes.add_arguments(parser, RECIPES)
-    parser.add_argument("--crop-px", type=shell.at_least(1), default=CROP_PX, metavar="N",
+    parser.add_argument("--crop-px", type=shell.at_least(1), metavar="N",
                         help="cut crops of N x N, for small machines: 129 trains three times as fast "
-                             f"(default: {CROP_PX})")
+                             f"(default: the recipe's, {RECIPES['best'].crop_px} of recipe best)")
     parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
     parser.add_argument("--make-deltas", action="store_true",
                         help="first draw a new deltas.npy into the working directory, from the held-out errors")
     options = parser.parse_args(argv)
     recipes.choose(parser, options, RECIPES)
+    options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
+    options.crop_px = options.crop_px or options.recipe.crop_px
+    if options.simulated is None:
+        options.simulated = options.recipe.simulated
+    if options.simulated > DRAWN:
+        parser.error(f"--vary simulated={options.simulated}: only {DRAWN} are drawn")
     if options.refiner == SHARED and options.joints:
         parser.error("--joints: the shared refiner serves all joints")
     try:
@@ -249,15 +260,21 @@ def parse(argv):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
     skeleton = data.skeleton
     names = [SHARED] if options.refiner == SHARED else joints_named(options.joints, skeleton)
+    if not options.joints:
+        names = [name for name in names if name not in data.not_refined]
     starts = {name: initial_weights(name, skeleton, options) for name in names}
-    predicted = workdir.load_output(options.workdir, data, model=options.model)
+    predicted = workdir.load_output(options.workdir, data, model=workdir.model_path(options))
     run = runtime.choose(options, parallel=True)
     print(run)
+    options.recipe = recipes.for_skeleton(options.recipe, skeleton)
+    if data.not_refined and not options.joints:
+        print(f"{', '.join(data.not_refined)}: too few labels to learn from or to be judged by; no refiner")
     frames = Frames(data.train_images, run.device)
     if options.stage > 2:
         predicted = predict_stage_2(data, frames, predicted, options, run)
@@ -273,7 +290,8 @@ def main(argv=None):
                 "train_output": arrays.digest(workdir.output_path(options.workdir, options.stage - 1)),
                 "dataset": data.digests}
     for name in names[run.rank::run.world]:  # the joints are dealt to the processes
-        joints = range(skeleton.joint_count) if name == SHARED else (skeleton.index(name),)
+        served = [other for other in skeleton.joints if other not in data.not_refined] if name == SHARED else [name]
+        joints = [skeleton.index(joint) for joint in served]
         examples = Examples(data, frames, predicted, joints, simulated, options.recipe, options.simulated)
         with lock(options.workdir, workdir.refiner_name(name, options.stage)):
             train_refiner(examples, name, starts[name], data, settings, options, run.alone())

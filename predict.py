@@ -5,6 +5,7 @@ Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those
 Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in pixels of the
         photograph, upright as viewers show it) for each photo.jpg, beside it or in --output
 Run     python predict.py photo.jpg [more.png ... | folder]
+        python predict.py --page (in a browser instead, which writes nothing)
 
 From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
 
@@ -13,6 +14,7 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
         people["stage_2"]
 """
 import argparse
+import io
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,11 +26,13 @@ from tqdm import tqdm
 from deeppose import (
     boxes,
     cascade,
+    downloads,
     drawing,
     files,
     geometry,
     inference,
     networks,
+    page,
     photos,
     runtime,
     shell,
@@ -130,9 +134,10 @@ def predict(model, photographs, people=None):
 
 def _read(model, photograph, people):
     """The Photo, what cuts further frames from it, and its people's regions and frames: see photos.read_people."""
-    frame = model.stage_1.frame
-    photo, regions, frames = photos.read_people(photograph, people, frame, model.stage_1.margin)
-    return photo, partial(photos.show, photo, frame=frame), regions, frames
+    seen = model.stage_1
+    photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin,
+                                                seen.depth_white or downloads.WHITE)
+    return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
 
 
 def look_again(model, pieces):
@@ -166,8 +171,8 @@ def _by_photograph(model, pieces):
     return found
 
 
-def write(path, source, photo, found, model):
-    """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is one."""
+def describe(source, photo, found, model):
+    """The content of photo_pose.json: each person's joints by name."""
     joints = model.skeleton.joints
     people = []
     for person, box in enumerate(found["boxes"]):
@@ -178,11 +183,23 @@ def write(path, source, photo, found, model):
         sure = found["confidence"][model.stages[-1]][person]
         entry["confidence"] = dict(zip(joints, sure.astype(float).round(3).tolist()))
         people.append(entry)
-    files.save_json(path.with_suffix(".json"), {
-        "photograph": str(source), "width": photo.size[0], "height": photo.size[1],
-        "skeleton": model.skeleton.name, "people": people, "model": model.provenance})
+    return {"photograph": str(source), "width": photo.size[0], "height": photo.size[1],
+            "skeleton": model.skeleton.name, "people": people, "model": model.provenance}
+
+
+def write(path, source, photo, found, model):
+    """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is one."""
+    files.save_json(path.with_suffix(".json"), describe(source, photo, found, model))
     last = model.stages[-1]
     drawing.photograph(path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last])
+
+
+def answer(model, photograph, people, name):
+    """The page's answer for a photograph's bytes: {"pose": as in photo_pose.json, "confidence": stage -> (P, J)}."""
+    photo, *piece = _read(model, io.BytesIO(photograph), people)
+    found, = _by_photograph(model, [piece])
+    confidence = {stage: sure.astype(float).round(3).tolist() for stage, sure in found["confidence"].items()}
+    return {"pose": describe(name, photo, found, model), "confidence": confidence}
 
 
 def run_all(model, paths, people, pictures):
@@ -209,7 +226,7 @@ def run_all(model, paths, people, pictures):
 def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__, workdir=None, shown="the current one, or models/lsp where that has no model")
-    parser.add_argument("photographs", nargs="+", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
+    parser.add_argument("photographs", nargs="*", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
                         help="where to write; made if missing (default: beside each photograph)")
     parser.add_argument("--box", type=boxes.box, action="append", metavar="X0,Y0,X1,Y1",
@@ -220,15 +237,22 @@ def parse(argv):
     parser.add_argument("--two-pass", action=argparse.BooleanOptionalAction,
                         help="look twice, the second time at what is around the pose found at first: for people who "
                              "are small in what is seen (default: as the model's model_1.json says)")
+    page.add_arguments(parser)
     argv = list(sys.argv[1:] if argv is None else argv)
     for n in reversed([n for n, word in enumerate(argv[:-1]) if word == "--box"]):
         argv[n:n + 2] = [f"--box={argv[n + 1]}"]  # a box may begin with a minus sign, which argparse takes for a flag
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if bool(options.photographs) == options.page:
+        parser.error("a PHOTO is needed, or --page, which takes them in a browser")
+    return options
 
 
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    if options.page:
+        model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
+        return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model))
     paths = photos.find(options.photographs)
     if options.box and (len(paths) > 1 or options.boxes):
         raise InputError(f"--box is for one photograph and without --boxes, not for {len(paths)}; --boxes is for many")

@@ -4,7 +4,8 @@ Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.
         dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
         With --model the models from there, the refiners only where --workdir has none
 Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
-        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy
+        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy;
+        of data scored by OKS result.json
 Run     python test_stage_2.py
 """
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 from deeppose import (
     arrays,
     cascade,
+    coco_results,
     deltas,
     drawing,
     files,
@@ -33,7 +35,7 @@ from deeppose.shell import InputError
 SHOWN = 1000  # training rows whose errors are drawn
 
 
-def draw(folder, data, stages, confidence, model_folder):
+def draw(folder, data, stages, confidence, model_path):
     """Write the pictures; returns caption -> path."""
     true = data.test_labels.astype(float)
     skeleton = data.skeleton
@@ -46,7 +48,7 @@ def draw(folder, data, stages, confidence, model_folder):
     plots.pdj_curves(pdj, floor | stages, true, skeleton, sizes)
     plots.error_clouds(errors, stages, true, skeleton, sizes)
     drawing.contact_sheet(poses, data.test_images, stages, true, skeleton, sizes, confidence)
-    if (clouds := error_samples(folder, data, stages["stage 1"], model_folder)) is not None:
+    if (clouds := error_samples(folder, data, stages["stage 1"], model_path)) is not None:
         pictures["What stage 2 learnt from, and what it meets"] = folder / "learning_stage_2.png"
         plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
     pictures |= scoring.draw_training(folder)
@@ -60,17 +62,17 @@ def draw(folder, data, stages, confidence, model_folder):
     return pictures
 
 
-def error_samples(folder, data, first, model_folder):
+def error_samples(folder, data, first, model_path):
     """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real on test rows; None
     without step 4's output.
 
     first  stage 1's joints (N, J, 2) px of the test rows
     """
-    made_from = workdir.origin(folder, data, model=model_folder)
+    made_from = workdir.origin(folder, data, model=model_path)
     if not workdir.is_made_from(workdir.output_path(folder), made_from):
         return None
     rows = data.trained_on[::max(1, len(data.trained_on) // SHOWN)]
-    predicted = workdir.load_output(folder, data, model=model_folder)[rows].astype(float)
+    predicted = workdir.load_output(folder, data, model=model_path)[rows].astype(float)
     true = data.train_labels[rows].astype(float)
     try:
         _, drawn = deltas.load(folder, data)
@@ -84,23 +86,36 @@ def error_samples(folder, data, first, model_folder):
             "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / size_met}
 
 
+def parse(argv):
+    """The command line: see --help."""
+    parser = scoring.parser(__doc__)
+    parser.add_argument("--refiner-epoch", type=shell.at_least(1), metavar="N",
+                        help="take the refiners as they were after epoch N, which --keep-epochs of step 5 kept "
+                             "(default: each one's best epoch)")
+    return parser.parse_args(argv)
+
+
 @shell.command
 def main(argv=None):
-    options = scoring.parser(__doc__).parse_args(argv)
+    options = parse(argv)
+    shell.until_end(runtime.log(options))
     folder = options.workdir
-    model_folder = options.model or folder
-    data = arrays.open_dataset(folder)
+    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
     skeleton = data.skeleton
+    scoring.check_flip_test(options, skeleton)
     images = data.test_images
-    refiners = workdir.refiners_from(folder, skeleton, options.model)
-    refining = workdir.stages_here(refiners, skeleton)
+    refiners = workdir.refiners_from(folder, skeleton, options.model, options.refiner_epoch)
+    refining = workdir.stages_here(refiners, skeleton, options.refiner_epoch)
     if 2 not in refining:
-        missing = workdir.refiner_path(folder, skeleton.joints[0])
-        raise InputError(f"{missing}: not found, nor any other refiner; {workdir.STEP_5} makes it")
-    run = runtime.choose(options)
-    shell.until_end(lock(folder, "test_output_2"))
-    model, _ = networks.load(model_folder, run, data)
-    leakage.check_model(model_folder / "model_1.pt", data)
+        missing = workdir.refiner_path(folder, skeleton.joints[0], epoch=options.refiner_epoch)
+        makes = f"{workdir.STEP_5} makes it" if options.refiner_epoch is None else workdir.KEPT
+        raise InputError(f"{missing}: not found, nor any other refiner; {makes}")
+    run = runtime.choose(options, parallel=True)
+    if run.rank == 0:
+        shell.until_end(lock(folder, "test_output_2"))
+    model_path = workdir.model_path(options)
+    model, _ = networks.load_file(model_path, run, data)
+    leakage.check_model(model_path, data)
     print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
@@ -111,24 +126,34 @@ def main(argv=None):
     del model  # a refiner's memory is needed more
     for stage in refining:
         # those that came with the model learnt from other arrays than these
-        if refiners == folder and (stale := workdir.stale_refiners(folder, data, stage, model_folder)):
+        if refiners == folder and (stale := workdir.stale_refiners(folder, data, stage, model_path,
+                                                                   options.refiner_epoch)):
             print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
                   f"{stage - 1} predicted; train them again (step 5), or remove them")
-        joints, sure, gains[stage] = cascade.refine_from(refiners, skeleton, frames, rows, joints, sure, run, stage)
+        joints, sure, gains[stage] = cascade.refine_from(refiners, skeleton, frames, rows, joints, sure, run, stage,
+                                                         options.refiner_epoch)
         stages[f"stage {stage}"] = joints
         confidence[f"stage {stage}"] = sure
-    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
+    if run.rank > 0:  # of several processes the first goes on
+        return
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
-    pictures = draw(folder, data, stages, confidence, model_folder)
+    by_coco = coco_results.score(data, stages, confidence)
+    facts = {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
+             "epoch": options.epoch, "refiner_epoch": options.refiner_epoch, "gains": gains.pop(2),
+             "models": workdir.model_digests(model_path, skeleton, refiners, options.refiner_epoch),
+             "run": run.facts()} | sample
+    facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
+    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
+    if data.detected:
+        scoring.finish_detected(folder / "metrics_stage_2.json", by_coco, data, facts)
+        return
+    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
+    pictures = draw(folder, data, stages, confidence, model_path)
     score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold,
-                                       data.seen_in_training)
+                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_2.json", scores, intervals,
-                  {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
-                   "gains": gains.pop(2), "models": workdir.model_digests(model_folder, skeleton, refiners),
-                   "run": run.facts()}
-                  | {f"gains_stage_{stage}": those for stage, those in gains.items()} | scoring.seen_facts(data))
+    scoring.write(folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data))
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

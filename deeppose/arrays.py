@@ -17,7 +17,7 @@ from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 
 PROJECT = Path(__file__).resolve().parent.parent
-STEP_1 = f"{' or '.join(sorted(path.name for path in PROJECT.glob('*_data.py')))} (step 1)"
+STEP_1 = "the data set's script, such as LSP_data.py (step 1)"
 FORMAT = 2                    # of dataset.json
 COLUMNS = ("set", "image", "person", "x0", "y0", "w", "h", "mirrored", "head_px", "area_px", "score")
 BLOCK = 65536                 # bytes
@@ -165,9 +165,24 @@ class Dataset:
         return self.facts["digests"]
 
     @property
+    def depth_white(self):
+        """Of images that are depth, the 16-bit value that is shown white; None for photographs."""
+        return self.facts.get("depth_white")
+
+    @property
     def seen_in_training(self):
         """Number of test rows whose image is in the training part as well."""
         return int(self.facts.get("seen_in_training", 0))
+
+    @property
+    def detected(self):
+        """Whether the test rows are detections, which have no labels."""
+        return bool(self.facts.get("detections"))
+
+    @property
+    def not_refined(self):
+        """Joints without a label in all rows that are trained on, or in all held out: no refiner can be judged."""
+        return tuple(self.facts.get("not_refined", ()))
 
     def identities(self, part):
         """Set, image and person of each row of "train" or "test": int64 (N, 3)."""
@@ -260,12 +275,21 @@ def _read_facts(facts):
     if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
         raise ValueError("rows")
     int(facts.get("seen_in_training", 0))
+    check_white(facts.get("depth_white"))
+    if not set(facts.get("not_refined", ())) <= set(own.joints):
+        raise ValueError("not refined")
     if not all(isinstance(entry, dict) for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))):
         raise TypeError("no object")
     return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
             "held_out": np.array(facts["held_out_rows"], np.int64),
             "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
             "columns": tuple(str(name) for name in facts["columns"])}
+
+
+def check_white(value):
+    """ValueError where a depth_white is neither None nor a value of 16 bits."""
+    if value is not None and not (type(value) is int and 1 <= value <= 65535):
+        raise ValueError("depth_white")
 
 
 def _check_facts(path, known, facts):

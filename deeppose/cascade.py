@@ -30,9 +30,9 @@ class Boxing:
     def sides_px(self, poses_px, skeleton):
         """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly refined ones.
 
-        original: the side changed as soon as a hip or shoulder had been refined.
+        original: the side changed as soon as a hip or shoulder had been refined. Tensors work too.
         """
-        return np.maximum(self.scale * skeleton.pose_sizes_px(poses_px), self.smallest_px)
+        return (self.scale * skeleton.pose_sizes_px(poses_px)).clip(self.smallest_px)
 
 
 def boxing_of(recipe, skeleton):
@@ -63,14 +63,21 @@ class Examples:
         self.most = MOST["extent" if data.skeleton.crop_size_from == "extent" else "joints"]
         self.true = data.train_labels.astype(float)  # (N, J, 2) px
         self.estimates = predicted_px.astype(float)  # (N, J, 2) px
-        mirrored = geometry.mirror(self.estimates, data.frame[0], self.flip)
-        self.sides = np.stack([self.boxing.sides_px(poses, data.skeleton)
-                               for poses in (self.estimates, mirrored)])  # (2, N) px
+        self.sides = self._sides_px(self.estimates, data)  # (2, N)
+        self.sides_drawn = self.sides
+        if recipe.true_sizes:
+            of_truth = self._sides_px(self.true, data)
+            self.sides_drawn = np.where(np.isnan(of_truth), self.sides, of_truth)
         self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
         served = self.labelled[:, self.joints].any(1)
         self.rows = data.trained_on[served[data.trained_on]]
         self.held_out = data.held_out[served[data.held_out]]
         self._all_held_out = data.held_out
+
+    def _sides_px(self, poses, data):
+        """Sides (2, N) px of the boxes of poses (N, J, 2) px, and of their mirror images."""
+        mirrored = geometry.mirror(poses, data.frame[0], self.flip)
+        return np.stack([self.boxing.sides_px(each, data.skeleton) for each in (poses, mirrored)])
 
     def scored_joints(self, joint):
         """The joints whose estimates a refiner of one joint is judged by: its own, and of one that learns from mirror
@@ -112,7 +119,7 @@ class Examples:
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
         simulated = self.true[rows, sources][:, 1:] + errors  # original: prediction + delta, displaced twice
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
-        sides = self.sides[mirrored.astype(int), rows]
+        sides = self.sides_drawn[mirrored.astype(int), rows]
         targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
         return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
 
@@ -208,30 +215,42 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
         boxes[..., 2] *= -1
     boxes = torch.from_numpy(boxes).to(run.device)
     asked = torch.from_numpy(asked).to(run.device)
-    size = network.crop_px, network.crop_px
 
     def compute(images, piece):
-        found = network(crop(images, boxes[piece], size), asked[piece].flatten())
-        return found.joints.unflatten(0, (-1, count)), found.confidence.unflatten(0, (-1, count))
+        return offsets_in(images, network, boxes[piece], asked[piece])
     batch_size = max(1, min(64, CROPS_AT_ONCE // count))
     return runtime.infer(compute, frames, rows, run, batch_size)
 
 
+def offsets_in(images, network, boxes_px, asked):
+    """As predict_offsets, but all tensors: images (n, 3, h, w) in [0, 1], boxes_px (n, K, 4), asked (n, K)."""
+    found = network(crop(images, boxes_px, (network.crop_px, network.crop_px)), asked.flatten())
+    shape = -1, boxes_px.shape[1]
+    return found.joints.unflatten(0, shape), found.confidence.unflatten(0, shape)
+
+
 @dataclass(frozen=True)
 class Refiner:
-    """A trained network, in eval(), and how its boxes are sized. name: of its joint, or workdir.SHARED."""
+    """A trained network, in eval(), and how its boxes are sized.
+
+    name   of its joint, or workdir.SHARED
+    gains  joint -> how far it is trusted with it
+    """
     network: Alex_net_c1
     name: str
     boxing: Boxing
+    gains: dict
 
     def gain(self, joint):
         """How far it is trusted with that joint."""
-        return self.network.gain[self.network.joints.index(joint)].item()
+        return self.gains[joint]
 
 
-def load_refiner(folder, name, skeleton, run, stage=2):
-    """The Refiner of that name; InputError where its files are missing or of another skeleton."""
-    path = workdir.refiner_path(folder, name, stage)
+def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
+    """The Refiner of that name, or as an epoch that was kept left it; InputError where its files are missing or of
+    another skeleton.
+    """
+    path = workdir.refiner_path(folder, name, stage, epoch)
     weights = checkpoint.read_weights(path, MADE_BY)
     facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
     try:
@@ -242,20 +261,23 @@ def load_refiner(folder, name, skeleton, run, stage=2):
         if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:  # so that NaN is refused too
             raise ValueError("boxes")
         with torch.device("meta"):
-            network = Alex_net_c1(skeleton.joint_count, joints, facts["options"]["head"], int(facts["crop_px"]))
+            options = facts["options"]
+            network = Alex_net_c1(skeleton.joint_count, joints, options["head"], int(facts["crop_px"]),
+                                  options.get("layers", "plain"))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
                          f"{MADE_BY}") from None
     if name != workdir.SHARED and joints != (skeleton.index(name),):
         raise InputError(f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}")
-    return Refiner(run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval(), name, boxing)
+    network = run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval()
+    return Refiner(network, name, boxing, dict(zip(joints, network.gain.tolist())))
 
 
-def load_refiners(folder, skeleton, run, stage=2):
+def load_refiners(folder, skeleton, run, stage=2, epoch=None):
     """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before the shared one."""
-    names = workdir.refiners_here(folder, skeleton, stage)
+    names = workdir.refiners_here(folder, skeleton, stage, epoch)
     for name in names:
-        refiner = load_refiner(folder, name, skeleton, run, stage)
+        refiner = load_refiner(folder, name, skeleton, run, stage, epoch)
         joints = [joint for joint in refiner.network.joints
                   if name != workdir.SHARED or skeleton.joints[joint] not in names]
         yield refiner, joints
@@ -267,31 +289,45 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
     refiners  what load_refiners yields; one network is in memory at a time where it is a generator
     A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0 keeps it too.
     """
-    refined = joints_px.copy()
-    sure = confidence.copy()
+    def predict(network, boxes_px, asked):
+        return predict_offsets(network, frames, rows, boxes_px, asked, run)
+    refined, sure, gains = refine_by(predict, refiners, joints_px, confidence, skeleton)
+    return refined.astype(joints_px.dtype), sure, gains
+
+
+def refine_by(predict, refiners, joints_px, confidence, skeleton):
+    """`refine`, by offsets from anywhere: all arrays, or all tensors, through which torch.export can follow it.
+
+    predict  function of a network, boxes (n, K, 4) px and the joints asked for (n, K): what predict_offsets returns
+    """
+    library = geometry.library_of(joints_px)
+    refined = [joints_px[:, joint] for joint in range(skeleton.joint_count)]  # (n, 2) each
+    sure = [confidence[:, joint] for joint in range(skeleton.joint_count)]  # (n,) each
     gains = dict.fromkeys(skeleton.joints)
     for refiner, joints in refiners:
-        gain = np.array([refiner.gain(joint) for joint in joints])
-        gains |= {skeleton.joints[joint]: float(value) for joint, value in zip(joints, gain)}
-        used = [joint for joint, value in zip(joints, gain) if value > 0]
+        gains |= {skeleton.joints[joint]: refiner.gain(joint) for joint in joints}
+        used = [joint for joint in joints if refiner.gain(joint) > 0]
         if not used:
             continue
-        sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None].repeat(len(used), 1)  # (n, K)
-        estimates = joints_px[:, used]
-        asked = np.tile(used, (len(rows), 1))
-        boxes = geometry.box_around(estimates, sides)
-        offsets, sure_of = predict_offsets(refiner.network, frames, rows, boxes, asked, run)
-        refined[:, used] = estimates + gain[gain > 0, None] * offsets * sides[..., None]
-        sure[:, used] = np.where(np.isnan(sure_of), sure[:, used], sure_of)
-    return refined, sure, gains
+        gain = library.asarray([refiner.gain(joint) for joint in used])[:, None]  # (K, 1)
+        sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
+        estimates = joints_px[:, used]  # (n, K, 2)
+        asked = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
+        offsets, sure_of = predict(refiner.network, geometry.box_around(estimates, sides[..., None]), asked)
+        moved = estimates + gain * offsets * sides[..., None]
+        sure_of = library.where(library.isnan(sure_of), confidence[:, used], sure_of)
+        for place, joint in enumerate(used):
+            refined[joint] = moved[:, place]
+            sure[joint] = sure_of[:, place]
+    return library.stack(refined, 1), library.stack(sure, 1), gains
 
 
-def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2):
+def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):
     """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of each joint."""
     print(f"stage {stage}, joint by joint:")
-    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage), frames, rows, joints_px, confidence,
-                                  skeleton, run)
+    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage, epoch), frames, rows, joints_px,
+                                  confidence, skeleton, run)
     for name, gain in gains.items():
-        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_name(name, stage)}.pt"
+        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_path(folder, name, stage, epoch).name}"
         print(f"  {name:<16}" + (missing if gain is None else f"gain {gain:.2f}"), flush=True)
     return refined, sure, gains

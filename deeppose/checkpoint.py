@@ -4,11 +4,16 @@ A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its mo
 came from.
 """
 import warnings
+import zipfile
 
+import numpy as np
 import torch
 
 from deeppose import files
 from deeppose.shell import InputError, RunError
+
+LARGEST_ARRAYS = 300_000_000  # bytes of a .npz in all: those of AlexNet with its classifier are 244 million
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 
 
 def weights_of(network):
@@ -58,6 +63,37 @@ def read_weights(path, made_by):
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
         raise InputError(f"{path}: holds no state_dict; {made_by}")
     return weights
+
+
+def read_arrays(path, made_by):
+    """The arrays of a .npz file as float32 tensors, by name; nothing is unpickled.
+
+    Raises InputError where it is missing, claims to be larger than LARGEST_ARRAYS, or holds anything but floats.
+    """
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+        too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS  # zipfile reads no more than is claimed
+        if too_large or not all(entry.compress_type in COMPRESSIONS for entry in entries):
+            raise ValueError("size")
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of what is odd in a broken header
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: _as_tensor(arrays[name]) for name in arrays.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; {made_by}") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read by you; change its permissions") from None
+    except Exception:  # zipfile and NumPy raise whatever a broken file leads them to
+        raise InputError(f"{path}: is no complete .npz of floats up to {LARGEST_ARRAYS / 1e6:.0f} MB; "
+                         f"{made_by}") from None
+
+
+def _as_tensor(array):
+    """A float32 tensor; ValueError for an array of anything but floats."""
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+        raise ValueError("no floats")
+    return torch.from_numpy(np.array(array, np.float32))
 
 
 def load_weights(network, weights, path, made_by):

@@ -5,26 +5,30 @@ left out, and named in a list of complaints. Outlines (segmentation) are skipped
 good as any.
 """
 import math
-import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from deeppose import coco_joints, json_stream
+from deeppose.coco_entries import (
+    BOX_FILL,  # noqa: F401, for those who complete what a file lacks, as the next
+    LARGEST_COORDINATE_PX,
+    as_numbers,
+    bones_of,
+    box_around,  # noqa: F401
+    completed,
+    image_name,
+    is_whole,
+    person_of,
+)
 from deeppose.shell import InputError
 
 MOST_IMAGES = 2_000_000       # COCO's train2017 has 118,000 images and
 MOST_ANNOTATIONS = 2_000_000  # 262,000 annotations of persons
 MOST_CATEGORIES = 1000
 MOST_NUMBERS = 60_000_000     # of all keypoints together: 0.5 GB, COCO's train2017 has 13 million
-MOST_BONES = 2000
 MOST_DETECTIONS = 3_000_000
-LARGEST_COORDINATE_PX = 1e5
-BOX_FILL = 0.53               # a person's area / the box's, where there is no outline: the median of COCO's persons
-BOX_SCALE = 1.2               # a box around labelled joints, where there is none: MPII's converters'
-HIDDEN_OR_VISIBLE = 1         # v: 0 not labelled, 1 hidden, 2 visible
 
 
 class CocoImage(NamedTuple):
@@ -41,6 +45,7 @@ class CocoFile:
     joints            their names, lower-cased, (K,)
     bones             pairs of names
     images            image id -> CocoImage
+    categories        category id -> its name, of those with keypoints
     ids, image_ids, category_ids  int64 (P,)
     keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y = 0), 1 hidden,
                       2 visible
@@ -53,6 +58,7 @@ class CocoFile:
     joints: tuple
     bones: tuple
     images: dict
+    categories: dict
     ids: np.ndarray
     image_ids: np.ndarray
     category_ids: np.ndarray
@@ -62,18 +68,6 @@ class CocoFile:
     crowd: np.ndarray
     keypoint_counts: np.ndarray
     complaints: tuple
-
-
-class _Person(NamedTuple):
-    """An annotation as it is checked by itself; keypoints (3 K,) or None, box (4,) or None, area or None."""
-    id: int
-    image_id: int
-    category_id: int
-    keypoints: np.ndarray | None
-    box: np.ndarray | None
-    area: float | None
-    crowd: bool
-    count: int | None
 
 
 def read(path, annotated=True):
@@ -98,7 +92,8 @@ def read(path, annotated=True):
     if annotated and not people:
         first = reader.complaints[0] if reader.complaints else f"{path}: they are of categories without keypoints"
         raise InputError(f"none of the annotations can be used: {first}")
-    return CocoFile(joints, bones, reader.images, **_as_arrays(people, len(joints)),
+    categories = {number: reader.names[number] for number, category in reader.categories.items() if category}
+    return CocoFile(joints, bones, reader.images, categories, **_as_arrays(people, len(joints)),
                     complaints=tuple(reader.complaints))
 
 
@@ -106,8 +101,8 @@ class _Reader:
     """A file's entries as they are taken, each checked by itself.
 
     images      image id -> CocoImage
-    categories  category id -> its joints and bones, None for one without keypoints
-    people      list of _Person
+    categories  category id -> its joints and bones, None for one without keypoints;  names  its name
+    people      list of Person
     complaints  a line for each annotation that was left out
     """
 
@@ -115,6 +110,7 @@ class _Reader:
         self.path = path
         self.images = {}
         self.categories = {}
+        self.names = {}
         self.people = []
         self.complaints = []
         self.number_count = 0
@@ -145,16 +141,17 @@ class _Reader:
         if len(self.categories) == MOST_CATEGORIES:
             raise InputError(f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it")
         self.categories[number] = None
+        self.names[number] = str(entry.get("name"))[:80]
         if entry.get("keypoints"):
             joints = coco_joints.joint_names(entry["keypoints"], self.path)
-            self.categories[number] = joints, _bones(self.path, entry.get("skeleton") or [], joints)
+            self.categories[number] = joints, bones_of(self.path, entry.get("skeleton") or [], joints)
 
     def take_annotation(self, entry):
         """Take an entry of `annotations`, or complain of it."""
         if len(self.people) + len(self.complaints) == MOST_ANNOTATIONS:
             raise InputError(f"{self.path}: holds more than {MOST_ANNOTATIONS} annotations; do not trust it")
         try:
-            person = _person(entry)
+            person = person_of(entry)
         except ValueError as error:
             number = entry.get("id")
             name = f"annotation {number}" if is_whole(number) else f"an annotation of image {entry.get('image_id')!r}"
@@ -202,122 +199,10 @@ class _Reader:
                     raise ValueError(f"is of category {person.category_id}, which is not in the file")
                 if person.image_id not in self.images:
                     raise ValueError(f"is of image {person.image_id}, which is not in the file")
-                fitting.append(_complete(person, length))
+                fitting.append(completed(person, length))
             except ValueError as error:
                 self.complaints.append(f"{self.path}: annotation {person.id} {error}")
         return fitting
-
-
-def is_whole(value):
-    """Whether a JSON value is a whole number that an int64 holds (True and False are none)."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def as_numbers(value):
-    """A JSON list of finite numbers as float64 (n,), or None for anything else."""
-    if not isinstance(value, list):
-        return None
-    try:
-        array = np.array(value)
-    except (ValueError, OverflowError):  # a list of unequal lists
-        return None
-    if array.ndim != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        return None
-    return array.astype(float)
-
-
-def image_name(path, number, name):
-    """The file_name of an image, with / between folders; InputError where it is none, or would lead out of a folder."""
-    if not isinstance(name, str) or not name or len(name) > 1000:
-        raise InputError(f"{path}: image {number} has no file_name")
-    name = name.replace("\\", "/")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{path}: image {number} is named {name!r}, which no file can be") from None
-    if ".." in PurePosixPath(name).parts or name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise InputError(f"{path}: image {number} is named {name!r}, which leads out of its folder; do not trust it")
-    if "\0" in name or name.endswith("/"):
-        raise InputError(f"{path}: image {number} is named {name!r}, which no file can be")
-    return name
-
-
-def _bones(path, bones, joints):
-    """Pairs of names from pairs of numbers, which count from 1."""
-    if not isinstance(bones, list) or len(bones) > MOST_BONES:
-        raise InputError(f"{path}: `skeleton` of its category is no list of pairs of joints")
-    for bone in bones:
-        if not isinstance(bone, list) or len(bone) != 2 or not all(is_whole(end) for end in bone):
-            raise InputError(f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers")
-        if not all(1 <= end <= len(joints) for end in bone):
-            raise InputError(f"{path}: `skeleton` joins the joints {bone[0]} and {bone[1]}; "
-                             f"they are numbered from 1 to {len(joints)}")
-    return tuple((joints[first - 1], joints[second - 1]) for first, second in bones)
-
-
-def _person(entry):
-    """The _Person of an annotation; ValueError, which says what is wrong, where it cannot be right by itself."""
-    for key in ("id", "image_id", "category_id"):
-        if not is_whole(entry.get(key)):
-            raise ValueError(f"has no whole number as its {key}")
-    keypoints = _optional_numbers(entry, "keypoints")
-    box = _optional_numbers(entry, "bbox")
-    if box is not None and len(box) != 4:
-        raise ValueError(f"has a bbox of {len(box)} numbers, not 4")
-    for numbers in (keypoints, box):
-        if numbers is not None and np.abs(numbers).max() > LARGEST_COORDINATE_PX:
-            raise ValueError(f"reaches to {np.abs(numbers).max():g} pixels")
-    area = entry.get("area") or None  # some tools write 0 where they know none
-    if area is not None and not (isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2):
-        raise ValueError(f"has {str(area)[:20]!r} as its area")
-    count = entry.get("num_keypoints")
-    if count is not None and not (is_whole(count) and count >= 0):
-        raise ValueError(f"has {str(count)[:20]!r} as its num_keypoints")
-    crowd = entry.get("iscrowd") or 0
-    if crowd not in (0, 1):
-        raise ValueError(f"has {str(crowd)[:20]!r} as its iscrowd")
-    return _Person(entry["id"], entry["image_id"], entry["category_id"], keypoints, box, area, bool(crowd), count)
-
-
-def _optional_numbers(entry, key):
-    """The numbers (n,) of an annotation's list, None where there is none; ValueError where it is something else."""
-    if entry.get(key) is None or entry[key] == []:
-        return None
-    numbers = as_numbers(entry[key])
-    if numbers is None:
-        raise ValueError(f"has a {key} that is no list of finite numbers")
-    return numbers
-
-
-def _complete(person, length):
-    """The person with keypoints (3 K,), box, area and count; ValueError, which says why, where it cannot be right."""
-    keypoints = np.zeros(length) if person.keypoints is None else person.keypoints
-    if len(keypoints) != length:
-        raise ValueError(f"has keypoints of {len(keypoints)} numbers, not {length}")
-    seen = keypoints[2::3]
-    if not np.isin(seen, (0, 1, 2)).all():
-        raise ValueError("has a joint whose v is not 0, 1 or 2")
-    labelled = seen >= HIDDEN_OR_VISIBLE  # (K,)
-    keypoints = keypoints * np.repeat(labelled, 3)
-    box = person.box
-    if box is None:
-        box = box_around(keypoints.reshape(-1, 3)[labelled, :2])
-    if labelled.any() and not person.crowd and not (box[2:] > 0).all():
-        raise ValueError(f"has a box of {box[2]:g} x {box[3]:g} pixels")
-    area = person.area or BOX_FILL * box[2] * box[3]
-    count = int(labelled.sum())
-    if person.count is not None:
-        count = min(count, person.count)  # 0 has a person with joints count for nothing in COCO's scores
-    return person._replace(keypoints=keypoints, box=box, area=area, count=count)
-
-
-def box_around(joints_px):
-    """BOX_SCALE of the extent of joints (n, 2), as x0, y0, w, h (4,) px; zeros for none."""
-    if not len(joints_px):
-        return np.zeros(4)
-    low = joints_px.min(0)
-    extent = joints_px.max(0) - low
-    return np.concatenate([low - (BOX_SCALE - 1) / 2 * extent, BOX_SCALE * extent])
 
 
 def _as_arrays(people, joint_count):
@@ -329,6 +214,30 @@ def _as_arrays(people, joint_count):
             "keypoints": column("keypoints", float).reshape(len(people), joint_count, 3),
             "boxes": column("box", float).reshape(len(people), 4), "areas": column("area", float),
             "crowd": column("crowd", bool), "keypoint_counts": column("count", np.int64)}
+
+
+def content_of(found, numbers, known):
+    """What `read` reads as content of a file again: of a CocoFile the images with these numbers and their people.
+
+    known  the CocoFile that tells the categories and joints, since a file of images alone does not
+    """
+    images = []
+    for number in numbers:
+        name, width, height = found.images[number]
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+    people = np.flatnonzero(np.isin(found.image_ids, numbers))
+    bones = [[known.joints.index(first) + 1, known.joints.index(second) + 1] for first, second in known.bones]
+    categories = [{"id": number, "name": name, "keypoints": list(known.joints), "skeleton": bones}
+                  for number, name in known.categories.items()]
+    return {"images": images, "annotations": [_annotation(found, n) for n in people.tolist()],
+            "categories": categories}
+
+
+def _annotation(found, n):
+    """The n-th person of a CocoFile as an annotation."""
+    return {"id": int(found.ids[n]), "image_id": int(found.image_ids[n]), "category_id": int(found.category_ids[n]),
+            "keypoints": found.keypoints[n].ravel().tolist(), "num_keypoints": int(found.keypoint_counts[n]),
+            "bbox": found.boxes[n].tolist(), "area": float(found.areas[n]), "iscrowd": int(found.crowd[n])}
 
 
 def read_detections(path, images, score_above=-math.inf, category_id=1):

@@ -21,8 +21,11 @@ def draw(predicted_px, true_px, skeleton, seed):
     for joint, name in enumerate(skeleton.joints):
         error = (predicted_px[:, joint] - true_px[:, joint]).astype(float)  # (N, 2)
         error = error[~np.isnan(error).any(1)]
+        if len(error) < 2:  # too few of its own: those of all joints
+            error = (predicted_px - true_px).astype(float).reshape(-1, 2)
+            error = error[~np.isnan(error).any(1)]
         if len(error) < 2:
-            raise InputError(f"deltas.npy: {name} has a label in fewer than 2 held-out rows, too few to draw from; "
+            raise InputError("deltas.npy: the held-out rows have fewer than 2 labels, too few to draw from; "
                              f"run {arrays.STEP_1} with more images")
         by_size = np.argsort(np.linalg.norm(error, axis=1))
         parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN  # one in each 40th

@@ -3,8 +3,8 @@
     python -m deeppose.dependencies WORKDIR SCRIPT ...
 
 prints a line SCRIPT:FILE for the script and each file that its imports lead to, and, once step 1 has written
-WORKDIR/dataset.json, a line joint:NAME for each joint. Only Python's own library is needed: make asks before the
-packages are there.
+WORKDIR/dataset.json, a line joint:NAME for each joint that has a refiner. Only Python's own library is needed: make
+asks before the packages are there.
 """
 import argparse
 import ast
@@ -56,11 +56,12 @@ def prerequisites(script):
 
 
 def joints(workdir):
-    """The joints of the data set in a working directory; none where dataset.json is missing or wrong."""
+    """The joints of a working directory's data set that have a refiner; none where dataset.json is missing or wrong."""
     try:
-        names = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))["skeleton"]["joints"]
+        facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
+        names = [name for name in facts["skeleton"]["joints"] if name not in facts.get("not_refined", ())]
         return names if all(JOINT.fullmatch(name) for name in names) else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # the steps that read it will say what is wrong with it
 
 

@@ -4,9 +4,11 @@ Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what c
 it takes the memory. Everything that is wrong is an InputError that names the file.
 """
 import copy
+import gzip
 import io
 import re
 import struct
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -20,23 +22,25 @@ from deeppose import matlab
 from deeppose.shell import InputError
 
 LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
+WHITE = 65535                     # the 16-bit value that is white, unless a data set says otherwise
 LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
 PIECE = 1 << 20                   # bytes inflated at a time
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the others without any bound
 FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
 PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)  # of a file, in annotations: leads out of no folder
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
+BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
 
 
-def read_image(name, opener):
-    """The image that opener() opens, as RGB; `name` is for the error."""
+def read_image(name, opener, white=WHITE):
+    """The image that opener() opens, as RGB; `name` is for the error, `white` the 16-bit value that is white."""
     try:
         with opener() as file:
             image = Image.open(file, formats=FORMATS)
             if max(image.size) <= LARGEST_SIDE_PX:
-                return image.convert("RGB")
+                return to_8_bits(image, white).convert("RGB")
     except InputError:
         raise
     except PermissionError:
@@ -46,6 +50,46 @@ def read_image(name, opener):
     except Exception:  # the decoders raise whatever a broken file leads them to
         raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
     raise InputError(f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again")
+
+
+def image_size(opener):
+    """(w, h) px of the image that opener() opens, by its header alone; None where it cannot be read."""
+    try:
+        with opener() as file:
+            return Image.open(file, formats=FORMATS).size
+    except Exception:  # the decoders raise whatever a broken file leads them to
+        return None
+def to_8_bits(image, white=WHITE):
+    """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255; one of 8 bits as it is.
+
+    white  of 16 bits; of 32, whose range nothing says, it is 1 or the largest value there is
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, float)  # (h, w)
+        largest = values.max()
+        if image.mode == "F" or largest > WHITE:  # older Pillow reads 16 bits as I
+            white = max(largest, 1)
+    elif _is_rgb_of_16_bits(image):
+        values = _values_of_16_bits(image)
+    else:
+        return image
+    narrow = Image.fromarray((values * 255 / white).clip(0, 255).astype(np.uint8))
+    narrow.info["exif"] = image.getexif().tobytes()  # it may have to be turned
+    return narrow
+
+
+def _is_rgb_of_16_bits(image):
+    """Whether a PNG, not decoded yet, has three channels of 16 bits."""
+    return image.format == "PNG" and bool(image.tile) and image.tile[0][3] == "RGB;16B"
+
+
+def _values_of_16_bits(image):
+    """Values (h, w, 3) of such a PNG, of which Pillow keeps the upper bytes: the lower ones are decoded as well."""
+    image.fp.seek(0)
+    lower = Image.open(image.fp, formats=("PNG",))
+    lower.tile = [(*lower.tile[0][:3], "RGB;16L")]  # read as little-endian, the byte kept is the other one
+    low_bytes = np.asarray(lower, np.float32)  # exact up to 2^24
+    return 256 * np.asarray(image, np.float32) + low_bytes
 
 
 def open_zip(path):
@@ -94,6 +138,41 @@ def _inflate(archive, entry):
         while len(content) <= entry.file_size and (piece := file.read(PIECE)):
             content += piece
     return content
+
+
+class _Bounded:
+    """A file of which no more than LARGEST_FILE bytes are read; OverflowError beyond."""
+
+    def __init__(self, file):
+        self.file = file
+        self.left = LARGEST_FILE
+
+    def read(self, size):
+        """Up to `size` bytes, inflated piece by piece: a header may claim any size."""
+        content = bytearray()
+        while len(content) < size and (piece := self.file.read(min(PIECE, size - len(content)))):
+            content += piece
+            self.left -= len(piece)
+            if self.left < 0:
+                raise OverflowError
+        return bytes(content)
+
+
+def open_in_tar(path, wanted):
+    """What opens the file of that name, in whichever folder, in a .tar.gz; InputError where it is not there or broken.
+
+    The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
+    """
+    try:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive:
+            for entry in archive:
+                if PurePosixPath(entry.name).name == wanted and entry.isreg() and not entry.issparse():
+                    return partial(io.BytesIO, archive.extractfile(entry).read())
+    except OverflowError:
+        raise InputError(f"{path}: holds more than labels can be before {wanted} ends; do not trust it") from None
+    except BROKEN_TAR:
+        raise InputError(f"{path}: is no complete .tar.gz file; download it again") from None
+    raise InputError(f"{path}: holds no {wanted}; download it again")
 
 
 def read_mat(name, opener, key):

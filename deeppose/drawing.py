@@ -22,10 +22,10 @@ def save(figure, path):
         figure.savefig(temporary, format="png", dpi=DPI)
 
 
-def side_colour(*names):
+def side_colour(skeleton, *names):
     """The colour of a joint or bone, by the names of its joints."""
-    left, right = (any(name.startswith(side) for name in names) for side in ("left_", "right_"))
-    return MIDDLE if left == right else LEFT if left else RIGHT
+    sides = {skeleton.side(name) for name in names} - {None}
+    return {("left",): LEFT, ("right",): RIGHT}.get(tuple(sides), MIDDLE)
 
 
 def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
@@ -37,10 +37,11 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
     for first, second in skeleton.bone_ends:
         alpha = min(opaque[first], opaque[second])
         edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)  # else it stays opaque
-        axes.plot(*joints_px[[first, second]].T, color=side_colour(skeleton.joints[first], skeleton.joints[second]),
-                  linewidth=width, solid_capstyle="round", path_effects=[edge], alpha=alpha)
+        axes.plot(*joints_px[[first, second]].T, linewidth=width,
+                  color=side_colour(skeleton, skeleton.joints[first], skeleton.joints[second]),
+                  solid_capstyle="round", path_effects=[edge], alpha=alpha)
     axes.scatter(*joints_px.T, s=(1.7 * width) ** 2, zorder=3, edgecolors="black", linewidths=0.3 * width,
-                 color=[side_colour(name) for name in skeleton.joints], alpha=opaque)
+                 color=[side_colour(skeleton, name) for name in skeleton.joints], alpha=opaque)
 
 
 def opacity(skeleton, confidence):

@@ -86,8 +86,12 @@ def present(path, made_by):
 def save_json(path, content, indent=1):
     """Write `content` as readable JSON, a level indented by so much; numbers that are not finite become null."""
     with replacing(path) as temporary:
-        text = json.dumps(_finite(content), indent=indent, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json_text(content, indent) + "\n", encoding="utf-8")
+
+
+def json_text(content, indent=None):
+    """`content` as JSON, on one line or a level indented by so much; numbers that are not finite become null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
 def _finite(content):
@@ -129,9 +133,10 @@ def _inside(content):
 
 
 def save_csv(path, rows):
-    """Write a table: rows are dictionaries with the same keys, which become the head line."""
+    """Write a table: rows are dictionaries, whose keys become the head line; what a row lacks is nan."""
+    columns = dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table = csv.DictWriter(file, list(columns), restval="nan", lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 

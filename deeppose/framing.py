@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, files, geometry, leakage, shell
+from deeppose import arrays, downloads, files, geometry, leakage, shell
 from deeppose.locks import lock
 from deeppose.people import BrokenImages, name_broken
 from deeppose.shell import InputError
@@ -27,6 +27,8 @@ class Layout:
     set_names  number -> what the table calls the set
     whole      whether tests see whole photographs: then so does the mean pose
     floor_set  the set whose training poses the mean pose is of; None for all
+    depth_white  of images that are depth: the 16-bit value shown white; None: they are photographs
+    most_named   how many images that cannot be used are named, the rest being counted; None: all
     """
     skeleton: Skeleton
     frame: tuple
@@ -34,6 +36,8 @@ class Layout:
     set_names: dict
     whole: bool = False
     floor_set: int | None = None
+    depth_white: int | None = None
+    most_named: int | None = None
 
 
 def cut(image, box_px, frame, mirrored=False):
@@ -54,7 +58,7 @@ def cut(image, box_px, frame, mirrored=False):
 
 def fill(job, out, layout):
     """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests would show them."""
-    image = job.read()
+    image = job.read(layout.depth_white or downloads.WHITE)
     frame = layout.frame
     whole = geometry.to_aspect(geometry.whole(image.size), frame)
     poses = {}
@@ -122,25 +126,44 @@ def count_rows(jobs):
     return {part: sum(len(job.rows) for job in jobs if job.part == part) for part in ("train", "test")}
 
 
+def mean_of(poses, layout):
+    """The mean (J, 2) px of poses (N, J, 2); the frame's centre, and a warning, for a joint that is never labelled."""
+    poses = np.asarray(poses)
+    labelled = ~np.isnan(poses).any(2)  # (N, J)
+    mean = np.nansum(poses, 0) / np.maximum(labelled.sum(0), 1)[:, None]
+    never = ~labelled.any(0)
+    if never.any():
+        names = ", ".join(np.array(layout.skeleton.joints)[never])
+        print(f"warning: no training image has a label for {names}; nothing can be learnt of it")
+    return np.where(never[:, None], np.array(layout.frame) / 2, mean)
+
+
+def not_refined(labels, held_out, skeleton):
+    """Joints without a label in all training rows (N, 2 J) that are trained on, or in all held out, as names."""
+    labelled = ~np.isnan(labels[:, ::2])  # (N, J)
+    trained_on = np.setdiff1d(np.arange(len(labels)), held_out)
+    both = labelled[held_out].any(0) & labelled[trained_on].any(0)
+    return [name for name, known in zip(skeleton.joints, both) if not known]
+
+
 def write(workdir, jobs, layout, facts):
     """Cut all frames into the arrays; dataset.json, which ends with `facts`, last. Returns its content."""
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
     training = [pose for job, shown in zip(jobs, poses) for pose in shown
                 if job.part == "train" and layout.floor_set in (None, job.set_number)]
-    mean_pose = np.nanmean(training, 0)  # (J, 2) px
-    if not np.isfinite(mean_pose).all():
-        missing = layout.skeleton.joints[int(np.flatnonzero(np.isnan(mean_pose).any(1))[0])]
-        raise InputError(f"{workdir}: no training image has a label for {missing}; nothing can be learnt of it")
+    held_out = [row.number for job in jobs if job.held_out for row in job.rows]
+    mean_pose = mean_of(training, layout)  # (J, 2) px
     for part in counts:
         names = [job.name for job in jobs if job.part == part for _ in job.rows]
         arrays.save_names(workdir / f"{part}_photographs.txt", names)
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     content = {
         "format": arrays.FORMAT, "skeleton": layout.skeleton.described(), "frame": list(layout.frame),
-        "margin": layout.margin, "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
+        "margin": layout.margin, "depth_white": layout.depth_white,
+        "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
         "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
-        "held_out_rows": [row.number for job in jobs if job.held_out for row in job.rows],
+        "held_out_rows": held_out, "not_refined": not_refined(labels["train"], held_out, layout.skeleton),
         "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
         "digests": digests, "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests}}
     content |= leakage.note_seen(workdir) | facts
@@ -148,7 +171,7 @@ def write(workdir, jobs, layout, facts):
     return content
 
 
-def prepare(options, plan, layout, facts, left_out, places):
+def prepare(options, plan, layout, facts, left_out, places, beside=None):
     """Write a data set's arrays, once, or with --skip-broken again without what could not be used.
 
     options   --workdir, --seed and --skip-broken
@@ -156,8 +179,9 @@ def prepare(options, plan, layout, facts, left_out, places):
     facts     further entries of dataset.json
     left_out  (set number, image or name) -> what is wrong, as known before any image is opened
     places    where the photographs lie, for the person at the shell
+    beside    function of left_out that writes what else the set has, and returns more entries of dataset.json
     """
-    name_broken(list(left_out.values()), options.skip_broken)
+    name_broken(list(left_out.values()), options.skip_broken, layout.most_named)
     files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
     while True:
@@ -166,12 +190,12 @@ def prepare(options, plan, layout, facts, left_out, places):
         print(f"{len(jobs)} images from {places} -> {counts['train']} training and {counts['test']} test rows of "
               f"{layout.frame[0]} x {layout.frame[1]} px")
         skipped = sorted(list(key) for key in left_out if isinstance(key[1], int))
-        known = {"seed": options.seed, "skipped_images": skipped} | facts
+        known = {"seed": options.seed, "skipped_images": skipped} | facts | (beside(left_out) if beside else {})
         try:
             content = write(options.workdir, jobs, layout, known)
             break
         except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken)
+            name_broken(list(error.found.values()), options.skip_broken, layout.most_named)
             left_out = left_out | error.found
     print_table(options.workdir, jobs, layout, content)
 

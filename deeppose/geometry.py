@@ -30,12 +30,22 @@ def denormalise(joints, boxes_px):
 
 
 def box_around(centres_px, sizes_px):
-    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px."""
-    sizes_px = np.asarray(sizes_px, float)
-    if sizes_px.ndim < np.ndim(centres_px):
+    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px. Tensors work too."""
+    library = library_of(centres_px)
+    if library is np:
+        sizes_px = np.asarray(sizes_px, float)
+    if sizes_px.ndim < centres_px.ndim:
         sizes_px = sizes_px[..., None]
-    sizes_px = np.broadcast_to(sizes_px, np.shape(centres_px))
-    return np.concatenate([centres_px - sizes_px / 2, sizes_px], -1)
+    sizes_px = library.broadcast_to(sizes_px, centres_px.shape)
+    return library.concatenate([centres_px - sizes_px / 2, sizes_px], -1)
+
+
+def library_of(values):
+    """NumPy, or torch for tensors: the functions taken from it go by the same name in both."""
+    if isinstance(values, np.ndarray):
+        return np
+    import torch  # not at the top, so that step 1 runs without it
+    return torch
 
 
 def scale_box(boxes_px, factor):

@@ -3,13 +3,13 @@ import re
 
 import numpy as np
 
-from deeppose import downloads
 from deeppose.shell import InputError
 
 JOINT_COUNT = 19
 LONGEST_LINE = 1000          # bytes, NUL bytes included: the set's own lines have about 160
 MOST_LINES = 500_000         # the set has 95,675
 LARGEST_COORDINATE_PX = 1e5
+IMAGE_NAME = re.compile(r"\d{1,15}\.png", re.IGNORECASE | re.ASCII)
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -53,8 +53,8 @@ def _parse(line):
     if len(parts) != 2:
         raise Odd("is not a name, a blank, and numbers with commas between")
     name, numbers = parts
-    if not downloads.PLAIN_NAME.fullmatch(name):
-        raise Odd(f"{name!r:.40} is not the name of a file")
+    if not IMAGE_NAME.fullmatch(name):
+        raise Odd(f"{name!r:.40} is not the name of a file like 00000003.png")
     numbers = numbers.split(",")
     if len(numbers) != 2 * JOINT_COUNT:
         raise Odd(f"has {len(numbers)} numbers, not {2 * JOINT_COUNT}")

@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 
 SMOOTH_L1_BETA = 0.02     # box sides, 4.5 px of a frame: below it smooth-L1 is quadratic
-HEATMAP_SIGMA = 1.0       # cells: spread of the Gaussian that a heatmap should be
 TARGET_PEAK = 255         # of "mse" targets: TF-SimpleHumanPose
 
 
@@ -37,17 +36,16 @@ def count_of(true, kind):
     return labelled.flatten(1).any(1).sum() if kind == "image_mse" else labelled.sum()
 
 
-def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy", sigma=HEATMAP_SIGMA):
+def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     """Difference of heatmaps (N, J, cells) from Gaussians about the joints (N, J, 2), normalised.
 
     kind   "cross_entropy", of heatmaps that are logarithms of probabilities, or "mse", of heatmaps as they are, with
            Gaussians TARGET_PEAK high
-    cells  deeppose.heatmaps.Cells: where the cells are
+    cells  deeppose.heatmaps.Cells: where the cells are, and the Gaussians' sigma
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
-    sigma  of the Gaussians, in cells
     """
     away = (torch.nan_to_num(true)[:, :, None] - cells.centres) / cells.size  # (N, J, cells, 2), in cells
-    exponent = -away.square().sum(3) / (2 * sigma ** 2)
+    exponent = -away.square().sum(3) / (2 * cells.sigma ** 2)
     if kind == "cross_entropy":
         each = -(exponent.softmax(2) * heatmaps).sum(2)  # (N, J)
     else:

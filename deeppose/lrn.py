@@ -76,6 +76,13 @@ class _LocalResponseNorm(torch.autograd.Function):
 
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
-    if torch.compiler.is_compiling():  # torch.compile fuses torch's own, and would unroll the pieces
+    if torch.compiler.is_compiling():  # or exporting: the pieces would be unrolled, those of one number of images
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)
+
+
+class Local_response_norm(torch.nn.Module):
+    """local_response_norm as a layer."""
+
+    def forward(self, x):
+        return local_response_norm(x)

@@ -15,10 +15,11 @@ import numpy as np
 from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS, threshold_key
 
-PDJ_THRESHOLDS = tuple(k / 20 for k in range(11))  # 0, 0.05 ... 0.5 units, as the paper's figures
+PDJ_STEPS = 20                                     # a unit: PDJ at 0, 0.05 ... units, to 0.5 as the paper's figures
 AUC_LIMIT = 0.5
 PCKH_THRESHOLD = 0.5                               # of the head's size: MPII
 RESAMPLES = 1000                                   # of the images: the ends of an interval vary by a tenth of it
+TRAINED_ON = "trained_on_"                         # begins the columns of rows that are trained on
 LEVEL = 95                                         # per cent that an interval covers
 
 
@@ -130,6 +131,13 @@ def auc(predicted, true, diameter, limit=AUC_LIMIT):
     return float(_rate(close.sum(), counted.sum()))
 
 
+def _half_squares(predicted, true):
+    """(N, J): half the mean square of a joint's two coordinates' errors, and which count; see the score "loss"."""
+    errors = _errors(predicted, true)
+    counted = ~np.isnan(np.asarray(true, float)).any(2)
+    return np.where(counted, errors ** 2 / 4, 0), counted
+
+
 def _mean(rates):
     """Mean (...) of rates (..., K) over those that are not NaN; NaN where all are."""
     return _rate(np.nansum(rates, -1), (~np.isnan(rates)).sum(-1))
@@ -148,11 +156,12 @@ def part_scores(per_stick, skeleton):
     return scores | means
 
 
-def tally(predicted, true, skeleton, sizes=None, thresholds=()):
+def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
     """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
 
-    sizes       arrays.Dataset.sizes of the images, for a skeleton whose unit is not the distance of two joints
-    thresholds  of PDJ, beside PDJ_THRESHOLDS
+    sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the distance of two joints
+    thresholds       of PDJ, beside pdj_thresholds
+    head_thresholds  of PCKh, beside pckh_thresholds
     """
     true = np.asarray(true, float)
     found = {}
@@ -162,17 +171,24 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=()):
     if "pdj" in skeleton.scores:
         unit = skeleton.units_px(true, sizes)
         found["auc"] = _closeness(predicted, true, unit, AUC_LIMIT)
-        for threshold in sorted({*PDJ_THRESHOLDS, *skeleton.thresholds, *thresholds}):
+        for threshold in sorted({*pdj_thresholds(skeleton), *skeleton.thresholds, *thresholds}):
             found["pdj", threshold] = _detected(predicted, true, unit, threshold)
     if "pckh" in skeleton.scores:
         head = skeleton.head_px(true, sizes)
-        for threshold in pckh_thresholds(skeleton):
+        for threshold in sorted({*pckh_thresholds(skeleton), *head_thresholds}):
             found["pckh", threshold] = _detected(predicted, true, head, threshold)
     if "oks" in skeleton.scores:
         likeness = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])
         known = ~np.isnan(likeness)  # (N,): something is labelled, and the area is known
         found["oks"] = np.where(known, likeness, 0)[:, None], known[:, None]
+    if "loss" in skeleton.scores:
+        found["loss"] = _half_squares(predicted, true)
     return found
+
+
+def pdj_thresholds(skeleton):
+    """At which PDJ is given at least: 0, 0.05 ... units."""
+    return tuple(k / PDJ_STEPS for k in range(round(PDJ_STEPS * skeleton.curve_to) + 1))
 
 
 def pckh_thresholds(skeleton):
@@ -197,14 +213,13 @@ def _summary(tallies, weights, skeleton, thresholds=()):
         found |= {f"pdj_per_joint_{t:g}": by_joint(("pdj", t)) for t in (*skeleton.thresholds, *thresholds)}
     if "pckh" in skeleton.scores:
         groups = skeleton.joint_groups
-        for t in pckh_thresholds(skeleton):
+        for t in [name[1] for name in sums if name[0] == "pckh"]:
             symmetric = _rate(*(_by_group(part, groups.values()) for part in sums["pckh", t]))
             found[f"pckh_{t:g}"] = pooled(("pckh", t))
             found[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
             if skeleton.unit == "head":
                 found[f"pckh_per_joint_{t:g}"] = by_joint(("pckh", t))
-    if "oks" in skeleton.scores:
-        found["oks"] = pooled("oks")
+    found |= {name: pooled(name) for name in ("oks", "loss") if name in sums}
     return found
 
 
@@ -215,13 +230,13 @@ def _each(function, *scores):
     return function(*scores)
 
 
-def score(predicted, true, skeleton, sizes=None, thresholds=()):
+def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
     """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as fractions.
 
-    sizes, thresholds  see tally
+    sizes, thresholds, head_thresholds  see tally
     Raises ValueError for an empty set, and where no image has the labels that a score needs.
     """
-    tallies = tally(predicted, true, skeleton, sizes, thresholds)
+    tallies = tally(predicted, true, skeleton, sizes, thresholds, head_thresholds)
     if not all(counted.any() for _, counted in tallies.values()):
         raise ValueError("no image has the labels that a score needs: a limb, the unit that errors are measured in, "
                          "the head")
@@ -275,4 +290,24 @@ def headline(scores, skeleton):
     if "pcp" in skeleton.scores and skeleton.means:
         mean = next(iter(skeleton.means))
         found[f"pcp_strict_{mean}"] = "strict PCP", scores["pcp_strict"][mean]
+    return found
+
+
+def columns(scores, skeleton):
+    """One number for each score of metrics.score's dictionary, by its column in curves_stage_1.csv.
+
+    Those of `headline` come first; of PCP there are the skeleton's means, of PDJ its thresholds, and of what is given
+    by group ("symmetric" PCKh, left and right pooled) the mean over the groups.
+    """
+    found = {column: value for column, (_, value) in headline(scores, skeleton).items()}
+    for name, value in scores.items():
+        if name == "pdj":
+            given = {float(t): rate for t, rate in value.items()}
+            found |= {f"pdj_{t:g}": rate for t, rate in given.items() if t in skeleton.thresholds}
+        elif name.startswith("pcp_"):
+            found |= {f"{name}_{mean}": value[mean] for mean in skeleton.means if mean in value}
+        elif name.startswith("pckh_symmetric_"):
+            found[name] = float(_mean(np.array(list(value.values()))))
+        elif isinstance(value, float):
+            found[name] = value
     return found

@@ -1,12 +1,14 @@
 """MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch here."""
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from deeppose import downloads, matlab
 from deeppose.shell import InputError
 
+FILE_NAME = "mpii_human_pose_v1_u12_1.mat"
 JOINT_COUNT = 16
 LARGEST_NUMBER = 1e5  # pixels, or the unit of `scale`
 HEAD_BOX = ("x1", "y1", "x2", "y2")
@@ -39,6 +41,22 @@ class Person:
     objpos: np.ndarray
     joints: np.ndarray
     visible: np.ndarray
+
+
+def read_file(path):
+    """Every rect of the annotation file `path`, or of the one in an archive (.zip, .tar.gz): list of Person.
+
+    Raises InputError where it cannot be read, as read_annotations does.
+    """
+    if path.suffix == ".zip":
+        entries = downloads.open_zip(path)
+        inside = [name for name in entries if name.split("/")[-1] == FILE_NAME]
+        if not inside:
+            raise InputError(f"{path}: holds no {FILE_NAME}; download it again")
+        return read_annotations(f"{path}/{inside[0]}", entries[inside[0]])
+    if path.suffix == ".gz":
+        return read_annotations(f"{path}/{FILE_NAME}", downloads.open_in_tar(path, FILE_NAME))
+    return read_annotations(path, partial(open, path, "rb"))
 
 
 def read_annotations(name, opener):

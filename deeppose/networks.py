@@ -4,20 +4,29 @@ A network is a file at the top level with a class and its RECIPES, and a line in
 (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
 `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
 None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
-do without.
+do without, or else `from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the
+modules with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go together;
+and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and `decode(heatmaps, size)`, so that the flip
+test is of heatmaps.
 """
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from deeppose import checkpoint, crops, files, geometry, runtime, skeleton, two_pass
+from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
+from Alexnet_stage_1 import Alexnet_stage_1
+from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton, two_pass
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
+from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
+from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
-NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES)}
+NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES),
+            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES),
+            "heatmap": (Heatmap_stage_1, HEATMAP_RECIPES)}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
@@ -39,6 +48,7 @@ class Stage_1:
     frame       (w, h) px of the frames that it is shown
     margin      frame sides / box sides: it looks at the box in the frame's middle
     input_size  (w, h) px of what it takes
+    depth_white  see arrays.Dataset
     """
     network: torch.nn.Module
     name: str
@@ -46,6 +56,7 @@ class Stage_1:
     frame: tuple
     margin: float
     input_size: tuple
+    depth_white: int | None = None
 
     @property
     def view_box(self):
@@ -58,49 +69,64 @@ class Stage_1:
         if whole and boxes_px is None:
             return images
         box = torch.as_tensor(self.view_box if boxes_px is None else boxes_px, dtype=torch.float32).to(images.device)
-        return crops.crop(images, box.expand(len(images), 4)[:, None], self.input_size)
+        return crops.crop(images, box.expand(images.shape[0], 4)[:, None], self.input_size)
 
     def described(self):
         """What model_1.json tells of it, for `load`."""
         return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
-                "margin": self.margin, "input_size": list(self.input_size)}
+                "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
 
     def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
 
         frames  a Frames
-        flip    the mean over each frame and, mirrored back, its mirror image: the flip test
+        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a network that decodes
+                heatmaps the mean is of these
         twice   look again, at a box around the pose that was found at first; what it shows comes from the stored
                 frame, so a person of fewer pixels there than the network takes is enlarged, not seen more finely
         boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
-        boxes = np.tile(self.view_box, (len(rows), 1)) if boxes is None else boxes
         joints, confidence = self._predict(frames, rows, run, what, flip, boxes)
         if twice:
-            boxes = two_pass.boxes_around(joints, boxes)
+            seen = np.broadcast_to(self.view_box if boxes is None else boxes, (len(rows), 4))
+            boxes = two_pass.boxes_around(joints, seen)
             joints, confidence = self._predict(frames, rows, run, what and f"{what}, again", flip, boxes)
         return joints, confidence
 
     def _predict(self, frames, rows, run, what, flip, boxes):
-        joints, confidence = self._look(frames, rows, run, what, lambda images: images, boxes)
+        if flip and hasattr(self.network, "decode"):
+            return self._look(frames, rows, run, what, self._see_twice, boxes)
+        joints, confidence = self._look(frames, rows, run, what, self._see, boxes)
         if flip:
-            boxes = boxes.copy()
-            boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
+            if boxes is not None:
+                boxes = boxes.copy()
+                boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
             mirrored, sure = self._look(frames, rows, run, what and f"{what}, mirrored",
-                                        lambda images: images.flip(3), boxes)
+                                        lambda images, boxes_px: self._see(images.flip(3), boxes_px), boxes)
             order = list(self.skeleton.flip)
             joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
             confidence = (confidence + sure[:, order]) / 2
         return joints, confidence
 
-    def _look(self, frames, rows, run, what, turn, boxes):
+    def _see(self, images, boxes_px):
+        """The network's Output for frames (n, 3, h, w), of which it looks at boxes (n, 4) px (None: view_box)."""
+        return self.network(self.view(images, boxes_px))
+
+    def _see_twice(self, images, boxes_px):
+        """`_see`, from the mean of their heatmaps and their mirror images'."""
+        seen = self.view(images, boxes_px)
+        maps = self.network.predict_heatmaps(seen)  # (n, J, h, w)
+        mirrored = self.network.predict_heatmaps(seen.flip(3)).flip(3)[:, list(self.skeleton.flip)]
+        return self.network.decode((maps + mirrored) / 2, self.input_size)
+
+    def _look(self, frames, rows, run, what, see, boxes):
         self.network.eval()
-        whole = (boxes == self.view_box).all()
 
         def compute(images, piece):
-            found = self.network(self.view(turn(images), None if whole else boxes[piece]))
+            found = see(images, None if boxes is None else boxes[piece])
             return found.joints, found.confidence
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
+        boxes = self.view_box if boxes is None else boxes
         return geometry.denormalise(joints, boxes).astype(np.float32), confidence
 
 
@@ -117,11 +143,15 @@ def input_size(view_size, input_px=0, stretch=False):
 
 
 def load(folder, run, data=None):
-    """The trained Stage_1 of a folder, on the Runtime's device, and its provenance.
+    """The trained Stage_1 of a folder's model_1.pt: see load_file."""
+    return load_file(folder / "model_1.pt", run, data)
+
+
+def load_file(path, run, data=None):
+    """The trained Stage_1 of a checkpoint, on the Runtime's device, and its provenance.
 
     data  the Dataset that it is to be run on: InputError where it was trained for other joints or frames
     """
-    path = folder / "model_1.pt"
     weights = checkpoint.read_weights(path, STEP_2)
     facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))
     try:
@@ -132,21 +162,25 @@ def load(folder, run, data=None):
         if len(frame) != 2 or len(size) != 2 or min(*frame, *size) < 1 or max(*frame, *size) > 4096 \
                 or not 1 <= margin < 10:
             raise ValueError("size")
+        depth_white = facts.get("depth_white")
+        arrays.check_white(depth_white)
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell what network model_1.pt is; {STEP_2}") from None
+        raise InputError(f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}") from None
     if data is not None:
-        _check_fits(path, data, known, frame, margin)
+        _check_fits(path, data, known, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
-    return Stage_1(network, facts["network"], known, frame, margin, size), facts
+    return Stage_1(network, facts["network"], known, frame, margin, size, depth_white), facts
 
 
-def _check_fits(path, data, known, frame, margin):
-    """InputError where a model was made for other joints or frames than the Dataset's."""
+def _check_fits(path, data, known, frame, margin, depth_white):
+    """InputError where a model was made for other joints, frames or depths than the Dataset's."""
     if known.joints != data.skeleton.joints:
         raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
                          f"{STEP_2}")
     if (frame, margin) != (data.frame, data.margin):
         raise InputError(f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
                          f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}")
+    if depth_white != data.depth_white:
+        raise InputError(f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}")

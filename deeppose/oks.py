@@ -89,7 +89,7 @@ def coco_scores(annotations, results, sigmas):
     """
     COCO, COCOeval = _tools()
     sigmas = np.asarray(sigmas, float)
-    content = _content(annotations)
+    content = content_of(annotations)
     name = "annotations" if isinstance(annotations, dict) else annotations
     with contextlib.redirect_stdout(io.StringIO()):
         true = COCO()
@@ -117,7 +117,7 @@ def _tools():
     return COCO, COCOeval
 
 
-def _content(annotations):
+def content_of(annotations):
     """The lists of a file in COCO's format, without outlines; a dictionary is that content already."""
     if isinstance(annotations, dict):
         return annotations

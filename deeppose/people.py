@@ -7,6 +7,7 @@ import numpy as np
 from deeppose import downloads
 from deeppose.shell import InputError
 
+LARGEST_BOX = 8.0       # image sides: no box is larger; what a frame shows of it is held in memory
 FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
 
 
@@ -40,6 +41,7 @@ class Job:
     name        the photograph's, relative to its data set's folder
     opener      opens its file; path is what errors call it
     held_out    whether its rows are never trained on
+    size        (w, h) px that it must have, where its labels are made for that size; None: any
     """
     part: str
     set_number: int
@@ -49,15 +51,24 @@ class Job:
     opener: partial
     rows: tuple = field(repr=False)
     held_out: bool = False
+    size: tuple | None = None
 
-    def read(self):
-        """The photograph as RGB; InputError where it cannot be read, or a joint lies far outside of it."""
-        image = downloads.read_image(self.path, self.opener)
+    def read(self, white=downloads.WHITE):
+        """The photograph as RGB; InputError where it cannot be read, or a joint or a box does not fit it.
+
+        white  the value of 16 bits that is white
+        """
+        image = downloads.read_image(self.path, self.opener, white)
+        if self.size and image.size != self.size:
+            raise InputError(f"{self.path}: is {image.width} x {image.height} pixels, not {self.size[0]} x "
+                             f"{self.size[1]}, for which its joints are; fetch the set again")
         for row in self.rows:
             outside = np.maximum(-row.joints, row.joints - image.size)  # False below for NaN, which is no label
             if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
                 raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
                                  "fetch the set again")
+            if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
+                raise InputError(f"{self.path}: has a box far larger than the image; labels and images do not fit")
         return image
 
 
@@ -69,11 +80,18 @@ class BrokenImages(Exception):
         self.found = found
 
 
-def name_broken(complaints, skip):
-    """Name every image that cannot be used; InputError unless --skip-broken wants to go on without them."""
+def name_broken(complaints, skip, most_named=None):
+    """Name the images that cannot be used; InputError unless --skip-broken wants to go on without them.
+
+    most_named  how many are named, the rest being counted; None: all
+    """
+    named = complaints[:most_named]
     if skip or len(complaints) > 1:
-        for line in complaints:
+        for line in named:
             print(f"{line} (skipped)" if skip else line)
+    if len(named) < len(complaints):
+        print(f"... and {len(complaints) - len(named)} more such images" + (" (skipped)" if skip else ""))
     if complaints and not skip:
-        others = f" ({len(complaints)} such images, all named above)" if len(complaints) > 1 else ""
+        words = "all named above" if len(named) == len(complaints) else f"{len(named)} of them named above"
+        others = f" ({len(complaints)} such images, {words})" if len(complaints) > 1 else ""
         raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deeppose import boxes, files
+from deeppose import boxes, downloads, files
 from deeppose.drawing import PICTURE_PX
 from deeppose.framing import cut
 from deeppose.shell import InputError
@@ -35,11 +35,12 @@ class Photo:
     size: tuple
 
 
-def read(source, smallest_px=None):
+def read(source, smallest_px=None, white=downloads.WHITE):
     """A Photo from a path, a Pillow image or an array of uint8, (H, W) or (H, W, 3).
 
     smallest_px  longer side of the smallest box that will be cut, in pixels of the photograph (None: the whole of
                  it): a JPEG file that has far more than it takes is reduced while it is decoded
+    white        the value of 16 bits that is white
     Raises InputError where it cannot be read, in one line that names it.
     """
     name = name_of(source)
@@ -47,12 +48,12 @@ def read(source, smallest_px=None):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images: those that are too large raise
             if isinstance(source, Image.Image):
-                return _upright(source, 1, source.size)
+                return _upright(source, 1, source.size, white)
             if isinstance(source, np.ndarray):
-                return _upright(Image.fromarray(source), 1, source.shape[1::-1])
+                return _upright(Image.fromarray(source), 1, source.shape[1::-1], white)
             with Image.open(source, formats=READERS) as image:
                 size = image.size
-                return _upright(image, _draft(image, smallest_px or max(size)), size)
+                return _upright(image, _draft(image, smallest_px or max(size)), size, white)
     except Image.DecompressionBombError:
         raise InputError(f"{name}: is too large, more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; "
                          "reduce it first") from None
@@ -84,7 +85,12 @@ def spare(box_px):
     return int(box_px // ENOUGH_PX) if box_px >= 2 * ENOUGH_PX else 1
 
 
-def _upright(image, factor, size):
+def _upright(image, factor, size, white):
+    if image.format == "TIFF":
+        image.load()  # turns it, and takes its tag away
+        if factor == 1:
+            size = image.size
+    image = downloads.to_8_bits(image, white)
     image.load()  # while its file is open
     orientation = image.getexif().get(ORIENTATION)
     turned = orientation in QUARTER_TURNS
@@ -93,20 +99,10 @@ def _upright(image, factor, size):
 
 
 def _as_rgb(image):
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, float)
-        image = Image.fromarray((values * (255 / _white(image.mode, values.max()))).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _white(mode, largest):
-    """The value that is white: 65535 in 16 bits; of 32 bits, whose range nothing says, 1 or the largest there is."""
-    if mode.startswith("I;16") or mode == "I" and largest <= 65535:  # older Pillow reads 16 bits as I
-        return 65535
-    return max(largest, 1)
 
 
 def reduced(photo, longest_px):
@@ -115,17 +111,17 @@ def reduced(photo, longest_px):
     return Photo(photo.image.reduce(factor), photo.factor * factor, photo.size) if factor > 1 else photo
 
 
-def read_people(source, people, frame, margin):
+def read_people(source, people, frame, margin, white=downloads.WHITE):
     """A photograph's Photo, reduced to be drawn on, and regions (P, 4) px and frames (P, h, w, 3) of its people.
 
     people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one person's
-    frame, margin  of the model, see arrays.Dataset
+    frame, margin  of the model, see arrays.Dataset;  white  see read
     """
     name, smallest = name_of(source), None
     if people is not None:
         people = boxes.as_array(people, name)
         smallest = (people[:, 2:] - people[:, :2]).max(1).min()
-    photo = read(source, smallest)
+    photo = read(source, smallest, white)
     if people is not None:
         boxes.check_against(people, photo.size, name)
     seen = boxes.regions(people, photo.size, frame, margin)

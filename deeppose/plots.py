@@ -22,8 +22,8 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
 }
 STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")  # columns that are drawn; the scores' names follow them
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
-SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"},
-               {"color": "#D55E00", "linestyle": "-."}, {"color": "#777777", "linestyle": ":"})
+SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"})
+TRAINED_ON_LOOKS = ({"color": "#0072B2", "linestyle": ":"}, {"color": "#009E73", "linestyle": "-."})  # of the same
 COLUMNS = 4            # of small panels
 CLOUD_REACH = 1.0      # units shown around the truth
 CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse
@@ -49,18 +49,18 @@ def pdj_points(predicted, true, skeleton, sizes, thresholds):
 
 
 def pdj_curves(path, predictions, true, skeleton, sizes=None):
-    """Write PDJ over threshold 0 ... 0.5, one panel a joint pair.
+    """Write PDJ over its threshold, up to the skeleton's curve_to, one panel a joint pair.
 
     predictions  name (one of LOOKS) -> joints (N, J, 2);  true (N, J, 2) px
     """
-    thresholds = np.linspace(0, 0.5, 51)
+    thresholds = np.linspace(0, skeleton.curve_to, 51)
     points = {name: pdj_points(predicted, true, skeleton, sizes, thresholds)
               for name, predicted in predictions.items()}
     figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
-        axes.set(title=f"{group}s" if len(members) > 1 else group, xlim=(0, 0.5), ylim=(0, 1))
+        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, skeleton.curve_to), ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)
@@ -76,7 +76,28 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
     """
     ends = list(stages)[0], list(stages)[-1]
     clouds = {name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends}
-    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ")
+    _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ", skeleton.unit_name)
+
+
+def scores_by_factor(path, scores, intervals, plain, skeleton):
+    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by, with intervals.
+
+    scores, intervals  "x 1.2" -> metrics.score's and metrics.intervals' dictionaries
+    plain              metrics.score's on step 1's frames: a level to compare with
+    """
+    factors = [float(name.removeprefix("x ")) for name in scores]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for look, (column, (name, level)) in zip(SCORE_LOOKS, metrics.headline(plain, skeleton).items()):
+        values = [metrics.headline(score, skeleton)[column][1] for score in scores.values()]
+        ends = [metrics.headline(interval, skeleton)[column][1] for interval in intervals.values()]
+        axes.plot(factors, values, marker="o", linewidth=1.8, label=f"{name}, true boxes", **look)
+        axes.fill_between(factors, *zip(*ends), color=look["color"], alpha=0.15, linewidth=0)
+        axes.axhline(level, color=look["color"], linestyle=":", linewidth=1.5, label=f"{name}, frames of step 1")
+    axes.set(xlabel="box side / side of the true joints' box", ylabel="score, fraction", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    save(figure, path)
 
 
 def score_name(column):
@@ -91,10 +112,10 @@ def learning_clouds(path, clouds, skeleton):
 
     clouds  name -> (J, n, 2) errors in sizes of the predicted pose, NaN where there is no label
     """
-    _clouds(path, clouds, skeleton, " | ")
+    _clouds(path, clouds, skeleton, " | ", "sizes of the pose")
 
 
-def _clouds(path, clouds, skeleton, between):
+def _clouds(path, clouds, skeleton, between, unit):
     """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it; above, the medians."""
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
@@ -108,9 +129,9 @@ def _clouds(path, clouds, skeleton, between):
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, {skeleton.unit_name}; above each joint its median error: "
+    figure.supxlabel(f"error to the right, {unit}; above each joint its median error: "
                      f"{between.join(clouds)}", fontsize=10)
-    figure.supylabel(f"error downward, {skeleton.unit_name}", fontsize=10)
+    figure.supylabel(f"error downward, {unit}", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
     handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10)
@@ -142,10 +163,13 @@ def half_ellipse(errors):
 
 
 def stage_1_training(path, curves):
-    """Write stage 1's loss and held-out scores by epoch; curves: column of curves_stage_1.csv -> (epochs,)."""
-    names = [name for name in curves if name not in STAGE_1_CURVES]  # of the scores; the first chooses the epoch
+    """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv -> (rows,)."""
+    names = [name for name in curves  # of the held-out rows' scores; the first chooses the epoch
+             if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)]
     epochs = curves["epoch"]
-    chosen = epochs[np.argmax(curves[names[0]])] if names else epochs[-1]
+    ends = epochs[epochs == np.round(epochs)]  # what --score-every adds between them is not chosen
+    at_ends = np.isin(epochs, ends)
+    chosen = ends[np.argmax(curves[names[0]][at_ends])] if names and len(ends) else epochs[-1]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows, the recipe's whole loss",
@@ -153,9 +177,12 @@ def stage_1_training(path, curves):
     losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows, of the coordinates alone",
                 **_marks(epochs))
     losses.set(title="loss", ylabel="loss", yscale="log")
-    for name, look in zip(names, SCORE_LOOKS):
-        scores.plot(epochs, curves[name], **look, label=score_name(name), **_marks(epochs))
-    scores.set(title="held-out scores", ylabel="fraction", ylim=(0, None))
+    for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
+        scores.plot(epochs, curves[name], **look, label=f"{score_name(name)}, held-out rows", **_marks(epochs))
+        if (trained_on := metrics.TRAINED_ON + name) in curves:
+            scores.plot(epochs, curves[trained_on], **trained_on_look, linewidth=1,
+                        label=f"{score_name(name)}, rows trained on")
+    scores.set(title="scores", ylabel="fraction", ylim=(0, None))
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
         axes.set(xlabel="epoch", xlim=_around(epochs))

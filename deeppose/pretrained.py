@@ -16,9 +16,9 @@ def add_argument(parser):
     """Add --weights."""
     parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE|FOLDER",
                         help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet); "
-                             "random ones (none); a file in torchvision's format; or a whole model, a model_1.pt or "
-                             "the folder of one: of another skeleton it gives what fits, joints by name "
-                             "(default: auto)")
+                             "random ones (none); a file in torchvision's format (.pth) or, where the network's file "
+                             "says so, a .npz; or a whole model, a model_1.pt or the folder of one: of another "
+                             "skeleton it gives what fits, joints by name (default: auto)")
 
 
 def load_initial(network, choice, skeleton):
@@ -53,6 +53,9 @@ def _load_file(network, path, skeleton):
     """Load a file of torchvision's, or a whole model, told apart by the .json that a model has beside it."""
     path = path / "model_1.pt" if path.is_dir() else path
     made_by = "--weights takes torchvision's weights (.pth) or a whole model (model_1.pt with model_1.json beside it)"
+    if path.suffix == ".npz":
+        _load_backbone(network, checkpoint.read_arrays(path, made_by), path)
+        return f"file {path.name}"
     weights = checkpoint.read_weights(path, made_by)
     if not path.with_suffix(".json").is_file():
         _load_backbone(network, weights, path)
@@ -79,9 +82,13 @@ def adopt(network, weights, joints, wanted):
     taken = 0
     for name, value in own.items():
         other = weights.get(name)
+        layer = name.rpartition(".")[0]
+        if other is not None and layer in getattr(network, "joint_mixers", ()):
+            taken += _copy_mixer(value, other, joints, wanted)
+            continue
         if other is None or other.shape[1:] != value.shape[1:]:
             continue
-        if name.rpartition(".")[0] in network.joint_layers and value.dim():
+        if layer in network.joint_layers and value.dim():
             taken += _copy_joints(value, other, joints, wanted)
         elif other.shape == value.shape:
             value.copy_(other)
@@ -102,17 +109,44 @@ def _copy_joints(value, other, joints, wanted):
     return bool(both)
 
 
+def _copy_mixer(value, other, joints, wanted):
+    """As _copy_joints, of a layer's weights (J, J, ...) or bias (J,): rows and columns."""
+    if value.dim() == 1:
+        return _copy_joints(value, other, joints, wanted)
+    if other.shape != (len(joints), len(joints), *value.shape[2:]):
+        return False
+    both = [name for name in wanted if name in joints]
+    here = torch.tensor([wanted.index(name) for name in both], dtype=torch.long)
+    there = torch.tensor([joints.index(name) for name in both], dtype=torch.long)
+    value[here[:, None], here] = other[there[:, None], there]
+    return bool(both)
+
+
 def _load_backbone(network, weights, path):
-    """Load torchvision's weights; the last layer of a classifier may be left over."""
+    """Load ImageNet's weights; the last layer of a classifier may be left over."""
     made_by = "--weights takes weights in torchvision's format for this network's backbone (.pth)"
     backbone = getattr(network, "backbone", None)
     if backbone is None:
         raise InputError(f"{path}: this network has no backbone that takes torchvision's weights; use --weights none")
+    if hasattr(network, "from_imagenet"):
+        _load_translated(network, weights, path)
+        return
     own = backbone.state_dict()
     fits = {name: value for name, value in weights.items() if name in own}
     if set(own) - set(fits) or set(weights) - set(own) - set(network.unused_weights):
         raise InputError(f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}")
     checkpoint.load_weights(backbone, fits, path, made_by)
+
+
+def _load_translated(network, weights, path):
+    """Load weights whose names or layout are others than the network's, which translates them itself."""
+    made_by = "see --weights, and from_imagenet in the network's file"
+    try:
+        taken = network.from_imagenet(weights)
+    except (ValueError, RuntimeError) as error:  # torch's, of shapes
+        fault = str(error).partition("\n")[0]
+        raise InputError(f"{path}: is not {type(network).__name__}'s weights ({fault}); {made_by}") from None
+    checkpoint.load_weights(network, network.state_dict() | taken, path, made_by)
 
 
 def _download(url, path):

@@ -1,9 +1,12 @@
 """Published scores by data set, and which variant of each score they are.
 
 Of LSP: the 1,000 test images, person-centric. PCP as its authors or later comparisons print it: strict PCP@0.5 of 4
-limbs or 10 sticks; PCK@0.2 is PDJ@0.2.
+limbs or 10 sticks; PCK@0.2 is PDJ@0.2. Of MPII: PCKh@0.5, on two splits of its training images, since the labels of its
+test images are not public.
 """
 from dataclasses import dataclass
+
+from deeppose.skeleton import MPII
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Published:
     """Scores that others published on a data set's test images.
 
     heads   groups of columns, as tables.Table has them; the last column says what was trained on
-    keys    where each column stands in metrics.score's dictionary
+    keys    where each column stands in metrics.score's dictionary; a tuple of names at its end: the mean of theirs
     images  how many test images they are of
     """
     title: str
@@ -39,15 +42,39 @@ LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PC
     ("DeepPose, stage 2 *", None, None, .60, None, "LSP + LSPe"),
     ("DeepPose, stage 3 *", None, None, .61, None, "LSP + LSPe"),
 )
+# MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is the mean of joints.
+MPII_JOINTS = tuple(name for name in MPII.joints if name not in ("pelvis", "thorax"))
+MPII_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+MPII_GROUPS = tuple(MPII.joint_groups)  # left and right as one: deeppose_tf's total is the mean of these
+MPII_ROWS = (  # name, head top, MPII_LIMBS, mean of 10 groups, mean of 14 joints, trained on
+    ("deeppose_tf, random †", .795, .716, .521, .346, .641, .583, .512, .654, None, "MPII"),
+    ("deeppose_tf, ImageNet †", .872, .852, .696, .520, .813, .697, .620, .780, None, "MPII"),
+    ("DeepPose, ResNet-50 ‡", None, None, None, None, None, None, None, None, .826, "MPII"),
+    ("SimpleBaseline, R-50 ‡", None, None, None, None, None, None, None, None, .882, "MPII"),
+    ("HRNet-W32 ‡", None, None, None, None, None, None, None, None, .900, "MPII"),
+)
 PUBLISHED = {
     "lsp": Published(
         "Published, LSP test",
         (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on"))),
         (("pcp_strict", "mean_4"), ("pcp_strict", "mean_10"), ("pcp_relaxed", "mean_4"), ("pdj", "0.20")), LSP_ROWS,
         f"* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n{CLIPPED}", 1000),
+    "mpii": Published(
+        "Published, MPII",
+        (("PCKh@0.5", ("head", "should.", "elbow", "wrist", "hip", "knee", "ankle")), ("mean of", ("10", "14")),
+         ("", ("data",))),
+        (("pckh_symmetric_0.5", "head_top"), *(("pckh_symmetric_0.5", limb) for limb in MPII_LIMBS),
+         ("pckh_symmetric_0.5", MPII_GROUPS), ("pckh_per_joint_0.5", MPII_JOINTS)), MPII_ROWS,
+        "† true boxes; its head is from neck to head top, a third more than MPII's (measured: 1.33)\n"
+        "‡ MMPose's models, from ImageNet's weights, on the 2,958 persons of MPII's validation split", 1991),
 }
 
 
 def own_row(scores, published):
     """The columns of one of metrics.score's dictionaries, to stand beside the published ones."""
-    return [scores[kind][key] for kind, key in published.keys]
+    return [_at(scores[kind], key) for kind, key in published.keys]
+
+
+def _at(scores, key):
+    """The score at a key, or the mean of those at a tuple of keys."""
+    return sum(scores[one] for one in key) / len(key) if isinstance(key, tuple) else scores[key]

@@ -40,6 +40,10 @@ class Recipe:
     stretch: int = 0                # 1: the network sees boxes as squares, their aspect lost
     crop_scale: float = 0.0         # cascade: box sides / size of the predicted pose; 0: the skeleton's
     smallest_crop_px: float = 40.0  # cascade: of the frame; a collapsed pose still gets a box with something in it
+    crop_px: int = 227              # cascade: sides of the crops that the network takes
+    true_sizes: int = 0             # cascade, 1: a training row's box is sized by its true pose; others' never are
+    simulated: int = 20             # cascade: simulated estimates an image and epoch; original: always the first 20
+    batch_size: int = 0             # images a step; 0: the script's own number
     turn_deg: float = 0.0           # from here on: deeppose.augment.Ranges, drawn anew each epoch
     turn_share: float = 0.0
     scale: float = 0.0
@@ -52,6 +56,11 @@ class Recipe:
     def ranges(self):
         """What is drawn for each image."""
         return augment.Ranges(**{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(augment.Ranges)})
+
+    @property
+    def held_out_loss(self):
+        """The kind of loss of held-out coordinates: training's, or the mean distance where it is of heatmaps alone."""
+        return "l1" if self.loss == "none" else self.loss
 
     def optimiser_of(self, network, device):
         """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
@@ -73,7 +82,7 @@ class Recipe:
         if self.schedule == "cosine":
             return rate * (1 + math.cos(math.pi * step / steps)) / 2
         if self.schedule == "steps":
-            return rate * 0.1 ** sum(step >= share * steps for share in STEPS_AT)
+            return rate * 0.1 ** sum(step / steps >= share for share in STEPS_AT)
         if self.schedule == "inverse":
             return rate * (1 + self.inverse_gamma * step) ** -INVERSE_POWER
         return rate
@@ -101,6 +110,14 @@ def varied(recipe, changes):
     return recipe
 
 
+def for_skeleton(recipe, skeleton):
+    """The recipe, without mirroring, which it says, where the skeleton does not tell left from right."""
+    if not recipe.mirror or skeleton.has_sides:
+        return recipe
+    print("no joint has an opposite one, so no image is mirrored")
+    return dataclasses.replace(recipe, mirror=0.0)
+
+
 def _entries(recipe):
     """The recipe's own entries, without the network's."""
     return {name: value for name, value in vars(recipe).items() if name != "options"}
@@ -120,6 +137,13 @@ def _value(name, text, entries):
     if kind is not str and not 0 <= value < math.inf:
         raise ValueError(f"{name}={text}: is none of 0 or more")
     return value
+
+
+def fitting(recipe, data):
+    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker than it was."""
+    if data.depth_white is None:
+        return recipe
+    return dataclasses.replace(recipe, colour=0.0)
 
 
 def change(text):

@@ -37,6 +37,7 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
         shown.append({"row": n, "name": names[n], "jpeg": jpegs[n], "unit": unit, "confidence": sure}
                      | {name: _points(joints[n]) for name, joints in poses.items()})
     data = {"frame": [images.shape[2], images.shape[1]], "joints": skeleton.joints, "bones": skeleton.bone_ends,
+            "right": [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"],
             "unit": skeleton.unit_name, "stages": stages, "images": shown}
     parts = {"title": html.escape(title), "subtitle": html.escape(subtitle),
              "tables": "\n".join(map(table_html, score_tables)),

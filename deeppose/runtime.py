@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def parser(description, **workdir):
 
 
 def add_training_arguments(arguments, epochs):
-    """Add --epochs, --rows, --seed, --resume and --save-minutes; `epochs` is the default."""
+    """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log; `epochs` is the default."""
     arguments.add_argument("--epochs", type=shell.at_least(1), default=epochs, metavar="N",
                            help=f"passes over the training rows (default: {epochs})")
     arguments.add_argument("--rows", type=shell.at_least(1), metavar="N",
@@ -125,14 +125,34 @@ def add_training_arguments(arguments, epochs):
     arguments.add_argument("--save-minutes", type=shell.at_least(0, float), default=SAVE_MINUTES, metavar="M",
                            help="save the state for --resume every M minutes, and on a signal "
                                 f"(default: {SAVE_MINUTES})")
+    arguments.add_argument("--keep-epochs", type=shell.at_least(1), metavar="K",
+                           help="keep the weights of every K-th epoch, as model_1.epoch_N.pt, beside the best "
+                                "(default: none)")
+    add_log_argument(arguments)
+
+
+def add_log_argument(arguments):
+    """Add --log."""
+    arguments.add_argument("--log", type=Path, metavar="FILE",
+                           help="write what is printed to this file too; --resume goes on in it (default: no file)")
+
+
+def log(options):
+    """A context in which --log has what is printed, of several processes what the first one prints."""
+    if options.log is None or int(os.environ.get("RANK", 0)) > 0:
+        return nullcontext()
+    return shell.log(options.log, getattr(options, "resume", False))
 
 
 def add_model_argument(arguments):
-    """Add --model."""
+    """Add --model and --epoch."""
     arguments.add_argument("--model", type=Path, metavar="FOLDER",
                            help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
                                 "be run; step 6 takes its refiners too where --workdir has none "
                                 "(default: --workdir)")
+    arguments.add_argument("--epoch", type=shell.at_least(1), metavar="N",
+                           help="take stage 1 as it was after epoch N, which --keep-epochs of step 2 kept; the same in "
+                                "steps 4 to 6 (default: its best epoch)")
 
 
 def choose(options, parallel=False):
@@ -142,7 +162,7 @@ def choose(options, parallel=False):
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1 and not parallel:
-        raise InputError("torchrun is for Train_stage_1.py and Train_stage_2.py; run this step with python")
+        raise InputError("torchrun is for steps 2 to 6; run this with python")
     if world > 1 and ":" in options.device:
         raise InputError(f"--device {options.device}: would put all {world} processes on one device; "
                          "use --device cuda, or leave it out, so that each takes its own")
@@ -234,15 +254,28 @@ def choose_rows(rows, wanted, seed):
 def infer(compute, frames, rows, run, batch_size=64, what=None):
     """What compute makes of frames: a list of arrays, float32, one for each tensor that it returns.
 
+    Of several processes each computes some of the batches, which are those of one process, and all get everything.
+
     compute  function of images (n, 3, h, w) in [0, 1] and the slice of `rows` that they are: tensors (n, ...)
     frames   a Frames
     rows     numbers of the frames wanted
     what     a label for the progress bar; None shows none
     """
     pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
-    batches = frames.batches([rows[piece] for piece in pieces])
+    own = pieces[run.rank::run.world] or pieces[:1]  # one that has none learns the shapes from the first
+    batches = frames.batches([rows[piece] for piece in own])
     found = []
     with run.autocast():  # once, since it casts the weights anew whenever it is entered
-        for piece, batch in progress(zip(pieces, batches), what, total=len(pieces), unit=" batches"):
+        for piece, batch in progress(zip(own, batches), what, total=len(own), unit=" batches"):
             found.append(compute(crops.to_float(batch, run.dtype), piece))
+    if run.world > 1:
+        return [_gathered(parts, pieces[run.rank::run.world], len(rows), run) for parts in zip(*found)]
     return [torch.cat(parts).float().cpu().numpy() for parts in zip(*found)]
+
+
+def _gathered(parts, pieces, count, run):
+    """All `count` rows of what the processes computed, an array; each adds its parts, of its pieces, to zeros."""
+    whole = torch.zeros(count, *parts[0].shape[1:])
+    for part, piece in zip(parts, pieces):
+        whole[piece] = part.float().cpu()
+    return run.sum(whole).numpy()

@@ -3,18 +3,33 @@ import argparse
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from deeppose import arrays, files, metrics, plots, report, runtime, tables
+from deeppose import (
+    arrays,
+    coco_results,
+    files,
+    leakage,
+    metrics,
+    plots,
+    report,
+    runtime,
+    shell,
+    tables,
+)
 from deeppose.locks import lock
 from deeppose.shell import InputError
+
+SAMPLE_SEED = 0  # so that all runs score the same sample
 
 
 def parser(description):
     """An ArgumentParser with what both test scripts take."""
     arguments = runtime.parser(description)
     runtime.add_model_argument(arguments)
+    runtime.add_log_argument(arguments)
     arguments.add_argument("--threshold", type=_threshold, metavar="T",
                            help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)")
     arguments.add_argument("--flip-test", action="store_true",
@@ -23,7 +38,32 @@ def parser(description):
     arguments.add_argument("--two-pass", action="store_true",
                            help="stage 1 looks twice, the second time at a box around the pose that it found at first, "
                                 "cut from the stored frame (default: off)")
+    arguments.add_argument("--sample", type=shell.at_least(1), metavar="N",
+                           help="score one in N of the test rows alone, drawn at random and always the same "
+                                "(default: all)")
     return arguments
+
+
+def sampled(data, one_in):
+    """The Dataset with the test rows that --sample asks for, and what metrics_stage_N.json says of them.
+
+    one_in  of so many rows one is kept; None: all
+    """
+    if one_in is None:
+        return data, {}
+    count = len(data.test_rows)
+    rows = runtime.choose_rows(np.arange(count), max(1, count // one_in), SAMPLE_SEED)
+    print(f"a sample of {len(rows)} of the {count} test rows")
+    seen = leakage.seen_in_training(data.identities("train"), data.identities("test")[rows])
+    data = replace(data, test_images=data.test_images[rows], test_labels=data.test_labels[rows],
+                   test_rows=data.test_rows[rows], facts=data.facts | {"seen_in_training": seen})
+    return data, {"sample": {"one_in": one_in, "of": count, "rows": rows.tolist()}}
+
+
+def check_flip_test(options, skeleton):
+    """InputError where --flip-test is asked for, and the skeleton does not tell left from right."""
+    if options.flip_test and not skeleton.has_sides:
+        raise InputError("--flip-test: no joint of this data has an opposite one; leave it out")
 
 
 def _threshold(text):
@@ -63,15 +103,24 @@ def evaluate(workdir, data, stages, threshold=None):
 
 def write(path, scores, intervals, facts):
     """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of the run."""
-    def keyed(columns):
-        return {name.replace(" ", "_"): column for name, column in columns.items()}
     files.save_json(path, keyed(scores) | facts | {
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
+
+
+def keyed(columns):
+    """Columns by name, "stage 1", as metrics_stage_N.json has them: "stage_1"."""
+    return {name.replace(" ", "_"): column for name, column in columns.items()}
 
 
 def seen_facts(data):
     """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training": rows}, or {}."""
     return {"seen_in_training": data.seen_in_training} if data.seen_in_training else {}
+
+
+def finish_detected(path, by_coco, data, facts):
+    """Write metrics_stage_N.json and print COCO's scores: detections have no labels, so there is nothing else."""
+    write(path, {}, {}, facts | seen_facts(data))
+    show(coco_results.score_tables(by_coco, data), len(data.test_rows))
 
 
 def show(score_tables, image_count):

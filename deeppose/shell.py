@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 _held = ExitStack()  # what is given back when the command ends
@@ -64,6 +64,40 @@ def command(main):
 def until_end(context):
     """Enter a context manager, such as a lock, that is left when the command ends; returns what it gives."""
     return _held.enter_context(context)
+
+
+class _Both:
+    """An output that is written to a file as well, line by line."""
+
+    def __init__(self, stream, file):
+        self.stream = stream
+        self.file = file
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        self.file.write(text)
+        return self.stream.write(text)
+
+
+@contextmanager
+def log(path, append):
+    """While the block runs, what is printed is written to `path` too, and in the end why it was stopped.
+
+    append  to what is there; else it is replaced
+    InputError where it cannot be written.
+    """
+    try:
+        file = open(path, "a" if append else "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    except OSError as error:
+        raise InputError(f"--log {path}: cannot be written ({error.strerror}); name another file") from None
+    with file, redirect_stdout(_Both(sys.stdout, file)):
+        try:
+            yield
+        except (InputError, RunError) as error:
+            file.write(f"error: {_one_line(error)}\n")
+            raise
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,11 +11,12 @@ import numpy as np
 from deeppose import geometry
 from deeppose.shell import InputError
 
-SCORES = ("pcp", "pdj", "pckh", "oks")
+SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
 UNITS = ("head", "box")               # beside the distance of two joints
 UNKNOWN_SIGMA = 0.05                  # of OKS, where a data set gives none
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
 RESERVED = ("shared", "1", "2", "3")  # what model_<joint>.pt may not be called
+SIDE_WORDS = ("left", "right", "l", "r")     # of joints' names
 ALL_STICKS = "sticks"                 # a mean over all sticks, not over parts
 
 
@@ -34,10 +35,13 @@ class Skeleton:
     crop_scale      sides of a box / that size: DeepPose's sigma
     scores          of SCORES, which it is judged by
     thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by one
+    curve_to        PDJ is given in steps of 0.05 up to this, in units, and drawn so far
     chosen_by       the score that picks an epoch: (kind, key), such as ("pdj", "0.20")
     means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over sticks
     head            two true joints whose distance is the head size where the rows have none; or ()
     sigmas          joint -> OKS's constant; UNKNOWN_SIGMA where a joint has none
+    pairs           (left, right) joints that a mirrored image exchanges, where names other than left_x and right_x
+                    tell them; None: those names do; () has nothing mirrored
     """
     name: str
     joints: tuple
@@ -49,10 +53,12 @@ class Skeleton:
     crop_scale: float = 0.8
     scores: tuple = ("pdj",)
     thresholds: tuple = (0.1, 0.2, 0.5)
+    curve_to: float = 0.5
     chosen_by: tuple = ("pdj", "0.20")
     means: dict = field(default_factory=dict)
     head: tuple = ()
     sigmas: dict = field(default_factory=dict)
+    pairs: tuple | None = None
 
     def __post_init__(self):
         _check(self)
@@ -67,8 +73,23 @@ class Skeleton:
 
     @property
     def flip(self):
-        """Permutation: a mirrored image's joint j is joint flip[j] of the original (left_ <-> right_)."""
-        return tuple(self.index(mirror_name(name)) for name in self.joints)
+        """Permutation: a mirrored image's joint j is joint flip[j] of the original (left <-> right)."""
+        opposite = {name: other for pair in self.joint_pairs for name, other in (pair, pair[::-1])}
+        return tuple(self.index(opposite.get(name, name)) for name in self.joints)
+
+    @property
+    def joint_pairs(self):
+        """The names of the joints that a mirrored image exchanges, as (left, right)."""
+        if self.pairs is not None:
+            return self.pairs
+        return tuple((name, mirror_name(name)) for name in self.joints if name.startswith("left_"))
+
+    def side(self, name):
+        """"left" or "right" for a joint that has an opposite one, else None."""
+        for pair in self.joint_pairs:
+            if name in pair:
+                return ("left", "right")[pair.index(name)]
+        return None
 
     @property
     def has_sides(self):
@@ -96,7 +117,7 @@ class Skeleton:
         """Group -> its joints' indices, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
         groups = {}
         for j, name in enumerate(self.joints):
-            groups.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(j)
+            groups.setdefault(without_side(name) if self.side(name) else name, []).append(j)
         return {group: tuple(members) for group, members in groups.items()}
 
     def units_px(self, true_px, sizes):
@@ -143,7 +164,9 @@ def _check_shapes(skeleton):
     if not all(isinstance(entry, tuple) for entry in listed):
         raise ValueError("an entry is no tuple")
     sticks = [stick for part in skeleton.limbs.values() for stick in part]
-    pairs = [*sticks, *skeleton.bones, *([skeleton.head] if skeleton.head else [])]
+    if skeleton.pairs is not None and not isinstance(skeleton.pairs, tuple):
+        raise ValueError("an entry is no tuple")
+    pairs = [*sticks, *skeleton.bones, *(skeleton.pairs or ()), *([skeleton.head] if skeleton.head else [])]
     pairs += [pair for pair in (skeleton.unit, skeleton.crop_size_from) if not isinstance(pair, str)]
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ValueError("a stick, a bone or a distance has not two ends")
@@ -174,6 +197,10 @@ def _check(skeleton):
     _check_shapes(skeleton)
     named = {name for sticks in skeleton.limbs.values() for stick in sticks for end in stick for name in end}
     named |= {name for bone in skeleton.bones for name in bone} | set(skeleton.head) | set(skeleton.sigmas)
+    paired = [name for pair in skeleton.pairs or () for name in pair]
+    if len(set(paired)) < len(paired):
+        raise ValueError("a joint has two opposite ones")
+    named |= set(paired)
     for pair in (skeleton.unit, skeleton.crop_size_from):
         named |= set() if isinstance(pair, str) else set(pair)
     if unknown := named - set(skeleton.joints):
@@ -183,7 +210,7 @@ def _check(skeleton):
     for name in skeleton.joints:
         if not JOINT_NAME.fullmatch(name) or name in RESERVED:
             raise ValueError(f"a joint cannot be named {name!r}")
-        if mirror_name(name) not in skeleton.joints:
+        if skeleton.pairs is None and mirror_name(name) not in skeleton.joints:
             raise ValueError(f"{name} has no {mirror_name(name)}")
     if isinstance(skeleton.unit, str) and skeleton.unit not in UNITS:
         raise ValueError(f"unknown unit {skeleton.unit!r}")
@@ -191,7 +218,7 @@ def _check(skeleton):
         raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
     if unknown := set(skeleton.scores) - set(SCORES):
         raise ValueError(f"unknown score {min(unknown)!r}")
-    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in skeleton.thresholds):
+    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in (*skeleton.thresholds, skeleton.curve_to)):
         raise ValueError("a number is out of range")
     _check_scores(skeleton)
 
@@ -220,6 +247,16 @@ def mirror_name(name):
     if name.startswith("right_"):
         return "left_" + name.removeprefix("right_")
     return name
+
+
+def without_side(name):
+    """The joint's name without its side: left_eye -> eye, paw_l -> paw, front_left_paw -> front_paw, leftear -> ear."""
+    for side in SIDE_WORDS:
+        words = name.split("_")
+        if side in words:
+            words.remove(side)
+            return "_".join(words) or name
+    return name.removeprefix("left").removeprefix("right") or name
 
 
 def _both_sides(upper, lower):
@@ -255,6 +292,50 @@ LSP = Skeleton(
     scores=("pcp", "pdj", "pckh"),
     means=LIMB_MEANS,
     head=("head", "neck"),                          # deeppose_tf's head size
+)
+
+MPII = Skeleton(
+    name="mpii",
+    joints=("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",  # by the file's ids
+            "pelvis", "thorax", "upper_neck", "head_top",
+            "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    limbs=LSP.limbs | {"head": ((("head_top",), ("upper_neck",)),)},
+    bones=(("head_top", "upper_neck"), ("upper_neck", "thorax"), ("thorax", "pelvis"),
+           ("thorax", "right_shoulder"), ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
+           ("thorax", "left_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+           ("pelvis", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
+           ("pelvis", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+    unit="head",                                    # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
+    unit_name="head sizes",
+    crop_size_from=LSP.crop_size_from,
+    crop_scale=LSP.crop_scale,
+    scores=("pckh", "pcp"),
+    thresholds=(0.1, 0.5),
+    chosen_by=("pckh_0.5",),
+    means=LIMB_MEANS,
+)
+
+K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' readers take them
+    name="k2hpd",
+    joints=("head", "neck", "spine", "right_shoulder", "right_elbow", "right_hand",
+            "left_shoulder", "left_elbow", "left_hand", "right_hip", "right_knee", "right_foot",
+            "left_hip", "left_knee", "left_foot"),
+    limbs={"head": ((("head",), ("neck",)),), "spine": ((("neck",), ("spine",)),),
+           "upper_arms": _both_sides("shoulder", "elbow"), "lower_arms": _both_sides("elbow", "hand"),
+           "upper_legs": _both_sides("hip", "knee"), "lower_legs": _both_sides("knee", "foot")},
+    bones=(("head", "neck"), ("neck", "spine"), ("neck", "right_shoulder"), ("neck", "left_shoulder"),
+           ("right_shoulder", "right_elbow"), ("right_elbow", "right_hand"),
+           ("left_shoulder", "left_elbow"), ("left_elbow", "left_hand"),
+           ("spine", "right_hip"), ("spine", "left_hip"), ("right_hip", "right_knee"), ("right_knee", "right_foot"),
+           ("left_hip", "left_knee"), ("left_knee", "left_foot")),
+    unit=("right_shoulder", "left_hip"),
+    unit_name="torso diameters",
+    crop_size_from=("right_shoulder", "left_hip"),
+    crop_scale=2.0,                                 # DeepPose's; recipe k2hpd has its authors' 0.8
+    scores=("pcp", "pdj", "loss"),
+    curve_to=0.75,
+    chosen_by=("pdj", "0.10"),
+    means={"mean_10": ALL_STICKS},
 )
 
 

@@ -86,6 +86,8 @@ def summary_table(scores, intervals, skeleton):
         rows |= {f"PCKh@{t:g}{head}": (f"pckh_{t:g}",) for t in pckh_thresholds(skeleton)}
     if "oks" in skeleton.scores:
         rows["OKS, mean"] = ("oks",)
+    if "loss" in skeleton.scores:
+        rows["loss: half the mean square, px²"] = ("loss",)
     return Table("All joints and limbs", (("", _heads(scores)),),
                  tuple((name, _cells(scores, keys, intervals)) for name, keys in rows.items()),
                  f"± half of the {LEVEL} % interval (bootstrap over images); that of a gain is paired, image by image")

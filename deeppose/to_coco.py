@@ -1,9 +1,14 @@
-"""Write the annotations of PoseTrack18 as one file in COCO's format.
+"""Write the annotations of PoseTrack18 or of MPII as one file in COCO's format.
 
 PoseTrack18 has a file a video; FOLDER holds those of one split, such as annotations/val. Persons without a box get
 the one around their labelled joints; frames that nobody labelled are left out.
 
+MPII has one file, mpii_human_pose_v1_u12_1.mat, or the .zip or .tar.gz that it is downloaded in. What is written are
+the persons with joints, who are all on training images, and their images. An image's id is its place in annolist,
+counted from 1; its size is left out, since the file does not tell.
+
     python -m deeppose.to_coco posetrack FOLDER OUT.json
+    python -m deeppose.to_coco mpii FILE OUT.json
 """
 import argparse
 import json
@@ -12,8 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import coco, coco_joints, files, json_stream, shell
+from deeppose import coco, coco_joints, files, geometry, json_stream, shell
+from deeppose import mpii as mpii_file
 from deeppose.shell import InputError
+from deeppose.skeleton import MPII
+
+SMALLEST_BOX_PX = 1.0  # along each axis, of a person of MPII's with one joint, or with all of them in a line
 
 
 def posetrack(folder):
@@ -127,6 +136,33 @@ def _person(path, entry, joint_count):
     return filled_in | had | {"num_keypoints": int(labelled.sum())}  # original: the sum of v, which may be 2
 
 
+def mpii(path):
+    """Content in COCO's format: MPII's persons with joints, and the images that they are on.
+
+    original: v is 1 of all labelled joints, hidden or not.
+    """
+    people = [person for person in mpii_file.read_file(path) if not np.isnan(person.joints).all()]
+    if not people:
+        raise InputError(f"{path}: holds no person with joints; download it again")
+    images = {person.image_index + 1: person.image for person in people}
+    bones = [[first + 1, second + 1] for first, second in MPII.bone_ends]
+    category = {"supercategory": "person", "id": 1, "name": "person", "keypoints": list(MPII.joints), "skeleton": bones}
+    return {"categories": [category],
+            "images": [{"id": number, "file_name": name} for number, name in images.items()],
+            "annotations": [_mpii_person(number, person) for number, person in enumerate(people, 1)]}
+
+
+def _mpii_person(number, person):
+    """The annotation of an mpii.Person; v is 1 for joints that the file calls hidden, 2 for all other labelled ones."""
+    labelled = ~np.isnan(person.joints).any(1)
+    seen = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)
+    box = coco.box_around(person.joints[labelled])
+    box = geometry.box_around(box[:2] + box[2:] / 2, np.maximum(box[2:], SMALLEST_BOX_PX))
+    return {"id": number, "image_id": person.image_index + 1, "category_id": 1, "iscrowd": 0,
+            "keypoints": np.column_stack([np.nan_to_num(person.joints), seen]).ravel().tolist(),
+            "num_keypoints": int(labelled.sum()), "bbox": box.tolist(), "area": coco.BOX_FILL * float(box[2] * box[3])}
+
+
 def write(path, content):
     """Write content in COCO's format, an entry a line; InputError for a number that is not finite."""
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
@@ -142,12 +178,16 @@ def write(path, content):
         file.write("}\n")
 
 
+CONVERTERS = {"posetrack": posetrack, "mpii": mpii}
+
+
 def parse(argv):
     """The command line: see --help."""
     parser = shell.Parser(prog="python -m deeppose.to_coco", description=__doc__,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", choices=("posetrack",), help="whose annotations they are")
-    parser.add_argument("source", type=Path, metavar="FOLDER", help="folder of the sequences' files")
+    parser.add_argument("set", choices=CONVERTERS, help="whose annotations they are")
+    parser.add_argument("source", type=Path, metavar="SOURCE",
+                        help="folder of PoseTrack's sequences' files, or MPII's file")
     parser.add_argument("out", type=Path, metavar="OUT.json", help="file to be written")
     return parser.parse_args(argv)
 
@@ -159,7 +199,7 @@ def main(argv=None):
         raise InputError(f"{options.out}: is no name for the file to be written; let it end in .json")
     if options.out.resolve().parent == options.source.resolve():
         raise InputError(f"{options.out}: would lie among the sequences and be read as one; name another folder")
-    content = posetrack(options.source)
+    content = CONVERTERS[options.set](options.source)
     files.make_folder(options.out.resolve().parent, "name another OUT.json")
     write(options.out, content)
     found = coco.read(options.out)

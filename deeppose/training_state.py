@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deeppose import checkpoint, files
+from deeppose import checkpoint, files, workdir
 from deeppose.shell import InputError, RunError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ class TrainingState:
         settings   what may not differ on --resume
         run        the Runtime: what it is may differ, with a warning, and the code too; of its processes only the
                    first writes
-        options    of the script: resume, save_minutes
+        options    of the script: resume, save_minutes, keep_epochs, epochs
         average    of the network's weights, an AveragedModel that the training loop updates: `model` is then it
         Raises InputError where the saved state is broken or was made with other settings, RunError where
         the disk is too small for what will be written.
@@ -54,7 +54,9 @@ class TrainingState:
         self.settings = settings
         self.run = run
         self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
-        needed = 11 * checkpoint.size(network)  # a state of 5 (Adam) beside its predecessor, and the model
+        self.keep_epochs = options.keep_epochs
+        kept = options.epochs // self.keep_epochs if self.keep_epochs else 0
+        needed = (11 + kept) * checkpoint.size(network)  # a state of 5 (Adam) beside its predecessor, and the model
         files.need_space(path.parent, needed, (path, self.path, path.with_suffix(".json")))
         self.network = network
         self.optimiser = optimiser
@@ -70,6 +72,7 @@ class TrainingState:
         self.best_weights = {}
         self.history = []
         self.about = {}
+        self.provenance = {}  # of the model to be written; what is found while training is added to it
         # signals, and the clock
         self.signal = None
         self.stopping = None
@@ -78,9 +81,20 @@ class TrainingState:
         self.saved_at = self.counted_at
         if self.path.exists() and options.resume:
             self._load()
-        elif self.path.exists() and run.rank == 0:
+        elif run.rank == 0:
+            self._replace_former()
+
+    def _replace_former(self):
+        """Remove what a former run left that would be taken for this one's."""
+        if self.path.exists():
             print(f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)")
             self.path.unlink()
+        former = workdir.kept_epochs(self.model_path).values()
+        if former:
+            print(f"{self.model_path}: {len(former)} epochs that a former run kept are removed")
+        for path in former:
+            path.unlink()
+            path.with_suffix(".json").unlink(missing_ok=True)
 
     def _load(self):
         try:
@@ -210,12 +224,20 @@ class TrainingState:
             print(f"stopped; {self.model_path} is complete", flush=True)
             raise SystemExit(128 + self.signal)
 
-    def finish(self, provenance):
+    def keep_epoch(self, found):
+        """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that; `found` is what best would be."""
+        if self.keep_epochs and self.epoch % self.keep_epochs == 0:
+            path = workdir.epoch_path(self.model_path, self.epoch)
+            self._write(path, checkpoint.weights_of(self.model), found)
+
+    def finish(self):
         """Write the best weights as the model, with their provenance; the training state is done with."""
-        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
-        checkpoint.save(self.model_path, self.best_weights,
-             provenance | self.about | known | self.best | {"history": self.history})
+        self._write(self.model_path, self.best_weights, self.best)
         self.path.unlink(missing_ok=True)
+
+    def _write(self, path, weights, found):
+        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
+        checkpoint.save(path, weights, self.provenance | self.about | known | found | {"history": self.history})
 
 
 def code_digest():

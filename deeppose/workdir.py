@@ -1,4 +1,5 @@
 """The files between the steps: what they are called, what they were made from, and which are stale. No torch here."""
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +7,14 @@ import numpy as np
 from deeppose import arrays, files
 from deeppose.shell import InputError
 
+KEPT = "--keep-epochs K of the training keeps every K-th epoch"
 STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
 SHARED = "shared"   # the refiner that serves all joints
 STAGES = (2, 3)     # of the cascade; DeepPose has three in all
 SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
+TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
+RESULT = "result.json"                      # the last stage's poses of the test rows, in COCO's format
 
 
 def refiner_name(name, stage=2):
@@ -18,9 +22,32 @@ def refiner_name(name, stage=2):
     return f"model_{name}" if stage == 2 else f"model_{stage}_{name}"
 
 
-def refiner_path(folder, name, stage=2):
-    """A refiner's checkpoint."""
-    return folder / f"{refiner_name(name, stage)}.pt"
+def refiner_path(folder, name, stage=2, epoch=None):
+    """A refiner's checkpoint, or that of an epoch that was kept."""
+    return epoch_path(folder / f"{refiner_name(name, stage)}.pt", epoch)
+
+
+def epoch_path(path, epoch):
+    """model_1.pt -> model_1.epoch_5.pt, which --keep-epochs keeps; as it is without an epoch."""
+    return path if epoch is None else path.with_suffix(f".epoch_{epoch}.pt")
+
+
+def kept_epochs(path):
+    """The epochs of model_1.pt, or another checkpoint, that were kept: number -> path, in order."""
+    numbers = {}
+    for kept in path.parent.iterdir():
+        if match := re.fullmatch(rf"{re.escape(path.stem)}\.epoch_(\d+)\.pt", kept.name, re.ASCII):
+            numbers[int(match[1])] = kept
+    return dict(sorted(numbers.items()))
+
+
+def model_path(options):
+    """Stage 1's checkpoint that --model and --epoch name; InputError where that epoch was not kept."""
+    path = (options.model or options.workdir) / "model_1.pt"
+    if options.epoch is not None and not epoch_path(path, options.epoch).is_file():
+        kept = ", ".join(map(str, kept_epochs(path))) if path.parent.is_dir() else ""
+        raise InputError(f"{epoch_path(path, options.epoch)}: not found; epochs kept: {kept or 'none'}; {KEPT}")
+    return epoch_path(path, options.epoch)
 
 
 def curves_path(folder, name, stage=2):
@@ -28,14 +55,14 @@ def curves_path(folder, name, stage=2):
     return folder / f"{refiner_name(name, stage).replace('model', 'curves', 1)}.csv"
 
 
-def refiners_here(folder, skeleton, stage):
-    """The names of a stage's refiners that a folder has: joints', and SHARED last."""
-    return [name for name in (*skeleton.joints, SHARED) if refiner_path(folder, name, stage).exists()]
+def refiners_here(folder, skeleton, stage, epoch=None):
+    """The names of a stage's refiners that a folder has, or has of an epoch that was kept: joints', and SHARED last."""
+    return [name for name in (*skeleton.joints, SHARED) if refiner_path(folder, name, stage, epoch).exists()]
 
 
-def stages_here(folder, skeleton):
-    """The stages of the cascade of which a folder has a refiner: (), (2,) or (2, 3)."""
-    return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage))
+def stages_here(folder, skeleton, epoch=None):
+    """The stages of the cascade of which a folder has a refiner (of that epoch): (), (2,) or (2, 3)."""
+    return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage, epoch))
 
 
 def with_model():
@@ -45,19 +72,22 @@ def with_model():
     return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
 
 
-def refiners_from(workdir, skeleton, model=None):
+def refiners_from(workdir, skeleton, model=None, epoch=None):
     """The folder whose refiners are used: the working directory, or where that has none the model's, if that has."""
-    if model is not None and not stages_here(workdir, skeleton) and stages_here(model, skeleton):
+    if model is not None and not stages_here(workdir, skeleton, epoch) and stages_here(model, skeleton, epoch):
         return model
     return workdir
 
 
-def model_digests(folder, skeleton, refiners=None):
-    """sha256 of stage 1's weights in a folder, and of those of all refiners in theirs (None: of stage 1 alone)."""
-    paths = [folder / "model_1.pt"]
+def model_digests(model_path, skeleton, refiners=None, epoch=None):
+    """sha256 of stage 1's weights, and of those of all refiners in a folder, or of an epoch that was kept there.
+
+    refiners  None: of stage 1 alone
+    """
+    paths = [model_path]
     if refiners is not None:
-        paths += [refiner_path(refiners, name, stage) for stage in stages_here(refiners, skeleton)
-                  for name in refiners_here(refiners, skeleton, stage)]
+        paths += [refiner_path(refiners, name, stage, epoch) for stage in stages_here(refiners, skeleton, epoch)
+                  for name in refiners_here(refiners, skeleton, stage, epoch)]
     return {path.name: arrays.digest(path) for path in paths}
 
 
@@ -69,10 +99,10 @@ def output_path(workdir, stage=1):
 def origin(workdir, data, stage=1, model=None):
     """What a stage's predictions of the training rows depend on, as digests (None for no file).
 
-    model  the folder of model_1.pt (default: the working directory)
+    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
     """
     if stage == 1:
-        sources = {"model_1.pt": (model or workdir) / "model_1.pt"}
+        sources = {"model_1.pt": model or workdir / "model_1.pt"}
     else:
         sources = {output_path(workdir, stage - 1).name: output_path(workdir, stage - 1)}
         for name in (*data.skeleton.joints, SHARED):
@@ -112,7 +142,7 @@ def is_made_from(path, origin_now):
     return known.get("made_from") == origin_now and known.get("digest") == arrays.digest(path)
 
 
-def stale_refiners(workdir, data, stage, model=None):
+def stale_refiners(workdir, data, stage, model=None, epoch=None):
     """Refiners that learnt from other predictions of the former stage than its models make now.
 
     Those predictions' file tells; where it is missing, or a refiner has no .json, nothing is known, and none is stale.
@@ -122,8 +152,8 @@ def stale_refiners(workdir, data, stage, model=None):
         return []
     now = arrays.digest(path) if is_made_from(path, origin(workdir, data, stage - 1, model)) else None
     stale = []
-    for name in refiners_here(workdir, data.skeleton, stage):
-        facts = refiner_path(workdir, name, stage).with_suffix(".json")
+    for name in refiners_here(workdir, data.skeleton, stage, epoch):
+        facts = refiner_path(workdir, name, stage, epoch).with_suffix(".json")
         if facts.exists():
             settings = files.load_json(facts, STEP_5).get("settings")
             if isinstance(settings, dict) and settings.get("train_output", now) != now:

@@ -36,7 +36,7 @@ def load_scored(folder, options):
     made_by = f"python {script} --model {folder} --workdir {options.workdir}"
     metrics_path = options.workdir / f"metrics_stage_{2 if refined else 1}.json"
     recorded = files.load_json(metrics_path, made_by)
-    here = workdir.model_digests(folder, data.skeleton, folder if refined else None)
+    here = workdir.model_digests(folder / "model_1.pt", data.skeleton, folder if refined else None)
     if recorded.get("models") != here:
         raise InputError(f"{metrics_path}: holds the scores of another model than {folder}'s; run {made_by}")
     count, joint_count, _ = data.test_labels.shape

@@ -95,7 +95,7 @@ ROWS = {
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
 
 SMALL_CROPS = ("--crop-px", "129", "--simulated", "1")
-TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1")
+TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--crop-px", "67")
 FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the original's head needs
 
 

@@ -10,9 +10,12 @@ import argparse
 import collections
 import contextlib
 import faulthandler
+import functools
+import gzip
 import io
 import json
 import sys
+import tarfile
 import tempfile
 import time
 import unittest.mock
@@ -27,6 +30,8 @@ import torch
 from PIL import Image
 
 import LSP_data
+import MPII_data
+from Alexnet_stage_1 import Alexnet_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
@@ -44,7 +49,9 @@ from deeppose import (
     mpii,
     networks,
     plots,
+    pretrained,
     runtime,
+    to_coco,
     training_state,
     workdir,
 )
@@ -93,6 +100,26 @@ class Small_stage_1(torch.nn.Module):
     def forward(self, images):
         joints = self.joints(images.mean((2, 3))).unflatten(1, (-1, 2))
         return heatmaps.Output(joints, heatmaps.unsure(joints))
+
+
+@functools.cache
+def small_alexnet():
+    """What a .npz is read into; it has no linear layers, whose weights would be hundreds of megabytes."""
+    return Alexnet_stage_1(LSP.joint_count, layers="bvlc")
+
+
+def npz_bytes():
+    arrays = {}
+    for name, layer in zip(("conv1", "conv2", "conv3", "conv4", "conv5"), small_alexnet().backbone.convolutions):
+        arrays[f"{name}_W"] = np.zeros(tuple(layer.weight.permute(2, 3, 1, 0).shape), np.float32)
+        arrays[f"{name}_b"] = np.zeros(tuple(layer.bias.shape), np.float32)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def read_npz(path):
+    pretrained.load_initial(small_alexnet(), str(path), LSP)
 
 
 def image_bytes(kind, **options):
@@ -179,11 +206,38 @@ def read_zip(path):
 def read_mpii(path):
     """Both readers of the file: the one may refuse what the other reads."""
     matlab.read(path, lambda: open(path, "rb"), "RELEASE")
-    mpii.read_annotations(path, lambda: open(path, "rb"))
+    use_mpii(path)
+
+
+def use_mpii(path):
+    """Read it, and plan the rows of its persons, and write them, as the scripts do."""
+    photo_set = MPII_data.PersonSet(mpii.read_file(path), path.parent)
+    for how in MPII_data.SPLITS:
+        train, test = MPII_data.split(photo_set, how)
+        MPII_data.name_boxless([*train, *test])
+        parts = {"train": MPII_data.by_image(train), "test": MPII_data.by_image(test)}
+        with contextlib.suppress(InputError):  # of three images no two parts can be made
+            MPII_data.plan(photo_set, parts, None, {})
+    to_coco.write(path.parent / "coco.json", to_coco.mpii(path))
+
+
+def tar_bytes():
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in (("README.md", b"x" * 700), (f"mpii/{mpii.FILE_NAME}", mpii_bytes(do_compression=True))):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+def mutate_tar(content, rng):
+    """The .tar.gz with what it holds mutated, and packed again."""
+    return gzip.compress(mutate(gzip.decompress(content), rng), 1)
 
 
 def state_options():
-    return argparse.Namespace(resume=True, save_minutes=5)
+    return argparse.Namespace(resume=True, save_minutes=5, keep_epochs=None, epochs=1)
 
 
 def read_state(path):
@@ -331,6 +385,7 @@ def seeds(folder):
                             lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2)),
         ".mat structs": ("mpii.mat", mpii_bytes(), read_mpii),
         ".mat structs compressed": ("mpii_packed.mat", mpii_bytes(do_compression=True), read_mpii),
+        ".mat in .tar.gz": ("mpii.tar.gz", tar_bytes(), use_mpii),
         "K2HPD text": ("train_annos.txt", k2hpd_bytes(), k2hpd.read_annotations),
         "zip": ("lsp_dataset.zip", zip_bytes(labels, zipfile.ZIP_STORED), read_zip),
         "zip compressed": ("lsp_dataset_original.zip", zip_bytes(labels, zipfile.ZIP_DEFLATED), read_zip),
@@ -347,6 +402,7 @@ def seeds(folder):
         "checkpoint": ("model_1.pt", torch_bytes(weights), load_weights),
         "checkpoint, old format": ("model_2.pt", torch_bytes(weights, _use_new_zipfile_serialization=False),
                                    load_weights),
+        ".npz weights": ("bvlc.npz", npz_bytes(), read_npz),
         "training state": ("model.resume.pt", state_bytes(folder), read_state),
     }
 
@@ -396,7 +452,8 @@ def mutate_json(content, rng):
     return json.dumps(root).encode()
 
 
-MUTATIONS = {"dataset.json": mutate_json, "mpii_packed.mat": mutate_packed}  # beside that of any bytes
+MUTATIONS = {"dataset.json": mutate_json, "mpii_packed.mat": mutate_packed,
+             "mpii.tar.gz": mutate_tar}  # beside that of any bytes
 
 
 def peak_memory():

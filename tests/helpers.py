@@ -14,6 +14,8 @@ from Resnet_stage_1 import Resnet_stage_1
 
 FP32 = ["--device", "cpu", "--precision", "fp32"]
 SMALL = [*FP32, "--batch-size", "2"]
+SMALL_IMAGES = [*SMALL, "--input-px", "65"]
+SMALL_CROPS = [*SMALL, "--crop-px", "67"]
 
 
 def fails(main, flags, capsys, *said, code=2):

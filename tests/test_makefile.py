@@ -270,7 +270,7 @@ def test_a_third_stage_follows_the_second(project):
 
 def test_clean_leaves_what_the_steps_did_not_make(project):
     own = ["poetry.lock", "my picture.png", "images_1.json", "model_mine.pt", "notes.tmp", "photo_pose.png", "data.npy",
-           "photographs.txt"]
+           "photographs.txt", "model_1.epoch_best.pt", "model_mine.epoch_2.pt"]
     before = contents(project)
     for name in own:
         (project / name).write_text("mine")
@@ -282,7 +282,8 @@ def test_clean_leaves_what_the_steps_did_not_make(project):
                  "model_head.pt.flags", "train_photographs.txt", "test_photographs.txt", "test_confidence_1.npy",
                  "test_confidence_2.npy", "test_confidence_3.npy", "model_shared.pt", "model_shared.json",
                  "model_shared.resume.pt", "model_3_shared.pt", "model_3_shared.json", "curves_shared.csv",
-                 "curves_3_shared.csv", "deltas_3.json", "result.json", "deltas.json.tmp"):
+                 "curves_3_shared.csv", "deltas_3.json", "result.json", "deltas.json.tmp",
+                 "model_1.epoch_5.pt", "model_1.epoch_10.json", "model_head.epoch_2.pt.tmp", "model_3_head.epoch_2.pt"):
         (project / name).write_text("")
     make(project, "clean", f"PYTHON={sys.executable}")
     assert contents(project) == before | {name: b"mine" for name in own}

@@ -1,4 +1,6 @@
 """The two networks: shapes, layer facts, LRN, initial weights."""
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torchvision.models import resnet34
 from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
 from deeppose.cascade import MOST, fit_gain, load_refiner
-from deeppose.losses import HEATMAP_SIGMA, SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
+from deeppose.heatmaps import TARGET_SIGMA
+from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
 from deeppose.pretrained import adopt, load_initial
 from deeppose.shell import InputError, RunError
@@ -81,10 +84,11 @@ def test_stage_1_network_of_images_that_are_no_squares():
     torch.testing.assert_close(joints, torch.stack([x, y], 2))
 
 
-@pytest.mark.parametrize("network, more", [(Resnet_stage_1(14), ()), (Alex_net_c1(14, (3,)), (asked(3),))])
+@pytest.mark.parametrize("network, more", [(Resnet_stage_1, ()), (partial(Alex_net_c1, joints=(3,)), (asked(3),))])
 def test_confidence_is_the_heatmaps_share_near_its_joint(network, more):
     """Within a cell and a half along both axes, whatever the images' proportions."""
     torch.manual_seed(0)
+    network = network(14)
     heads = network.heatmaps
     nn.init.normal_(heads.joints.weight, std=0.1)
     images = torch.rand(2, 3, 129, 129)
@@ -416,7 +420,7 @@ def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlab
     true = torch.tensor([[[0.1, -0.2], [torch.nan, torch.nan]]])  # (1, 2, 2)
     cells = Resnet_stage_1.cells((129, 129))
     distance = (cells.centres - true[0, 0]).square().sum(1)
-    gaussian = (-distance / (2 * (HEATMAP_SIGMA * 8 / 129) ** 2)).exp()
+    gaussian = (-distance / (2 * (TARGET_SIGMA * 8 / 129) ** 2)).exp()
     wanted = (gaussian / gaussian.sum()).expand(1, 2, -1)
     least = heatmap_loss(wanted.log().clamp(min=-1e9), true, cells, torch.tensor(1))
     assert least.item() == pytest.approx(-(wanted[0, 0] * wanted[0, 0].log().clamp(min=-1e9)).sum().item(), rel=1e-5)
@@ -434,7 +438,7 @@ def test_heatmaps_gaussian_is_round_in_pixels():
     true = torch.tensor([[[0.05, -0.1]]])
     cells = Resnet_stage_1.cells((129, 257))
     pixels = (cells.centres - true[0, 0]) * torch.tensor([129.0, 257.0])
-    gaussian = (-pixels.square().sum(1) / (2 * (HEATMAP_SIGMA * 8) ** 2)).exp()[None, None]
+    gaussian = (-pixels.square().sum(1) / (2 * (TARGET_SIGMA * 8) ** 2)).exp()[None, None]
     assert heatmap_loss(TARGET_PEAK * gaussian, true, cells, torch.tensor(1), "mse").item() < 1e-3
 
 

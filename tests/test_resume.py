@@ -7,15 +7,15 @@ import time
 
 import pytest
 import torch
-from helpers import SMALL, fails, same, weights, write_predictions
+from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predictions
 
 import Train_stage_1
 import Train_stage_2
 from deeppose import checkpoint, losses, networks, training_state
 from deeppose.training_state import TrainingState
 
-STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]  # two steps an epoch
-STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL]  # two steps a joint
+STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]  # two steps an epoch
+STAGE_2 = ["--joints", "neck,head", "--rows", "4", "--epochs", "1", *SMALL_CROPS]  # two steps a joint
 
 
 class Killed(BaseException):
@@ -165,7 +165,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir
     def faulty(*batch):
         calls.append(1)
         loss = former(*batch)
-        if len(calls) == 4:  # two steps and an evaluation of the first epoch, then its first step of the second
+        if len(calls) == 5:  # two steps and two evaluations of the first epoch, then the second's first step
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss
     monkeypatch.setattr(losses, "masked_loss", faulty)
@@ -190,3 +190,37 @@ def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "is finished" in said and "the code has changed since" in said
+
+
+CURVES = ["--rows", "8", "--input-px", "64", "--score-every", "2"]  # rows after steps 2, 4, 6 and 8
+
+
+@pytest.mark.parametrize("killed_in_tick", [2, 3, 5, 9])  # at a step that is scored, after it, at an epoch's end, ...
+def test_a_resumed_runs_curve_is_whole(killed_in_tick, own_workdir, kill):
+    flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1, *CURVES]
+    expected, = undisturbed(Train_stage_1.main, [*STAGE_1, *CURVES], own_workdir, ["model_1"])
+    curve = (own_workdir / "curves_stage_1.csv").read_text()
+    kill(Train_stage_1.main, flags, killed_in_tick)
+    Train_stage_1.main([*flags, "--resume"])
+    assert (own_workdir / "curves_stage_1.csv").read_text() == curve and len(curve.splitlines()) == 5
+    assert same(expected, weights(own_workdir, "model_1"))
+
+
+def test_a_signal_while_scoring_between_epochs_loses_no_row(own_workdir, monkeypatch):
+    undisturbed(Train_stage_1.main, [*STAGE_1, *CURVES], own_workdir, ["model_1"])
+    curve = (own_workdir / "curves_stage_1.csv").read_text()
+    flags = ["--workdir", str(own_workdir), *STAGE_1, *CURVES]
+    former, calls = Train_stage_1.evaluate, []
+
+    def stopped(*given):
+        calls.append(1)
+        if len(calls) == 3:  # in the middle of the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return former(*given)
+    monkeypatch.setattr(Train_stage_1, "evaluate", stopped)
+    with pytest.raises(SystemExit) as stop:
+        Train_stage_1.main(flags)
+    assert stop.value.code == 143 and not (own_workdir / "model_1.pt").exists()
+    assert len((own_workdir / "curves_stage_1.csv").read_text().splitlines()) == 3
+    Train_stage_1.main([*flags, "--resume"])
+    assert (own_workdir / "curves_stage_1.csv").read_text() == curve

@@ -129,6 +129,40 @@ def test_pckh_equals_a_literal_loop(seed):
     assert scores["pckh_symmetric_0.5"] == pytest.approx(symmetric)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_pckh_at_any_threshold_equals_a_literal_loop(seed):
+    """Pooled and by group, left and right together, with unlabelled joints and heads; what is not asked for is not
+    there."""
+    predicted, true = example(seed, missing=0.3 * (seed % 2))
+    head = np.linalg.norm(true[:, 13] - true[:, 12], axis=1)
+    scores = metrics.score(predicted, true, LSP, head_thresholds=(0.1, 0.5))
+    for threshold in (0.1, 0.5):
+        pooled = literal_pck(predicted, true, head, range(14), threshold)
+        assert scores[f"pckh_{threshold}"] == pytest.approx(pooled, abs=1e-9, rel=0)
+        for group, members in LSP.joint_groups.items():
+            own = literal_pck(predicted, true, head, members, threshold)
+            assert scores[f"pckh_symmetric_{threshold}"][group] == pytest.approx(own, abs=1e-9, rel=0), group
+    assert 0 < scores["pckh_0.1"] < scores["pckh_0.5"] < 1
+    assert "pckh_0.1" not in metrics.score(predicted, true, LSP)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pcps_parts_and_means_equal_a_literal_loops(seed):
+    """Strict and relaxed, with unlabelled joints: a part is the mean of its sticks' rates."""
+    predicted, true = example(seed, count=80, missing=0.2)
+    scores = metrics.score(predicted, true, LSP)
+    for kind in ("strict", "relaxed"):
+        rates = dict(enumerate(literal_pcp(predicted, true, LSP.sticks, 0.5, kind == "strict")))
+        found = scores[f"pcp_{kind}"]
+        parts = {"head": [0], "torso": [1], "upper_arms": [2, 3], "lower_arms": [4, 5], "upper_legs": [6, 7],
+                 "lower_legs": [8, 9]}
+        expected = {part: sum(rates[stick] for stick in sticks) / len(sticks) for part, sticks in parts.items()}
+        limbs = [expected[part] for part in parts if part.endswith(("arms", "legs"))]
+        expected |= {"mean_4": sum(limbs) / 4, "mean_6": sum(expected.values()) / 6,
+                     "mean_10": sum(rates.values()) / 10}
+        assert found == pytest.approx(expected, abs=1e-9, rel=0)
+
+
 def test_pckh_is_by_each_rows_own_head_size():
     """A skeleton whose unit is the head: the sizes are the rows', at every threshold, joint by joint and pooled."""
     rng = np.random.default_rng(12)

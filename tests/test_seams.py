@@ -117,7 +117,10 @@ def test_six_steps_leave_the_files_of_the_contract(finished):
 def test_the_epochs_score_is_the_skeletons(finished):
     facts = json.loads((finished / "model_1.json").read_text())
     header = (finished / "curves_stage_1.csv").read_text().splitlines()[0].split(",")
-    assert header == ["epoch", "train_loss", "held_out_loss", "pdj_0.2"] and "0.20" in facts["held_out"]["pdj"]
+    scores = ["pdj_0.2", "pdj_0.1", "pdj_0.5", "auc"]
+    trained_on = [f"trained_on_{name}" for name in ("loss", *scores)]
+    assert header == ["epoch", "step", "train_loss", "held_out_loss", *scores, *trained_on]
+    assert "0.20" in facts["held_out"]["pdj"]
 
 
 def test_photographs_with_two_people_are_predicted_as_their_test_rows(finished):

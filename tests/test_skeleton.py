@@ -83,3 +83,17 @@ def test_skeletons_that_do_not_hold_together(entries, said):
 
 def test_without_sides_nothing_is_mirrored():
     assert LSP.has_sides and not Skeleton("stick", ("top", "foot")).has_sides
+
+
+def test_pairs_tell_the_flips_that_names_do_not():
+    paws = Skeleton("dog", ("nose", "paw_l", "paw_r", "leftear", "rightear"),
+                    pairs=(("paw_l", "paw_r"), ("leftear", "rightear")))
+    assert paws.flip == (0, 2, 1, 4, 3) and paws.has_sides
+    assert paws.joint_groups == {"nose": (0,), "paw": (1, 2), "ear": (3, 4)}
+    assert [paws.side(name) for name in paws.joints] == [None, "left", "right", "left", "right"]
+    assert from_description(json.loads(json.dumps(paws.described()))).flip == paws.flip
+    lonely = Skeleton("face", ("left_eye", "nose"), pairs=())
+    assert not lonely.has_sides and lonely.joint_groups == {"left_eye": (0,), "nose": (1,)}
+    for pairs in ((("nose", "tail"),), (("nose", "paw_l"), ("nose", "paw_r")), ("nose",), "nose", (("nose",),)):
+        with pytest.raises(ValueError):
+            replace(paws, pairs=pairs)

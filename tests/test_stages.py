@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, fails, weights, write_predictions
+from helpers import SMALL_CROPS, fails, weights, write_predictions
 
 import test_stage_2
 import Train_stage_2
@@ -19,7 +19,7 @@ from Resnet_stage_1 import Resnet_stage_1
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 CPU = ["--device", "cpu", "--precision", "fp32"]
 DIRECT = ["--recipe", "original"]  # save_constant's
-FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL]
+FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL_CROPS]
 BOXING = cascade.Boxing(LSP.crop_scale, 40)
 
 

@@ -1,13 +1,17 @@
-"""PoseTrack's annotations written in COCO's format, and read back."""
+"""PoseTrack's and MPII's annotations written in COCO's format, and read back."""
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import fails
+from mpii_sample import COUNT, write_mpii
+from test_mpii import EMPTY_RECT, IMAGES, image, mat, point, rect, structs
 
-from deeppose import coco, to_coco
+from deeppose import coco, mpii, to_coco
 from deeppose.coco_joints import POSETRACK
+from deeppose.skeleton import MPII
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "posetrack"  # the real set, where it is at hand
 KEYPOINTS = [number for j in range(17) for number in (100 + 10 * j, 50 + 5 * j, 1 if j not in (3, 4) else 0)]
@@ -123,3 +127,63 @@ def test_bad_usage_is_named(folder, tmp_path, capsys):
     fails(to_coco.main, ["lsp", folder, out], capsys, "invalid choice")
     (folder / "000001.json").write_text("{")
     fails(to_coco.main, ["posetrack", folder, out], capsys, "000001.json: is not JSON")
+
+
+def from_mpii(content, tmp_path):
+    """The CocoFile of what is written from an MPII file with that content, and the same as JSON."""
+    (tmp_path / mpii.FILE_NAME).write_bytes(content)
+    to_coco.main(["mpii", str(tmp_path / mpii.FILE_NAME), str(tmp_path / "out.json")])
+    return coco.read(tmp_path / "out.json"), json.loads((tmp_path / "out.json").read_text())
+
+
+def test_mpiis_odd_persons_are_read_back(tmp_path, capsys):
+    found, content = from_mpii(mat(IMAGES), tmp_path)
+    assert found.joints == MPII.joints and found.bones == MPII.bones and found.complaints == ()
+    assert {number: image.file_name for number, image in found.images.items()} == {
+        1: "000.jpg", 3: "002.jpg", 5: "004.jpg"}  # those with joints, by their place in annolist
+    assert found.image_ids.tolist() == [1, 3, 3, 5] and found.ids.tolist() == [1, 2, 3, 4]
+    first, odd = found.keypoints[:2]
+    np.testing.assert_array_equal(first, np.stack([np.arange(16) + 1, 2.5 * np.arange(16), np.full(16, 2)], 1))
+    assert found.keypoint_counts.tolist() == [16, 4, 16, 4]
+    assert odd[[0, 3, 8, 15]].tolist() == [[5.25, 6, 2], [1, 2, 1], [7, 8, 2], [700, -3, 1]]
+    assert not odd[[1, 2, 9]].any()
+    assert content["annotations"][0]["bbox"] == pytest.approx([1 - 1.5, -3.75, 18, 45])
+    assert content["annotations"][0]["area"] == pytest.approx(coco.BOX_FILL * 18 * 45)
+    assert "3 images, 4 persons, 4 of them with joints" in capsys.readouterr().out
+
+
+def test_a_person_with_one_joint_gets_a_box(tmp_path):
+    found, _ = from_mpii(mat([image("0.jpg", structs(rect([point(3, 40.0, 50.0, 1)])))], [1]), tmp_path)
+    assert found.boxes.tolist() == [[39.5, 49.5, 1, 1]] and found.keypoint_counts.tolist() == [1]
+
+
+def test_every_rendered_person_is_read_back(tmp_path):
+    joints = write_mpii(tmp_path / "set")
+    found, _ = from_mpii((tmp_path / "set" / mpii.FILE_NAME).read_bytes(), tmp_path)
+    assert len(found.ids) == sum(map(len, joints.values())) - 2 and len(found.images) == COUNT - 2
+    for number, image_read in found.images.items():
+        own = found.keypoints[found.image_ids == number]
+        labelled = own[..., 2] > 0
+        np.testing.assert_array_equal(own[labelled][:, :2], joints[image_read.file_name][labelled])
+
+
+def test_the_real_persons_of_mpii_are_read_back(real_mpii, tmp_path):
+    to_coco.main(["mpii", str(real_mpii / mpii.FILE_NAME), str(tmp_path / "out.json")])
+    found = coco.read(tmp_path / "out.json")
+    assert len(found.ids) == 1642 and len(found.images) == 1532 and (found.keypoint_counts == 16).sum() == 1349
+    people = [person for person in mpii.read_file(real_mpii / mpii.FILE_NAME) if not np.isnan(person.joints).all()]
+    labelled = found.keypoints[..., 2] > 0
+    np.testing.assert_array_equal(found.keypoints[labelled][:, :2], np.stack([p.joints for p in people])[labelled])
+    assert found.complaints == ()
+
+
+def test_bad_files_of_mpii_are_named(tmp_path, capsys):
+    path, out = tmp_path / mpii.FILE_NAME, tmp_path / "out.json"
+    fails(to_coco.main, ["mpii", path, out], capsys, f"{mpii.FILE_NAME}: cannot be read")
+    path.write_bytes(mat([image("0.jpg", structs(EMPTY_RECT))], [1]))
+    fails(to_coco.main, ["mpii", path, out], capsys, f"{mpii.FILE_NAME}: holds no person with joints")
+    path.write_bytes(path.read_bytes()[:300])
+    fails(to_coco.main, ["mpii", path, out], capsys, f"{mpii.FILE_NAME}: is no MATLAB file")
+    (tmp_path / "folder").mkdir()
+    fails(to_coco.main, ["mpii", tmp_path / "folder", out], capsys, "folder: cannot be read")
+    assert not out.exists()

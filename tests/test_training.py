@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, fails, reseal, same, weights, write_predictions
+from helpers import SMALL, SMALL_CROPS, SMALL_IMAGES, fails, reseal, same, weights, write_predictions
 from torch import nn
 from torchvision.models import resnet34
 
@@ -32,7 +32,7 @@ LSP_BOXING = boxing_of(Recipe(), LSP)
 
 
 def test_stage_1_same_seed_same_weights(own_workdir):
-    flags = ["--workdir", str(own_workdir), "--weights", "none", "--rows", "4", "--epochs", "2", *SMALL]
+    flags = ["--workdir", str(own_workdir), "--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]
     Train_stage_1.main(flags)
     first = weights(own_workdir, "model_1")
     Train_stage_1.main(flags)
@@ -45,7 +45,7 @@ def test_stage_1_same_seed_same_weights(own_workdir):
 
 def test_stage_2_same_seed_same_weights_whatever_other_joints_are_trained(own_workdir):
     write_predictions(own_workdir)
-    flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
+    flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL_CROPS]
     Train_stage_2.main([*flags, "--make-deltas", "--joints", "left_wrist,head"])
     first, deltas = weights(own_workdir, "model_head"), np.load(own_workdir / "deltas.npy")
     Train_stage_2.main([*flags, "--make-deltas", "--joints", "head"])
@@ -67,9 +67,10 @@ def test_held_out_rows_are_never_trained_on(data, own_workdir, monkeypatch):
     monkeypatch.setattr(Train_stage_1, "train_epoch", stage_1_epoch)
     monkeypatch.setattr(Train_stage_2, "train_epoch", stage_2_epoch)
     everything, held_out = set(range(len(predicted))), set(data.held_out)
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--epochs", "1", *SMALL])
+    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--epochs", "1", *SMALL_IMAGES])
     assert seen[1] == everything - held_out
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--epochs", "1", *SMALL])
+    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--epochs", "1",
+                        *SMALL_CROPS])
     unlabelled = set(np.flatnonzero(np.isnan(data.train_labels[:, LSP.index("head")]).any(1)))
     assert seen[2] == everything - held_out - unlabelled
 
@@ -86,8 +87,8 @@ def test_no_test_row_reaches_training(own_workdir):
                 np.save(own_workdir / f"{name}.npy", np.full_like(array, 7))
             reseal(own_workdir)
         flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
-        Train_stage_1.main([*flags, "--weights", "none"])
-        Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck"])
+        Train_stage_1.main([*flags, "--weights", "none", "--input-px", "65"])
+        Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck", "--crop-px", "67"])
         found.append((weights(own_workdir, "model_1"), weights(own_workdir, "model_neck"),
                       {"deltas": torch.from_numpy(np.load(own_workdir / "deltas.npy"))}))
     assert all(same(before, after) for before, after in zip(*found))
@@ -97,7 +98,7 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
     """A refiner that learns from mirror images is judged by the opposite joint's errors too, mirrored."""
     predicted = write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "left_knee", "--rows", "6",
-                        "--epochs", "2", *SMALL])
+                        "--epochs", "2", *SMALL_CROPS])
     network, rows = load_refiner(own_workdir, "left_knee", LSP, RUN).network, data.held_out
     joint = LSP.index("left_knee")
     images = torch.from_numpy(np.array(data.train_images[rows])).permute(0, 3, 1, 2) / 255
@@ -111,7 +112,7 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
         estimates = poses[:, LSP.index("left_knee")]
         boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides, sides])).float()
         with torch.inference_mode():
-            seen = crops.crop(images, boxes[:, None], (227, 227))
+            seen = crops.crop(images, boxes[:, None], (67, 67))
             said.append(network(seen, torch.full((len(rows),), joint)).joints.numpy())
         wanted.append((true[:, LSP.index("left_knee")] - estimates) / sides[:, None])
     said, wanted = SIGMA * np.stack(said, 1), SIGMA * np.stack(wanted, 1)
@@ -400,7 +401,8 @@ def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monk
         value = next(scores)
         return 0.0, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}
     monkeypatch.setattr(Train_stage_1, "evaluate", evaluate)
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "2", "--epochs", "3", *SMALL])
+    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "2", "--epochs", "3",
+                        *SMALL_IMAGES])
     assert json.loads((own_workdir / "model_1.json").read_text())["epoch"] == 2
     assert same(seen[1], weights(own_workdir, "model_1"))
 

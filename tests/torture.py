@@ -30,11 +30,12 @@ STEPS = {  # script, its flags, what it writes that must be the same again
         [f"{part}_{kind}" for part in ("train", "test")
          for kind in ("images.npy", "labels.npy", "rows.npy", "photographs.txt")]),
     2: ("Train_stage_1.py", ("--weights", "none", "--rows", "6", "--epochs", "2", "--batch-size", "2",
-                             "--save-minutes", "0", *FP32), ["model_1.pt"]),
+                             "--input-px", "65", "--save-minutes", "0", *FP32), ["model_1.pt"]),
     3: ("test_stage_1.py", FP32, ["test_output_1.npy", "test_confidence_1.npy"]),
     4: ("Generate_train_output.py", FP32, ["train_output.npy", "training_output.npy"]),
     5: ("Train_stage_2.py", ("--joints", "head", "--rows", "3", "--epochs", "2", "--batch-size", "1", "--make-deltas",
-                             "--save-minutes", "0", *FP32), ["model_head.pt", "deltas.npy", "deltas.json"]),
+                             "--crop-px", "67", "--save-minutes", "0", *FP32),
+        ["model_head.pt", "deltas.npy", "deltas.json"]),
     6: ("test_stage_2.py", FP32, ["test_output_2.npy", "test_confidence_2.npy"]),
 }
 TRAINING = (2, 5)
