@@ -1,7 +1,8 @@
 """Write a shipped model's MODEL_CARD.md from what is recorded of it, and failures.png, of rendered people alone.
 
-Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the metrics_stage_N.json, test_output_N.npy and arrays
-        that `python test_stage_2.py --model FOLDER` (test_stage_1.py, where it has no refiner) left there
+Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the arrays and what `python test_stage_2.py --model
+        FOLDER` left there, metrics_stage_2.json and the last stage's test_output_N.npy (where FOLDER has no refiner
+        test_stage_1.py)
 Writes  MODEL_CARD.md and failures.png in FOLDER
 Run     python -m results.card models/lsp --workdir WORKDIR
 """
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import predict
-from deeppose import arrays, drawing, files, geometry, metrics, photos, runtime, scoring, shell, tables, workdir
+from deeppose import arrays, drawing, files, geometry, metrics, photos, runtime, shell, tables, workdir
 from deeppose.figure import render_person
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, threshold_key
@@ -26,7 +27,7 @@ more than research has to find out what the photographs' owners allow. The pictu
 
 
 def load_scored(folder, options):
-    """The Dataset, "stage N" -> joints (N, J, 2) px of the last test run, and what metrics_stage_N.json says of it.
+    """The Dataset, the last stage's joints (N, J, 2) px in the last test run, and what metrics_stage_N.json says of it.
 
     Raises InputError where that run's models were others than the folder's.
     """
@@ -40,12 +41,9 @@ def load_scored(folder, options):
     if recorded.get("models") != here:
         raise InputError(f"{metrics_path}: holds the scores of another model than {folder}'s; run {made_by}")
     count, joint_count, _ = data.test_labels.shape
-    stages = {}
-    for stage in (1, *refined):
-        path = options.workdir / f"test_output_{stage}.npy"
-        joints = arrays.load(path, np.float32, (count, 2 * joint_count), made_by)
-        stages[f"stage {stage}"] = np.array(joints).reshape(count, joint_count, 2)
-    return data, stages, recorded
+    path = options.workdir / f"test_output_{(1, *refined)[-1]}.npy"
+    joints = arrays.load(path, np.float32, (count, 2 * joint_count), made_by)
+    return data, np.array(joints).reshape(count, joint_count, 2), recorded
 
 
 def table(heads, rows):
@@ -54,29 +52,37 @@ def table(heads, rows):
     return lines + [f"| {' | '.join(row)} |" for row in rows]
 
 
-def score_rows(scores, intervals, kind, names):
+def stages_of(recorded):
+    """Names of the stages that were scored: "stage_1" ..."""
+    return [name for name in (f"stage_{stage}" for stage in (1, *workdir.STAGES)) if name in recorded]
+
+
+def score_rows(recorded, kind, names):
     """Rows of a table: a score by name, with its interval, for each stage."""
     rows = []
     for key, name in names.items():
-        cells = [tables.score_cell(scores[stage][kind][key], intervals[stage][kind][key]) for stage in intervals]
-        rows.append([name, *cells])
+        row = [name]
+        for stage in stages_of(recorded):
+            score = recorded[stage][kind][key]
+            interval = recorded["intervals"][stage][kind][key]
+            row.append("–" if score is None else tables.score_cell(score, interval))  # where nothing is labelled
+        rows.append(row)
     return rows
 
 
-def score_lines(scores, intervals, skeleton):
+def score_lines(recorded, skeleton):
     """Tables of PCP by part and of PDJ by joint."""
-    stages = [name for name in scores if name.startswith("stage")]
-    intervals = {name: intervals[name] for name in stages}
+    stages = [name.replace("_", " ") for name in stages_of(recorded)]
     lines = []
     if "pcp" in skeleton.scores:
         names = {part: part.replace("_", " ") for part in skeleton.limbs}
         names |= {mean: tables.mean_name(mean) for mean in skeleton.means}
-        lines += table(["strict PCP@0.5", *stages], score_rows(scores, intervals, "pcp_strict", names)) + [""]
+        lines += table(["strict PCP@0.5", *stages], score_rows(recorded, "pcp_strict", names)) + [""]
     if "pdj" in skeleton.scores:
         threshold = 0.2 if 0.2 in skeleton.thresholds else skeleton.thresholds[0]
         names = {joint: joint.replace("_", " ") for joint in skeleton.joints}
-        rows = score_rows(scores, intervals, f"pdj_per_joint_{threshold:g}", names)
-        rows += score_rows(scores, intervals, "pdj", {threshold_key(threshold): "all joints"})
+        rows = score_rows(recorded, f"pdj_per_joint_{threshold:g}", names)
+        rows += score_rows(recorded, "pdj", {threshold_key(threshold): "all joints"})
         lines += table([f"PDJ@{threshold:g}", *stages], rows) + [""]
     return lines
 
@@ -100,8 +106,7 @@ def difficulty_lines(data, joints):
             own = {key: size[third] for key, size in sizes.items()}
             true = data.test_labels[third].astype(float)
             scores = metrics.score(joints[third], true, data.skeleton, own)
-            ends = metrics.headline(metrics.intervals(joints[third], true, data.skeleton, own),
-                                            data.skeleton)
+            ends = metrics.headline(metrics.intervals(joints[third], true, data.skeleton, own), data.skeleton)
             found = metrics.headline(scores, data.skeleton)
             rows.append([f"{word} {name}", str(len(third)),
                          *(tables.score_cell(score, ends[column][1]) for column, (_, score) in found.items())])
@@ -148,10 +153,9 @@ def failures(folder, options):
     return {name: float(np.nanmean(drawing.image_errors(joints, true, LSP, None))) for name, joints in poses.items()}
 
 
-def card(folder, data, stages, recorded, rendered):
-    """MODEL_CARD.md, as text."""
-    scores, intervals = scoring.evaluate(data.folder, data, stages)
-    last = list(stages)[-1]
+def card(folder, data, joints, recorded, rendered):
+    """MODEL_CARD.md, as text; joints are the last stage's (N, J, 2) px, of the test images."""
+    stages = [name.replace("_", " ") for name in stages_of(recorded)]
     script = "test_stage_2.py" if len(stages) > 1 else "test_stage_1.py"
     errors = ", ".join(f"{error:.2f} after {name}" for name, error in rendered.items())
     twice = "looks twice" if recorded.get("two_pass") else "looks once"
@@ -167,9 +171,9 @@ def card(folder, data, stages, recorded, rendered):
         f"{metrics.LEVEL} % interval, by bootstrap over images. None of them chose anything in training.", "",
         f"    python {script} --model {folder.as_posix()}", "",
         "prints these again, in a working directory after step 1 that has no refiners of its own.", "",
-        *score_lines(scores, intervals, data.skeleton),
-        "## How hard the image is", "", f"The scores of {last}, by thirds of the test images:", "",
-        *difficulty_lines(data, stages[last]), "",
+        *score_lines(recorded, data.skeleton),
+        "## How hard the image is", "", f"The scores of {stages[-1]}, by thirds of the test images:", "",
+        *difficulty_lines(data, joints), "",
         "## Where it fails", "",
         "It takes what it is shown for one person: of several it mixes the joints, and where there is none it draws "
         "one all the same. Joints of low confidence are drawn faint.", "",
@@ -185,11 +189,11 @@ def main(argv=None):
     parser = runtime.parser(__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of the shipped model")
     options = parser.parse_args(argv)
-    data, stages, recorded = load_scored(options.folder, options)
+    data, joints, recorded = load_scored(options.folder, options)
     if data.skeleton.joints != LSP.joints:
         raise InputError(f"{options.folder}: is of {data.skeleton.name}'s joints; the people rendered for its failures "
                          f"have {LSP.name}'s")
-    text = card(options.folder, data, stages, recorded, failures(options.folder, options))
+    text = card(options.folder, data, joints, recorded, failures(options.folder, options))
     path = options.folder / "MODEL_CARD.md"
     with files.replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -35,7 +35,10 @@ def used(network):
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_folded_networks_say_the_same(name):
-    """Every network of stage 1, of each recipe: within 1e-5 of the image's width, and no batch norm is left."""
+    """Every network of stage 1, of each recipe: within 1e-5 of the image's width, and no batch norm is left.
+
+    Of joints that random weights place widths outside the image, within 1e-5 of how far that is.
+    """
     network_class, recipes = networks.NETWORKS[name]
     options = {tuple(sorted(recipe.options.items())) for recipe in recipes.values()}
     images = torch.rand(1, 3, 227, 227)
@@ -44,7 +47,7 @@ def test_folded_networks_say_the_same(name):
         with torch.inference_mode():
             before = network(images)
             after = inference.prepare(network, "fp32")(images)
-        torch.testing.assert_close(after.joints, before.joints, rtol=0, atol=1e-5)
+        torch.testing.assert_close(after.joints, before.joints, rtol=1e-5, atol=1e-5)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()), chosen
 
 

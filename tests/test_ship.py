@@ -109,7 +109,7 @@ def test_the_shipped_model_scores_by_one_command_what_its_card_says(trained, shi
     rerun(test_stage_2, trained)
     before = scores(trained, 2)
     assert found["mean_pose"] == before["mean_pose"]
-    joints = [np.load(folder / "test_output_1.npy") for folder in (trained, own_workdir)]
+    joints = [np.load(folder / "test_output_2.npy") for folder in (trained, own_workdir)]
     assert 0 < np.median(np.abs(joints[0] - joints[1])) < 0.5  # px
 
 
