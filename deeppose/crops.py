@@ -22,11 +22,9 @@ def crop(images, boxes_px, size):
 
     Coordinates are continuous (pixel i covers [i, i + 1)), so a box of that size at whole pixels gives back those
     pixels. Bilinear sampling is a matrix product along each axis, with two weights a row: matrix units do that
-    faster than pixels can be gathered, and in bfloat16 faster still. A CPU has none for float32, and gathers.
+    faster than pixels can be gathered, and in bfloat16 faster still.
     """
     n, k = boxes_px.shape[:2]
-    if images.device.type == "cpu" and images.dtype == torch.float32:
-        return _gather(images, _whole_boxes(images, boxes_px), size).contiguous(memory_format=torch.channels_last)
     channels, height, width = images.shape[1:]
     x0, y0, w, h = boxes_px.unbind(2)  # (N, K) each
     down = _weights(y0, h, size[1], height).to(images.dtype).flatten(1, 2)  # (N, K * h, H)
@@ -59,19 +57,7 @@ def crop_turned(images, boxes_px, linear, offset, size):
     centre = 2 * (boxes_px[..., :2] + boxes_px[..., 2:] / 2) / whole - 1
     shift = centre - 2 * scale * (back @ offset[..., None])[..., 0]
     theta = np.concatenate([scale[..., None] * back, shift[..., None]], -1)  # (N, K, 2, 3)
-    return _gather(images, torch.from_numpy(theta.astype(np.float32)).to(images.device), size)
-
-
-def _whole_boxes(images, boxes_px):
-    """Boxes (N, K, 4) px as _gather takes them."""
-    whole = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
-    scale = boxes_px[..., 2:] / whole
-    centre = (2 * boxes_px[..., :2] + boxes_px[..., 2:]) / whole - 1
-    return torch.cat([torch.diag_embed(scale), centre[..., None]], -1)
-
-
-def _gather(images, theta, size):
-    """What grid_sample makes of images for affine maps theta (N, K, 2, 3) from each crop to its image."""
+    theta = torch.from_numpy(theta.astype(np.float32)).to(images.device)
     shape = [theta.shape[1], images.shape[1], size[1], size[0]]
     if theta.shape[1] == 1:
         grid = F.affine_grid(theta[:, 0], [len(images), *shape[1:]], align_corners=False)

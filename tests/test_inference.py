@@ -33,64 +33,35 @@ def used(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
-def test_folded_networks_say_the_same(name):
-    """Every network of stage 1, of each recipe: within 1e-5 of the image's width, and no batch norm is left.
-
-    Of joints that random weights place widths outside the image, within 1e-5 of how far that is.
-    """
-    network_class, recipes = networks.NETWORKS[name]
-    options = {tuple(sorted(recipe.options.items())) for recipe in recipes.values()}
-    images = torch.rand(1, 3, 227, 227)
-    for chosen in options:
-        network = used(network_class(14, **dict(chosen)))
-        with torch.inference_mode():
-            before = network(images)
-            after = inference.prepare(network, "fp32")(images)
-        torch.testing.assert_close(after.joints, before.joints, rtol=1e-5, atol=1e-5)
-        assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()), chosen
+def networks_of_all_recipes():
+    """Every network of stage 1 with the options of each of its recipes, and both heads of the refiner."""
+    for network_class, recipes in networks.NETWORKS.values():
+        options = {tuple(sorted(recipe.options.items())) for recipe in recipes.values()}
+        for chosen in options:
+            yield lambda chosen=chosen, network_class=network_class: network_class(14, **dict(chosen)), 65
+    yield lambda: Alex_net_c1(14, range(14), crop_px=67), 67
+    yield lambda: Alex_net_c1(14, (3,), "direct", 64, "batch_norm"), 64
 
 
-def test_a_folded_refiner_says_the_same():
-    network = used(Alex_net_c1(14, range(14), crop_px=67))
-    images = torch.rand(3, 3, 67, 67)
-    asked = torch.tensor([0, 7, 13])
-    with torch.inference_mode():
-        before = network(images, asked)
-        after = inference.prepare(network, "fp32")(images, asked)
-    torch.testing.assert_close(after.joints, before.joints, rtol=0, atol=1e-5)
-    torch.testing.assert_close(after.confidence, before.confidence, rtol=0, atol=1e-4)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-
-
-def test_only_batch_norms_that_follow_a_convolution_are_folded():
-    """Whatever lies between them or around them is left alone."""
+@pytest.mark.parametrize("build, side", list(networks_of_all_recipes()))
+def test_bfloat16_weights_are_stored_as_autocast_would_cast_them(build, side):
+    """All but the last layers', of which coordinates are made; so what is said stays the same to the bit."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4),
-                            nn.ConvTranspose2d(4, 5, 3, 2, bias=False), nn.BatchNorm2d(5))
-    network.joint_layers = ()
-    images = torch.rand(2, 3, 9, 9)
-    network = used(network)
-    with torch.inference_mode():
-        before = network(images)
-        torch.testing.assert_close(inference.prepare(network, "fp32")(images), before)
-    kinds = [type(layer).__name__ for layer in network]
-    assert kinds == ["BatchNorm2d", "Conv2d", "ReLU", "BatchNorm2d", "ConvTranspose2d", "Identity"]
-
-
-def test_bfloat16_weights_are_stored_as_autocast_would_cast_them():
-    """All but the last layers', of which coordinates are made; what is said stays as near to float32 as it was."""
-    network = used(Resnet_stage_1(14))
-    images = torch.rand(2, 3, 65, 65)
-    with torch.inference_mode():
-        exact = network(images).joints
-        with BF16.autocast():
-            cast = network(images.bfloat16()).joints
-            network = inference.prepare(network, "bf16")
-            stored = network(images.bfloat16()).joints
-    assert network.backbone.conv1.weight.dtype == torch.bfloat16
-    assert network.heatmaps.joints.weight.dtype == stored.dtype == torch.float32
-    assert (stored - exact).abs().max() < 2 * (cast - exact).abs().max()
+    network = used(build())
+    asked = (torch.tensor([network.joints[0]]),) if isinstance(network, Alex_net_c1) else ()
+    images = torch.rand(1, 3, side, side).bfloat16()
+    with torch.inference_mode(), BF16.autocast():
+        before = network(images, *asked)
+    assert inference.prepare(network, "fp32") is network
+    assert {weights.dtype for weights in network.parameters()} == {torch.float32}
+    inference.prepare(network, "bf16")
+    with torch.inference_mode(), BF16.autocast():  # anew, since it keeps what it cast
+        after = network(images, *asked)
+    for said, expected in ((after.joints, before.joints), (after.confidence, before.confidence)):
+        torch.testing.assert_close(said, expected, rtol=0, atol=0, equal_nan=True)  # direct heads know no confidence
+    kept = [name for name, weights in network.named_parameters() if weights.dtype == torch.float32]
+    assert any(name.startswith(network.joint_layers) for name in kept)
+    assert next(network.parameters()).dtype == torch.bfloat16
 
 
 def test_a_model_in_half_precision_is_loaded_as_float32(tmp_path, workdir, data):
@@ -129,15 +100,3 @@ def test_predicting_loads_neither_torchvision_nor_a_compiler(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_crops_on_a_cpu_are_those_of_the_matrix_product():
-    """In float32 a CPU gathers what elsewhere are two matrix products, mirrored boxes and those outside included."""
-    torch.manual_seed(0)
-    images = torch.rand(2, 3, 40, 50)
-    boxes = torch.tensor([[[3.2, 4.7, 20.5, 11.0], [45.0, 3, -30, 33], [-10, -5, 25, 60]],
-                          [[0, 0, 50, 40], [60, 60, 5, 5], [20.5, 10.25, 1, 1]]])
-    found = crops.crop(images, boxes, (24, 16))
-    expected = crops.crop(images.double(), boxes.double(), (24, 16))
-    assert found.is_contiguous(memory_format=torch.channels_last) and found.shape == (6, 3, 16, 24)
-    torch.testing.assert_close(found, expected.float(), rtol=0, atol=2e-4)
