@@ -28,7 +28,7 @@ RECIPES = {
         colour=0.3, hide=0.3),
     "original": Recipe(           # TF-SimpleHumanPose: Adam 5e-4; 140 epochs, batch 32 a GPU
         options=OPTIONS | {"softmax": 0, "decoding": "quarter"}, loss="none", heatmaps=1.0, heatmap_loss="mse",
-        schedule="steps", turn_deg=40, turn_share=0.6, scale=0.3, mirror=0.5),
+        schedule="steps", batch_size=32, turn_deg=40, turn_share=0.6, scale=0.3, mirror=0.5),
 }
 
 

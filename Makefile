@@ -3,7 +3,7 @@
 #   make demo     a rendered sample set through all six steps, in demo/; downloads the packages first
 #   make          the six steps on the photographs in SOURCE (default: this folder)
 #   make third    a third stage after that: 14 more refiners, and all scores again
-#   make test     the linter and the tests
+#   make test     the linter and the tests, in WORKERS=2 processes of one thread each
 #   make bench    measures each step's speed and memory, BENCH="--seconds 20"; a quarter of an hour
 #   make torture  kills each step at random moments, KILLS=10 times; an hour or less
 #   make fuzz     reads 20,000 mutated files
@@ -52,6 +52,7 @@ DELTAS := $(firstword $(wildcard $(W)/deltas.npy) deltas.npy)
 FLAGS_1 := $(filter-out LSP_data.py,$(DATA)) $(STEP_1)
 FLAGS_2 := $(if $(NETWORK),--network $(NETWORK)) $(STEP_2)
 STAGE_3 ?= $(STEP_5)
+WORKERS ?= 2
 
 # The flags that FILE was made with are written to FILE.flags when its step is complete. $(call stale,FILES,FLAGS):
 # those of the files that were made with other flags (none, where that is not known).
@@ -121,7 +122,7 @@ demo: | $(PACKAGES)
 
 test: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 bench: | $(PACKAGES)
 	$(RUN) -m benchmarks --torchrun $(BENCH)
