@@ -69,6 +69,11 @@ class Model:
         """Their names: "stage_1", and those of the cascade."""
         return ("stage_1", *(f"stage_{stage}" for stage in self.refiners))
 
+    @property
+    def white(self):
+        """The 16-bit value that is white."""
+        return self.stage_1.depth_white or downloads.WHITE
+
 
 def load(folder=None, device="auto", precision="auto", compiled=False, twice=None):
     """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB).
@@ -135,8 +140,7 @@ def predict(model, photographs, people=None):
 def _read(model, photograph, people):
     """The Photo, what cuts further frames from it, and its people's regions and frames: see photos.read_people."""
     seen = model.stage_1
-    photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin,
-                                                seen.depth_white or downloads.WHITE)
+    photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin, model.white)
     return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
 
 
@@ -244,6 +248,8 @@ def parse(argv):
     options = parser.parse_args(argv)
     if bool(options.photographs) == options.page:
         parser.error("a PHOTO is needed, or --page, which takes them in a browser")
+    if options.page and (options.box or options.boxes or options.output):
+        parser.error("--box, --boxes and --output are not for --page, where boxes are drawn and files saved by hand")
     return options
 
 
@@ -252,7 +258,8 @@ def main(argv=None):
     options = parse(argv)
     if options.page:
         model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
-        return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model))
+        return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model),
+                          model.white)
     paths = photos.find(options.photographs)
     if options.box and (len(paths) > 1 or options.boxes):
         raise InputError(f"--box is for one photograph and without --boxes, not for {len(paths)}; --boxes is for many")

@@ -20,14 +20,15 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from PIL import Image
 
-from deeppose import boxes, files, photos, shell
+from deeppose import boxes, downloads, files, photos, shell
 from deeppose.drawing import FAINT, FAINT_BELOW, PICTURE_PX
 from deeppose.report import script_json
 from deeppose.shell import OUT_OF_MEMORY, InputError, RunError
@@ -37,13 +38,17 @@ PORT = 8000
 MOST_BYTES = 50_000_000   # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
 MOST_PEOPLE = 50          # in a photograph
-MOST_SCANS = 500          # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
+MOST_SCANS = 50           # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
 MOST_CONNECTIONS = 64     # at once, each with a thread; a browser opens 6
 HEAD_SECONDS = 10         # for a request's head to arrive
 BODY_SECONDS = 30         # for a photograph to arrive, and for an answer to be taken
 LAST_SECONDS = 5          # a refused sender is listened to for so long, since else it may not hear the refusal
 RETRY_SECONDS = 1         # what a sender who finds another one served is told to wait
 JPEG_QUALITY = 90
+HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)  # urlsplit() sees one in "evil@localhost"
+SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # of a JPEG: its marker, that of a restart aside
+SCAN = b"\xda"
+END_OF_IMAGE = b"\xd9"
 LENGTH = re.compile("[0-9]{1,15}")  # int() alone would take a sign, blanks, underscores, and digits of other scripts
 
 
@@ -66,9 +71,9 @@ def add_arguments(parser):
                              "(default: %(default)s, this computer alone)")
 
 
-def serve(address, port, skeleton, stages, pose):
+def serve(address, port, skeleton, stages, pose, white=downloads.WHITE):
     """Serve the page until Ctrl-C; see Server."""
-    with Server(address, port, skeleton, stages, pose) as server:
+    with Server(address, port, skeleton, stages, pose, white) as server:
         if not server.is_local:
             print(f"predict.py: warning: whoever reaches {address} may use this page and this computer's time, without "
                   "a password and unencrypted", file=sys.stderr)
@@ -86,13 +91,14 @@ class Server(ThreadingMixIn, TCPServer):
     stages         their names, "stage_1" and those after it
     pose           function of a photograph's bytes, its people's boxes (None: the whole of it) and its name: the
                    answer as JSON will have it; InputError where the photograph cannot be read
+    white          of 16 bits, the value that is shown white: the model's
     Raises InputError for an address that is none, RunError for a port that cannot be had.
     """
     allow_reuse_address = os.name == "posix"  # Windows would let two servers have the same port
     daemon_threads = True
     request_queue_size = MOST_CONNECTIONS
 
-    def __init__(self, address, port, skeleton, stages, pose):
+    def __init__(self, address, port, skeleton, stages, pose, white=downloads.WHITE):
         try:
             found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -100,6 +106,7 @@ class Server(ThreadingMixIn, TCPServer):
         self.address_family, _, _, _, place = found[0]
         self.names = {"localhost", "127.0.0.1", "::1", address.lower()}
         self.pose = pose
+        self.white = white
         self.turn = threading.Lock()
         self.room = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self.worker = ThreadPoolExecutor(1, "pose")  # one thread, so that torch sets up its own threads once
@@ -130,8 +137,10 @@ class Server(ThreadingMixIn, TCPServer):
         A page elsewhere can have its own name resolved to this computer (DNS rebinding), and its browser then sends
         that name; so names are listed, and where all addresses are served, any address in figures will do.
         """
+        if not (parts := HOST.fullmatch(host)):
+            return False
+        name = (parts[1] or parts[2]).lower()
         try:
-            name = urlsplit(f"//{host}").hostname
             return name in self.names or self.anywhere and bool(ipaddress.ip_address(name))
         except ValueError:
             return False
@@ -164,9 +173,13 @@ class Server(ThreadingMixIn, TCPServer):
 
     def process_request(self, request, client_address):
         """Answer in a thread; where MOST_CONNECTIONS are open, hang up."""
-        if self.room.acquire(blocking=False):
+        if not self.room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
             super().process_request(request, client_address)
-        else:
+        except RuntimeError:  # no thread can be started
+            self.room.release()
             self.shutdown_request(request)
 
     def process_request_thread(self, request, client_address):
@@ -177,8 +190,8 @@ class Server(ThreadingMixIn, TCPServer):
             self.room.release()
 
     def handle_error(self, request, client_address):
-        """Say what went wrong, except that a sender left before the answer."""
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+        """Say what went wrong, except that a sender left before the answer: other files are read within run()."""
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def server_close(self):
@@ -258,6 +271,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check_sender(self):
         """Refusal of who is not the page that this server sent."""
+        if self.headers.defects:  # of which the rest, the Origin perhaps, was not read
+            raise Refusal(400, "a line of the request's head is none")
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or not self.server.knows(hosts[0]):
             raise Refusal(403, "this page has another address; see what predict.py printed")
@@ -269,14 +284,16 @@ class Handler(BaseHTTPRequestHandler):
         """What the path and the query ask for: a function of the photograph's bytes."""
         path, _, query = self.path.partition("?")
         if path == "/photograph":
-            return show
+            return partial(show, white=self.server.white)
         if path != "/pose":
             raise Refusal(404, "photographs go to /pose or /photograph")
         try:
             asked = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
             people = [boxes.box(text) for text in asked.get("box", ())] or None
         except Exception:  # argparse's error of a box, or too many fields
-            raise Refusal(400, f"the boxes must be x0,y0,x1,y1, at most {MOST_PEOPLE}") from None
+            raise Refusal(400, "the boxes must be x0,y0,x1,y1") from None
+        if people and len(people) > MOST_PEOPLE:
+            raise Refusal(400, f"a photograph may have {MOST_PEOPLE} boxes, this has {len(people)}")
         name = asked.get("name", ["photograph"])[0]
         return lambda photograph: ("application/json", as_json(self.server.pose(photograph, people, name)))
 
@@ -348,20 +365,31 @@ def content_policy(html):
 
 
 def check_scans(photograph):
-    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10.
-
-    The marker of a scan is no part of the scans' own data, in which each byte 255 is followed by another.
-    """
-    if photograph.startswith(b"\xff\xd8") and photograph.count(b"\xff\xda") > MOST_SCANS:
+    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10."""
+    if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
         raise Refusal(400, f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
 
 
-def show(photograph):
+def scan_count(jpeg):
+    """How many scans a JPEG's first image has, as far as MOST_SCANS + 1.
+
+    Each segment's content is passed over, since a thumbnail in it has scans too, and so is what follows the image, such
+    as the film of a moving photograph. In a scan's own data each byte 255 is followed by 0 or by a restart's marker.
+    """
+    count, place = 0, 2
+    while count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE:
+        count += found[1] == SCAN
+        place = found.end() + int.from_bytes(jpeg[found.end():found.end() + 2], "big")
+    return count
+
+
+def show(photograph, white):
     """A photograph's bytes -> what _send takes: the JPEG, upright, and the photograph's own width and height.
 
-    Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says.
+    Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is decoded at full size,
+    since one that has its people to be found in it by hand needs more pixels than a network's frame.
     """
-    photo = photos.read(io.BytesIO(photograph))
+    photo = photos.read(io.BytesIO(photograph), 1, white)
     jpeg = io.BytesIO()
     photos.reduced(photo, PICTURE_PX[1]).image.save(jpeg, "JPEG", quality=JPEG_QUALITY)
     return "image/jpeg", jpeg.getvalue(), [("Photograph-Size", f"{photo.size[0]},{photo.size[1]}")]

@@ -9,7 +9,8 @@ import time
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--no-first-run", "--remote-debugging-pipe")
+         "--disable-component-update", "--no-first-run", "--remote-debugging-pipe",
+         "--host-resolver-rules=MAP evil.example 127.0.0.1")
 PATIENCE = 60  # seconds: the machine may be busy with other work
 BUTTON = {"button": "left", "buttons": 1, "clickCount": 1}
 KEYS = {"Delete": 46, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowUp": 38, "ArrowDown": 40, "Tab": 9}
@@ -82,6 +83,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.send("Emulation.setEmulatedMedia", features=[scheme, still])
+        self.events.clear()  # the former page's
         self.send("Page.navigate", url=url)
         self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 

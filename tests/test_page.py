@@ -3,6 +3,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import http.server
 import io
 import json
 import re
@@ -62,9 +63,9 @@ def pillow(monkeypatch):
 
 
 @contextlib.contextmanager
-def serving(pose, address="127.0.0.1"):
+def serving(pose, address="127.0.0.1", port=0, **options):
     """A server whose poses come from that function, in a thread of its own."""
-    with page.Server(address, 0, LSP, ("stage_1", "stage_2"), pose) as server:
+    with page.Server(address, port, LSP, ("stage_1", "stage_2"), pose, **options) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -201,6 +202,29 @@ def test_a_photograph_comes_back_upright(server):
         assert np.abs(found - np.asarray(shown)).mean() < 6
 
 
+def test_depth_is_shown_by_the_models_white():
+    depth = Image.fromarray(np.full((20, 30), 900, np.uint16))
+    data = io.BytesIO()
+    depth.save(data, "PNG")
+    for white, grey in ((1800, 127), (65535, 3)):
+        with serving(triangle, white=white) as server:
+            _, _, content = ask(server, path="/photograph", body=data.getvalue())
+        assert np.abs(np.asarray(Image.open(io.BytesIO(content)).convert("L")).astype(int) - grey).max() <= 2
+
+
+def test_the_command_serves_its_model(trained, tmp_path, monkeypatch):
+    """A model of depth images, whose white is no other's."""
+    for name in ("model_1.pt", "model_1.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    facts = json.loads((tmp_path / "model_1.json").read_text())
+    (tmp_path / "model_1.json").write_text(json.dumps(facts | {"depth_white": 1800}))
+    served = []
+    monkeypatch.setattr(page, "serve", lambda *asked: served.append(asked))
+    script.main(["--page", "--port", "0", "--workdir", str(tmp_path), *FP32])
+    (address, port, skeleton, stages, _, white), = served
+    assert (address, port, skeleton.joints, stages, white) == ("127.0.0.1", 0, LSP.joints, ("stage_1",), 1800)
+
+
 def test_a_large_photograph_comes_back_reduced(server):
     _, headers, content = ask(server, path="/photograph", body=jpeg((6000, 1500)))
     assert headers["Photograph-Size"] == "6000,1500" and Image.open(io.BytesIO(content)).size == (2000, 500)
@@ -211,7 +235,10 @@ def test_a_large_photograph_comes_back_reduced(server):
 @pytest.mark.parametrize("headers", [
     [("Host", "evil.example")], [("Host", "evil.example:8000")], [("Host", "127.0.0.1.evil.example")], [("Host", "")],
     [("Host", None)], [("Host", "localhost"), ("Host", "evil.example")], [("Host", "127.0.0.1@evil.example")],
-    [("Host", "[")], [("Host", "192.168.0.7:8000")], [("Host", "localhost."), ("Origin", "http://localhost.")],
+    [("Host", "[")], [("Host", "192.168.0.7:8000")], [("Host", "0.0.0.0:8000")], [("Host", "evil.example@localhost")],
+    [("Host", "localhost/evil.example")], [("Host", "localhost:8000:9")], [("Host", "localhost:evil")],
+    [("Host", "2130706433")], [("Host", "127.0.0.1 evil.example")], [("Host", "[127.0.0.1]evil.example")],
+    [("Host", "[::ffff:127.0.0.1]")], [("Host", "localhost."), ("Origin", "http://localhost.")],
     [("Origin", EVIL)], [("Origin", "null")], [("Origin", "http://localhost:1")], [("Origin", "https://{host}")],
     [("Origin", "http://{host}"), ("Origin", EVIL)], [("Origin", "http://{host}.evil.example")], [("Origin", "")],
 ])
@@ -261,7 +288,7 @@ def test_a_body_that_ends_early(server):
 
 @pytest.mark.parametrize("path", ["/pose", "/photograph", "/pose?box=0,0,9,9"])
 @pytest.mark.parametrize("content, said", [
-    (bomb(), "more than 60 million pixels"), (many_scans(), "more than 500 scans"), (b"hello", "no image"),
+    (bomb(), "more than 60 million pixels"), (many_scans(), "more than 50 scans"), (b"hello", "no image"),
     (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
 def test_what_is_no_photograph_is_refused(path, content, said, server):
     begun = time.monotonic()
@@ -270,9 +297,22 @@ def test_what_is_no_photograph_is_refused(path, content, said, server):
     assert ask(server, path="/photograph", body=jpeg())[0] == 200
 
 
+def test_scans_are_told_from_what_looks_like_them():
+    data = io.BytesIO()
+    Image.effect_noise((300, 200), 80).save(data, "JPEG", progressive=True, quality=98, restart_marker_blocks=1)
+    photograph = data.getvalue()
+    count = photograph.count(b"\xff\xda")
+    thumbnail = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
+    assert 4 < count < 12 and page.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail) == count
+    assert page.scan_count(many_scans()) > page.MOST_SCANS
+    for broken in (b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\0\0\xff", photograph[:300]):
+        assert page.scan_count(broken) <= 1
+
+
 @pytest.mark.parametrize("query", ["box=1,2,3", "box=a,b,c,d", "box=5,5,1,1", "box=nan,0,1,1", "box=0,0,1e400,1",
                                    "box=900,0,950,9", "box=-1e5,0,1e5,9", "&".join(["box=0,0,9,9"] * 51),
-                                   "&".join(["a=b"] * 99), "box=" + "9" * 5000 + ",0,1,1"])
+                                   "name=a&" + "&".join(["box=0,0,9,9"] * 51), "&".join(["a=b"] * 99),
+                                   "box=" + "9" * 5000 + ",0,1,1"])
 def test_boxes_that_make_no_sense_are_refused(query, server):
     refused(ask(server, path=f"/pose?{query}", body=jpeg()), 400, "box")
 
@@ -287,6 +327,8 @@ def test_boxes_that_make_no_sense_are_refused(query, server):
     (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     (b"PUT /pose HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     (b"<script> / HTTP/1.1\r\n\r\n", 501),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nno header\r\nOrigin: http://evil.example\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin : http://evil.example\r\n\r\n", 400),
     (b"nonsense\r\n\r\n", 400),
     (b"GET / HTTP/9.9\r\n\r\n", 505),
     (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
@@ -319,6 +361,15 @@ def test_nothing_is_written(server, tmp_path, monkeypatch):
         for path in ("/pose?name=../../x.jpg", "/photograph"):
             assert ask(server, path=path, body=data.getvalue())[0] == 200
     assert not set("wax+") & set("".join(modes)) and not list(tmp_path.iterdir())
+
+
+def test_the_snippet_of_the_documentation_runs(server, tmp_path, monkeypatch, capsys):
+    text = (Path(script.__file__).parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    snippet = re.search(r"<!-- page -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "photo.jpg").write_bytes(jpeg((120, 160)))
+    monkeypatch.chdir(tmp_path)
+    exec(snippet.replace(f":{page.PORT}/", f":{server.server_address[1]}/"), {})
+    assert "'left_knee': [" in capsys.readouterr().out
 
 
 # ---- when
@@ -414,6 +465,17 @@ def test_idle_connections_leave_room_once_they_are_gone(monkeypatch):
             assert time.monotonic() < end
 
 
+def test_a_connection_that_gets_no_thread_leaves_its_room(monkeypatch):
+    def fail(*asked):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
+    with serving(triangle) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(page.ThreadingMixIn, "process_request", fail)
+            assert raw(server, b"") == b""
+        assert ask(server, body=jpeg())[0] == 200
+
+
 @pytest.mark.parametrize("error, said", [
     (MemoryError(), "out of memory"), (RuntimeError("CUDA out of memory."), "out of memory"),
     (ZeroDivisionError("secret"), "the shell")])
@@ -432,7 +494,8 @@ def test_a_fault_does_not_end_the_page(error, said, capsys):
 
 def test_flags_that_make_no_sense(trained, tmp_path, capsys):
     for flags, said in (([], "PHOTO"), (["--page", "a.jpg"], "PHOTO"), (["--page", "--port", "70000"], "65535"),
-                        (["--page", "--port", "-1"], "less"),
+                        (["--page", "--port", "-1"], "less"), (["--page", "--box", "0,0,9,9"], "--page"),
+                        (["--page", "--boxes", "boxes.json"], "--page"), (["--page", "--output", tmp_path], "--page"),
                         (["--page", "--address", "no..address", "--workdir", trained, *FP32], "--address")):
         fails(script.main, flags, capsys, said)
 
@@ -634,9 +697,12 @@ def test_fingers_draw_boxes_on_a_phone(browser, photo):
         browser.wait("current && upToDate()")
         assert browser.run("document.documentElement.scrollWidth") <= 390
         browser.send("Emulation.setTouchEmulationEnabled", enabled=True)
-        for kind, place in (("touchStart", (100, 100)), ("touchMove", (200, 300)), ("touchMove", (300, 400))):
-            x, y = on_screen(browser, *place)
-            browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        for kind, *places in (("touchStart", (100, 100)), ("touchMove", (200, 300)),
+                              ("touchStart", (200, 300), (500, 50)),  # another finger, which does nothing,
+                              ("touchMove", (200, 300), (600, 60)), ("touchMove", (300, 400))):  # and is gone
+            points = [on_screen(browser, *place) for place in places]
+            touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+            browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
         browser.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         np.testing.assert_allclose(boxes(browser), [[100, 100, 300, 400]], atol=2.5)
         browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
@@ -654,7 +720,8 @@ def test_what_is_no_photograph_is_said_on_the_page(browser, server, photo, tmp_p
     assert list(said) == ["text.jpg", "bomb.png"]
     assert "no image" in said["text.jpg"] and "million pixels" in said["bomb.png"]
     browser.run("open(photographs[0])")
-    assert said["text.jpg"] in browser.run("document.body.innerText") and browser.run("at('save-json').disabled")
+    assert said["text.jpg"] in browser.run("document.body.innerText")
+    assert browser.run("at('save-json').disabled && at('again').hidden")
     assert browser.run("document.querySelectorAll('#strip img').length") == 1
     browser.run("at('remove').click()")
     assert browser.run("photographs.length") == 2
@@ -670,4 +737,55 @@ def test_the_page_tries_again_where_another_is_served(browser, photo):
         browser.wait("upToDate()")
     browser.run("at('add').click()")
     browser.wait("current.wrong && current.said.includes('still running')")  # the server has ended
+    assert browser.run("at('save-json').disabled && at('save-picture').disabled && !at('again').hidden")
+    assert not browser.run("at('poses').querySelectorAll('path').length")
+    with serving(triangle, port=server.server_address[1]):
+        browser.run("at('again').click()")
+        browser.wait("upToDate() && at('again').hidden")
+    assert browser.run("current.answer.pose.people.length") == 1
     assert not browser.complaints()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """The port of a server of another page."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_pages_from_elsewhere_get_nothing(browser, elsewhere, monkeypatch):
+    """Neither one from another origin, nor one whose name was made to lead to this computer."""
+    refusals, posed = [], []
+
+    def noted(handler, status, words, real=page.Handler._refuse):
+        refusals.append((status, handler.headers["Host"].split(":")[0], handler.headers["Origin"]))
+        real(handler, status, words)
+    monkeypatch.setattr(page.Handler, "_refuse", noted)
+    with serving(lambda *asked: posed.append(asked)) as server:
+        port = server.server_address[1]
+        browser.open(f"http://127.0.0.1:{elsewhere}/")
+        sent = f"fetch('{server.url}pose', {{method: 'POST', body: 'x', mode: 'no-cors'}}).catch(error => 'nothing')"
+        assert browser.run(sent) == "nothing" and refusals == [(403, "127.0.0.1", f"http://127.0.0.1:{elsewhere}")]
+        browser.open(f"http://evil.example:{port}/")
+        assert "another address" in browser.run("document.body.innerText")
+        sent = "fetch('/pose', {method: 'POST', body: 'x'}).then(reply => reply.status)"
+        assert browser.run(sent) == 403 and (403, "evil.example", f"http://evil.example:{port}") in refusals
+    assert not posed
+
+
+def test_thirty_photographs_at_once_and_another_page_beside(opened, photo, tmp_path):
+    """All of them come to their end, though many uploads are told to wait."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for path in paths:
+        path.write_bytes(photo.read_bytes())
+    opened.run("window.others = Promise.all([...Array(30)].map(() => fetch('/photograph', {method: 'POST', body: new "
+               "Blob(['x'])}).then(reply => reply.status))); 0")
+    opened.drop(paths)
+    opened.wait("photographs.length === 30 && photographs.every(item => item.answer && !item.wrong)")
+    assert set(opened.run("others")) <= {400, 503}
+    assert opened.run("document.documentElement.scrollWidth <= innerWidth")

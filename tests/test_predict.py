@@ -377,6 +377,7 @@ def changed(**entries):
     (changed(skeleton=[]), ("model_1.json", "network", "step 2")),
     (changed(skeleton="lsp"), ("model_1.json", "network", "step 2")),
     (changed(network="lenet"), ("model_1.json", "network", "step 2")),
+    (changed(network="alexnet"), ("model_1.pt", "step 2")),
     (changed(network=[]), ("model_1.json", "network", "step 2")),
     (changed(frame=[227]), ("model_1.json", "network", "step 2")),
     (changed(frame=[1e400, 227]), ("model_1.json", "network", "step 2")),
