@@ -8,7 +8,6 @@ Caffe, of K2HPD's depth images.
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import AlexNet_Weights
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
@@ -75,8 +74,6 @@ class Alexnet_stage_1(nn.Module):
     the cells are averaged or repeated, since a network is not told its images' size, and so that
     weights of one size serve another.
     """
-    imagenet = AlexNet_Weights.IMAGENET1K_V1
-
     def __init__(self, joint_count, head="integral", layers="torchvision", batch_norm=0,
                  scaling="imagenet", second=HIDDEN, dropout=0.6, output_px=1):
         super().__init__()
@@ -89,8 +86,6 @@ class Alexnet_stage_1(nn.Module):
         self.joint_count = joint_count
         self.output_px = output_px
         self.backbone = Backbone(layers, bool(batch_norm))
-        if layers == "bvlc":
-            self.imagenet = None               # torchvision has none for it
         if head == "direct":
             self.hidden = nn.Sequential(
                 nn.Linear(256 * CELLS ** 2, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(dropout),
@@ -105,6 +100,14 @@ class Alexnet_stage_1(nn.Module):
         for name, values in (("factor", factor), ("shift", shift)):
             self.register_buffer(name, torch.tensor(values, device="cpu")[:, None, None],
                                  persistent=False)
+
+    @property
+    def imagenet(self):
+        """torchvision's weights for the backbone; of Caffe's layout it has none."""
+        if self.layers == "bvlc":
+            return None
+        from torchvision.models import AlexNet_Weights  # here alone: it takes as long as torch itself
+        return AlexNet_Weights.IMAGENET1K_V1
 
     def forward(self, images):
         size = images.shape[3], images.shape[2]
@@ -252,6 +255,8 @@ def _scale(layers, scaling):
 def _initialise(network):
     """Draw random weights: with the authors' layers as Caffe's model and deeppose_tf do."""
     convolutions = network.backbone.convolutions
+    if convolutions[0].weight.is_meta:  # as in Cascade_1_net.py
+        return
     if network.layers != "bvlc" or network.head != "direct":
         for layer in convolutions:  # torch's own choice shrinks activations layer by layer
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

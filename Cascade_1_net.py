@@ -66,11 +66,15 @@ class Alex_net_c1(nn.Module):
                 nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
                 nn.Linear(4096, width), nn.ReLU(inplace=True), nn.Dropout(dropout))
             self.displacement = nn.Linear(width, 2)
+            self.joint_layers = ("displacement",)  # stay in float32
         else:
             self.heatmaps = Heatmaps(joint_count)
+            self.joint_layers = ("heatmaps.joints",)
         if head == "integral" or layers == "batch_norm":
             for layer in self.features:
-                if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks activations layer by layer
+                # Torch's own choice shrinks activations layer by layer. On "meta", where nothing is drawn, asking for
+                # it would load torch's compiler, which takes as long as torch.
+                if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
         # The K2HPD authors' network says pixels of the crop, and takes images / 256.

@@ -5,7 +5,6 @@ et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020 
 """
 import torch
 from torch import nn
-from torchvision import models
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
@@ -13,9 +12,7 @@ from deeppose.losses import TARGET_PEAK
 from deeppose.recipes import Recipe
 from Resnet_stage_1 import MEAN, SPREAD
 
-BACKBONES = {"resnet18": models.ResNet18_Weights, "resnet34": models.ResNet34_Weights,
-             "resnet50": models.ResNet50_Weights, "resnet101": models.ResNet101_Weights,
-             "resnet152": models.ResNet152_Weights}
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's names
 CHANNELS = 256                    # of each deconvolution
 ITERATIONS = 3                    # of the mean field
 COARSE_STRIDE = 32                # input pixels a cell of the backbone's features
@@ -51,12 +48,13 @@ class Heatmap_stage_1(nn.Module):
                  spread=TARGET_SPREAD):
         super().__init__()
         check_options(backbone, attention, softmax, decoding, spread)
-        self.imagenet = BACKBONES[backbone].IMAGENET1K_V1
+        from torchvision.models import get_model  # here alone: it takes as long as torch itself
+        self.backbone_name = backbone
         self.unused_weights = ("fc.weight", "fc.bias")
         self.softmax = softmax
         self.decoding = decoding
         self.spread = spread
-        self.backbone = models.get_model(backbone, weights=None)
+        self.backbone = get_model(backbone, weights=None)
         features = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         self.deconvolutions = nn.ModuleList(
@@ -74,6 +72,12 @@ class Heatmap_stage_1(nn.Module):
             self.joint_layers = ("joints",)
         self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False)
+
+    @property
+    def imagenet(self):
+        """torchvision's weights for the backbone."""
+        from torchvision.models import get_model_weights
+        return get_model_weights(self.backbone_name).IMAGENET1K_V1
 
     @staticmethod
     def check_recipe(recipe):

@@ -5,7 +5,6 @@ the mean place under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
 """
 import torch
 from torch import nn
-from torchvision.models import ResNet34_Weights, resnet34
 
 from deeppose import heatmaps
 from deeppose.heatmaps import Output
@@ -14,6 +13,7 @@ from deeppose.recipes import Recipe
 HIDDEN = 4096
 DROPOUT = 0.6                     # original, and DeepPose, section 3.2
 WIDTH = 128                       # channels of the integral head
+BLOCKS = (3, 4, 6, 3)             # of ResNet-34, at strides 4, 8, 16 and 32
 STRIDE = 8                        # input pixels a heatmap's cell
 HEADS = ("integral", "direct")
 MEAN = (0.485, 0.456, 0.406)      # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
@@ -34,15 +34,13 @@ class Resnet_stage_1(nn.Module):
           strides 8, 16 and 32 makes; "direct": the original's two linear layers after the backbone's 1000 outputs.
           21.3 M or 26.0 M weights.
     """
-    imagenet = ResNet34_Weights.IMAGENET1K_V1
-
     def __init__(self, joint_count, head="integral"):
         super().__init__()
         if head not in HEADS:
             raise ValueError(f"head={head}: is none of {', '.join(HEADS)}")
         self.head = head
         self.joint_count = joint_count
-        self.backbone = resnet34()
+        self.backbone = Resnet_34()
         if head == "direct":
             self.hidden = nn.Sequential(nn.Linear(1000, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
             self.joints = nn.Linear(HIDDEN, 2 * joint_count)
@@ -55,6 +53,12 @@ class Resnet_stage_1(nn.Module):
             self.unused_weights = ("fc.weight", "fc.bias")
         self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False)
+
+    @property
+    def imagenet(self):
+        """torchvision's weights for the backbone. Imported here alone: it takes as long as torch itself."""
+        from torchvision.models import ResNet34_Weights
+        return ResNet34_Weights.IMAGENET1K_V1
 
     def forward(self, images):
         size = images.shape[3], images.shape[2]
@@ -76,11 +80,7 @@ class Resnet_stage_1(nn.Module):
 
     def _features(self, images):
         """The backbone's features of strides 8, 16 and 32."""
-        net = self.backbone
-        features = [net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(images)))))]
-        for layer in (net.layer2, net.layer3, net.layer4):
-            features.append(layer(features[-1]))
-        return features[1:]
+        return self.backbone.pyramid(images)[1:]
 
     @staticmethod
     def cells(size, device=None):
@@ -90,6 +90,61 @@ class Resnet_stage_1(nn.Module):
         """
         x, y = ((STRIDE * torch.arange(-(-pixels // STRIDE), device=device) + 0.5) / pixels - 0.5 for pixels in size)
         return heatmaps.grid(x, y)
+
+
+class Resnet_34(nn.Module):
+    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1). Its weights are named as torchvision's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = _blocks(64, 64, BLOCKS[0])
+        self.layer2 = _blocks(64, 128, BLOCKS[1])
+        self.layer3 = _blocks(128, 256, BLOCKS[2])
+        self.layer4 = _blocks(256, 512, BLOCKS[3])
+        self.fc = nn.Linear(512, 1000)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # as in Cascade_1_net.py
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images):
+        return self.fc(self.pyramid(images)[-1].mean((2, 3)))
+
+    def pyramid(self, images):
+        """The features of strides 4, 8, 16 and 32."""
+        features = [self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))]
+        for layer in (self.layer2, self.layer3, self.layer4):
+            features.append(layer(features[-1]))
+        return features
+
+
+def _blocks(channels, width, count):
+    """Blocks in a row; the first halves the size where it changes the width."""
+    stride = 1 if channels == width else 2
+    return nn.Sequential(Block(channels, width, stride), *(Block(width, width, 1) for _ in range(count - 1)))
+
+
+class Block(nn.Module):
+    """Two convolutions and a short cut around them (He et al., figure 2)."""
+
+    def __init__(self, channels, width, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = None  # torchvision's name for the short cut, where it changes size and width
+        if stride > 1:
+            self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, features):
+        short_cut = features if self.downsample is None else self.downsample(features)
+        features = self.relu(self.bn1(self.conv1(features)))
+        return self.relu(self.bn2(self.conv2(features)) + short_cut)
 
 
 class Heatmaps(nn.Module):

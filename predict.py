@@ -1,7 +1,7 @@
 """The pose of the people in any photograph, drawn over it and as numbers.
 
 Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there), each with its .json,
-        from --workdir
+        from --workdir (without it from the current folder, or where that has no model from models/lsp)
 Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in pixels of the
         photograph, upright as viewers show it) for each photo.jpg, beside it or in --output
 Run     python predict.py photo.jpg [more.png ... | folder]
@@ -16,7 +16,7 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
 import argparse
 import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +30,13 @@ from deeppose import (
     drawing,
     files,
     geometry,
+    inference,
     networks,
     page,
     photos,
     runtime,
     shell,
+    two_pass,
     workdir,
 )
 from deeppose.loader import Frames
@@ -50,11 +52,13 @@ class Model:
     """What predict takes: the networks of a working directory.
 
     refiners  stage -> [(cascade.Refiner, the joints that it refines)]
+    twice     whether it looks again at what is around the pose that it found at first
     """
     stage_1: Stage_1
     refiners: dict
     run: runtime.Runtime
     provenance: dict
+    twice: bool = False
 
     @property
     def skeleton(self):
@@ -71,20 +75,27 @@ class Model:
         return self.stage_1.depth_white or downloads.WHITE
 
 
-def load(folder=".", device="auto", precision="auto", compiled=False):
-    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB)."""
-    folder = Path(folder)
+def load(folder=None, device="auto", precision="auto", compiled=False, twice=None):
+    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB).
+
+    folder  None: the current one where it has a model_1.pt, else workdir.SHIPPED
+    twice   see Model (None: as model_1.json says)
+    """
+    folder = workdir.with_model() if folder is None else Path(folder)
     run = runtime.choose(argparse.Namespace(device=device, precision=precision, compile=compiled))
     stage_1, facts = networks.load(folder, run)
+    inference.prepare(stage_1.network, run.precision)
     provenance = {"model_1.pt": _provenance(facts)}
     refiners = {}
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = list(cascade.load_refiners(folder, stage_1.skeleton, run, stage))
         for refiner, _ in refiners[stage]:
+            inference.prepare(refiner.network, run.precision)
             path = workdir.refiner_path(folder, refiner.name, stage)
             provenance[path.name] = _provenance(files.load_json(path.with_suffix(".json"), workdir.STEP_5))
     provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}
-    return Model(stage_1, refiners, run, provenance)
+    twice = facts.get(two_pass.KEY) is True if twice is None else twice
+    return Model(stage_1, refiners, run, provenance | {"two_pass": twice}, twice)
 
 
 def _provenance(facts):
@@ -127,19 +138,35 @@ def predict(model, photographs, people=None):
 
 
 def _read(model, photograph, people):
-    """photos.read_people, for the model's frames."""
+    """The Photo, what cuts further frames from it, and its people's regions and frames: see photos.read_people."""
     seen = model.stage_1
-    return photos.read_people(photograph, people, seen.frame, seen.margin, model.white)
+    photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin, model.white)
+    return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
+
+
+def look_again(model, pieces):
+    """The list of (cutter, regions, frames), cut anew around what stage 1 finds in it."""
+    frames = np.concatenate([frames for *_, frames in pieces])
+    regions = np.concatenate([regions for _, regions, _ in pieces])
+    poses, _ = estimate(replace(model, refiners={}), regions, frames)
+    regions = two_pass.boxes_around(poses["stage_1"], regions, model.stage_1.margin)
+    anew = []
+    for cutter, former, _ in pieces:
+        own, regions = np.split(regions, [len(former)])
+        anew.append((cutter, own, np.stack([cutter(region) for region in own])))
+    return anew
 
 
 def _by_photograph(model, pieces):
-    """Poses for each of a list of (regions, frames)."""
+    """Poses for each of a list of (cutter, regions, frames)."""
     if not pieces:
         return []
-    poses, confidence = estimate(model, *(np.concatenate(parts) for parts in zip(*pieces)))
+    pieces = look_again(model, pieces) if model.twice else pieces
+    _, regions, frames = zip(*pieces)
+    poses, confidence = estimate(model, np.concatenate(regions), np.concatenate(frames))
     found = []
     start = 0
-    for regions, _ in pieces:
+    for _, regions, _ in pieces:
         own = slice(start, start + len(regions))
         start += len(regions)
         seen = np.concatenate([regions[:, :2], regions[:, :2] + regions[:, 2:]], 1)
@@ -202,7 +229,7 @@ def run_all(model, paths, people, pictures):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__doc__, workdir=None, shown="the current one, or models/lsp where that has no model")
     parser.add_argument("photographs", nargs="*", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
                         help="where to write; made if missing (default: beside each photograph)")
@@ -211,6 +238,9 @@ def parse(argv):
                              "(default: one person, the whole photograph)")
     parser.add_argument("--boxes", type=Path, metavar="FILE",
                         help='JSON with the people of many: {"photo.jpg": [[x0, y0, x1, y1], ...], ...}')
+    parser.add_argument("--two-pass", action=argparse.BooleanOptionalAction,
+                        help="look twice, the second time at what is around the pose found at first: for people who "
+                             "are small in what is seen (default: as the model's model_1.json says)")
     page.add_arguments(parser)
     argv = list(sys.argv[1:] if argv is None else argv)
     for n in reversed([n for n, word in enumerate(argv[:-1]) if word == "--box"]):
@@ -227,7 +257,7 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     if options.page:
-        model = load(options.workdir, options.device, options.precision, options.compile)
+        model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
         return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model),
                           model.white)
     paths = photos.find(options.photographs)
@@ -236,10 +266,11 @@ def main(argv=None):
     people = [options.box] if options.box else [None] * len(paths)
     if options.boxes:
         people = boxes.read(options.boxes, paths)
-    model = load(options.workdir, options.device, options.precision, options.compile)
+    model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
     refined = [f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
                for stage, refiners in model.refiners.items()]
-    print(f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}")
+    print(f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', twice' * model.twice}, "
+          f"of {model.provenance['workdir']}")
     if options.output:
         files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)

@@ -41,6 +41,8 @@ def parse(argv):
     options = parser.parse_args(argv)
     if options.box_scale and options.sample:
         parser.error("--box-scale: of all test rows, not of a --sample")
+    if options.box_scale and options.two_pass:
+        parser.error("--box-scale: crops of true boxes are looked at once; leave --two-pass out")
     return options
 
 
@@ -75,13 +77,13 @@ def main(argv=None):
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
-    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
     if run.rank > 0:  # of several processes the first goes on
         return
     scoring.save_poses(folder, 1, joints, confidence)
     by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
-    facts = {"images": len(rows), "flip_test": options.flip_test, "epoch": options.epoch,
-             "run": run.facts()} | sample
+    facts = {"images": len(rows), "flip_test": options.flip_test, "two_pass": options.two_pass, "epoch": options.epoch,
+             "models": workdir.model_digests(model_path, data.skeleton), "run": run.facts()} | sample
     facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:
         scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)

@@ -2,6 +2,7 @@
 
 Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy  test_rows.npy
         dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+        With --model the models from there, the refiners only where --workdir has none
 Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
         errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy;
         of data scored by OKS result.json
@@ -103,7 +104,8 @@ def main(argv=None):
     skeleton = data.skeleton
     scoring.check_flip_test(options, skeleton)
     images = data.test_images
-    refining = workdir.stages_here(folder, skeleton, options.refiner_epoch)
+    refiners = workdir.refiners_from(folder, skeleton, options.model, options.refiner_epoch)
+    refining = workdir.stages_here(refiners, skeleton, options.refiner_epoch)
     if 2 not in refining:
         missing = workdir.refiner_path(folder, skeleton.joints[0], epoch=options.refiner_epoch)
         makes = f"{workdir.STEP_5} makes it" if options.refiner_epoch is None else workdir.KEPT
@@ -114,19 +116,21 @@ def main(argv=None):
     model_path = workdir.model_path(options)
     model, _ = networks.load_file(model_path, run, data)
     leakage.check_model(model_path, data)
-    print(run)
+    print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
-    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test)
+    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
     stages = {"stage 1": joints}
     confidence = {"stage 1": sure}
     gains = {}
     del model  # a refiner's memory is needed more
     for stage in refining:
-        if stale := workdir.stale_refiners(folder, data, stage, model_path, options.refiner_epoch):
+        # those that came with the model learnt from other arrays than these
+        if refiners == folder and (stale := workdir.stale_refiners(folder, data, stage, model_path,
+                                                                   options.refiner_epoch)):
             print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
                   f"{stage - 1} predicted; train them again (step 5), or remove them")
-        joints, sure, gains[stage] = cascade.refine_from(folder, skeleton, frames, rows, joints, sure, run, stage,
+        joints, sure, gains[stage] = cascade.refine_from(refiners, skeleton, frames, rows, joints, sure, run, stage,
                                                          options.refiner_epoch)
         stages[f"stage {stage}"] = joints
         confidence[f"stage {stage}"] = sure
@@ -135,8 +139,10 @@ def main(argv=None):
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
     by_coco = coco_results.score(data, stages, confidence)
-    facts = {"images": len(images), "flip_test": options.flip_test, "epoch": options.epoch,
-             "refiner_epoch": options.refiner_epoch, "gains": gains.pop(2), "run": run.facts()} | sample
+    facts = {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
+             "epoch": options.epoch, "refiner_epoch": options.refiner_epoch, "gains": gains.pop(2),
+             "models": workdir.model_digests(model_path, skeleton, refiners, options.refiner_epoch),
+             "run": run.facts()} | sample
     facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
     facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:

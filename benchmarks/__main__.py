@@ -2,6 +2,7 @@
 
 Writes  a table, and the same as JSON with the hardware's name
 Run     python -m benchmarks          make bench
+        python -m benchmarks --predict (predict.py alone, on one core)
 """
 import contextlib
 import io
@@ -10,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import measure, steps
-from deeppose import files, runtime, shell
+from benchmarks import measure, predicting, steps
+from deeppose import files, runtime, shell, workdir
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"1": ("LSP_data.py", "rows"), "2": ("Train_stage_1.py", "images"), "4": ("steps 3 and 4, stage 1", "images"),
@@ -86,13 +87,15 @@ def table_row(row):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__doc__, workdir=None, shown="of --predict: as predict.py's")
     parser.add_argument("--photos", type=Path, help="folder as LSP_data.py's --source (default: the real ones, or "
                                                     "rendered ones where those are not at hand)")
     parser.add_argument("--seconds", type=float, default=60, help="to measure each step for (default: 60)")
     parser.add_argument("--steps", default="1,2,4,5,6", help="which (default: 1,2,4,5,6)")
     parser.add_argument("--scaling", metavar="N,N,...", help="instead measure steps 1, 2 and 4 at about so many rows")
     parser.add_argument("--torchrun", action="store_true", help="measure two processes against one, on the CPU")
+    parser.add_argument("--predict", action="store_true",
+                        help="instead measure predict.py with the model of --workdir, on one core")
     parser.add_argument("--output", type=Path, default=Path("benchmarks.json"), help="default: benchmarks.json")
     return parser.parse_args(argv)
 
@@ -103,6 +106,12 @@ def main(argv=None):
     run = runtime.choose(options)
     with tempfile.TemporaryDirectory(prefix="deeppose-bench-") as folder:
         folder = Path(folder)
+        if options.predict:
+            print(f"{measure.hardware(run.device)}, one thread\n")
+            found = predicting.measure_predict(options.workdir or workdir.with_model(), options, folder)
+            files.save_json(options.output, {"hardware": measure.hardware(run.device), "run": run.facts(),
+                                             "predict": found})
+            return print(f"\n{options.output}")
         photos, kind = (options.photos, str(options.photos)) if options.photos else steps.find_photos(folder / "photos")
         result = {"hardware": measure.hardware(run.device), "run": run.facts(), "photos": kind}
         print(f"{result['hardware']}\n{run}\n{kind}\n", flush=True)

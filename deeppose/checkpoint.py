@@ -1,6 +1,7 @@
 """Weights and the provenance beside them.
 
-A model_*.pt is a bare state_dict, float32, on the CPU; its model_*.json says what it is and where it came from.
+A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what it is and where it
+came from.
 """
 import warnings
 import zipfile
@@ -105,6 +106,7 @@ def load_weights(network, weights, path, made_by):
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
     except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):  # of tensors stored in odd ways
         raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
+    network = network.float()
     if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
-    return network.float()
+    return network

@@ -22,19 +22,22 @@ def _sum_window(padded, pairs, out):
 def _pieces(buffer_widths, *tensors):
     """Tensors (N, C, H, W) as matching pieces of rows (R, C), with buffers (R, C + extra) in at least float32.
 
-    The channels are next to each other in memory. buffer_widths gives (extra, first content) of each buffer.
+    The channels are next to each other in memory. buffer_widths gives (extra, first content) of each buffer; None: any.
     """
     channels = tensors[0].shape[1]
     rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in tensors]
     length = min(len(rows[0]), max(1, PIECE // channels)) if rows[0].device.type == "cpu" else len(rows[0])
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    buffers = [torch.full((length, channels + extra), content, dtype=dtype, device=rows[0].device)
-               for extra, content in buffer_widths]
+    buffers = [torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
+               for extra, _ in buffer_widths]
+    for buffer, (_, content) in zip(buffers, buffer_widths):
+        if content is not None:
+            buffer.fill_(content)
     for pieces in zip(*(part.split(length) for part in rows)):
         yield *pieces, *(buffer[:len(pieces[0])] for buffer in buffers)
 
 
-SUMMED = ((0, 0.0), (SIZE - 1, K / SIZE), (SIZE - 2, 0.0), (0, 0.0), (0, 0.0))  # the buffers that _raise needs
+SUMMED = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))  # the buffers that _raise needs
 
 
 def _raise(x, wide, padded, pairs, root, scale):
@@ -59,7 +62,7 @@ class _LocalResponseNorm(torch.autograd.Function):
     def backward(ctx, grad):
         x, = ctx.saved_tensors
         grad_x = torch.empty_like(x, memory_format=torch.channels_last)
-        more = ((0, 0.0), (SIZE - 1, 0.0))
+        more = ((0, None), (SIZE - 1, 0.0))
         for x_rows, grad_rows, out, wide, padded, pairs, root, scale, wide_grad, across in _pieces(
                 SUMMED + more, x, grad, grad_x):
             _raise(x_rows, wide, padded, pairs, root, scale)
@@ -71,10 +74,9 @@ class _LocalResponseNorm(torch.autograd.Function):
         return grad_x
 
 
-@torch.compiler.disable  # it would unroll the pieces
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
-    if torch.compiler.is_exporting():  # the pieces would be those of one number of images
+    if torch.compiler.is_compiling():  # or exporting: the pieces would be unrolled, those of one number of images
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)
 

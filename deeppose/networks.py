@@ -16,7 +16,7 @@ import torch
 
 from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
 from Alexnet_stage_1 import Alexnet_stage_1
-from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton
+from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton, two_pass
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
@@ -63,52 +63,71 @@ class Stage_1:
         """What it looks at, as a box (4,) px of the frame."""
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
-    def view(self, images):
-        """Frames (n, 3, h, w) -> what the network takes."""
+    def view(self, images, boxes_px=None):
+        """Frames (n, 3, h, w) -> what the network takes; boxes_px (n, 4) is looked at (None: view_box)."""
         whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
-        if whole:
+        if whole and boxes_px is None:
             return images
-        box = torch.tensor(self.view_box, dtype=torch.float32, device=images.device)
-        return crops.crop(images, box.expand(images.shape[0], 1, 4), self.input_size)
+        box = torch.as_tensor(self.view_box if boxes_px is None else boxes_px, dtype=torch.float32).to(images.device)
+        return crops.crop(images, box.expand(images.shape[0], 4)[:, None], self.input_size)
 
     def described(self):
         """What model_1.json tells of it, for `load`."""
         return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
                 "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
 
-    def predict(self, frames, rows, run, what=None, flip=False):
+    def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
 
         frames  a Frames
         flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a network that decodes
                 heatmaps the mean is of these
+        twice   look again, at a box around the pose that was found at first; what it shows comes from the stored
+                frame, so a person of fewer pixels there than the network takes is enlarged, not seen more finely
+        boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
+        joints, confidence = self._predict(frames, rows, run, what, flip, boxes)
+        if twice:
+            seen = np.broadcast_to(self.view_box if boxes is None else boxes, (len(rows), 4))
+            boxes = two_pass.boxes_around(joints, seen)
+            joints, confidence = self._predict(frames, rows, run, what and f"{what}, again", flip, boxes)
+        return joints, confidence
+
+    def _predict(self, frames, rows, run, what, flip, boxes):
         if flip and hasattr(self.network, "decode"):
-            return self._predict(frames, rows, run, what, self._see_twice)
-        joints, confidence = self._predict(frames, rows, run, what, lambda images: self.network(self.view(images)))
+            return self._look(frames, rows, run, what, self._see_twice, boxes)
+        joints, confidence = self._look(frames, rows, run, what, self._see, boxes)
         if flip:
-            mirrored, sure = self._predict(frames, rows, run, what and f"{what}, mirrored",
-                                           lambda images: self.network(self.view(images.flip(3))))
+            if boxes is not None:
+                boxes = boxes.copy()
+                boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
+            mirrored, sure = self._look(frames, rows, run, what and f"{what}, mirrored",
+                                        lambda images, boxes_px: self._see(images.flip(3), boxes_px), boxes)
             order = list(self.skeleton.flip)
             joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
             confidence = (confidence + sure[:, order]) / 2
         return joints, confidence
 
-    def _see_twice(self, images):
-        """The network's Output for frames (n, 3, h, w), from the mean of their heatmaps and their mirror images'."""
-        seen = self.view(images)
+    def _see(self, images, boxes_px):
+        """The network's Output for frames (n, 3, h, w), of which it looks at boxes (n, 4) px (None: view_box)."""
+        return self.network(self.view(images, boxes_px))
+
+    def _see_twice(self, images, boxes_px):
+        """`_see`, from the mean of their heatmaps and their mirror images'."""
+        seen = self.view(images, boxes_px)
         maps = self.network.predict_heatmaps(seen)  # (n, J, h, w)
         mirrored = self.network.predict_heatmaps(seen.flip(3)).flip(3)[:, list(self.skeleton.flip)]
         return self.network.decode((maps + mirrored) / 2, self.input_size)
 
-    def _predict(self, frames, rows, run, what, see):
+    def _look(self, frames, rows, run, what, see, boxes):
         self.network.eval()
 
         def compute(images, piece):
-            found = see(images)
+            found = see(images, None if boxes is None else boxes[piece])
             return found.joints, found.confidence
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
-        return geometry.denormalise(joints, self.view_box).astype(np.float32), confidence
+        boxes = self.view_box if boxes is None else boxes
+        return geometry.denormalise(joints, boxes).astype(np.float32), confidence
 
 
 def input_size(view_size, input_px=0, stretch=False):

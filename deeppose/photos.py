@@ -91,15 +91,18 @@ def _upright(image, factor, size, white):
         if factor == 1:
             size = image.size
     image = downloads.to_8_bits(image, white)
-    turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
-    return Photo(_as_rgb(ImageOps.exif_transpose(image)), factor, tuple(size[::-1]) if turned else tuple(size))
+    image.load()  # while its file is open
+    orientation = image.getexif().get(ORIENTATION)
+    turned = orientation in QUARTER_TURNS
+    upright = image if orientation in (None, 1) else ImageOps.exif_transpose(image)  # which copies in any case
+    return Photo(_as_rgb(upright), factor, tuple(size[::-1]) if turned else tuple(size))
 
 
 def _as_rgb(image):
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def reduced(photo, longest_px):

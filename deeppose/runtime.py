@@ -2,6 +2,7 @@
 import ctypes
 import datetime
 import importlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
@@ -92,13 +92,16 @@ class Runtime:
         """What a rerun needs to be the same, for the provenance files."""
         return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
                 "compile": self.compile, "processes": self.world,
-                "torch": str(torch.__version__), "torchvision": torchvision.__version__,
+                "torch": str(torch.__version__), "torchvision": importlib.metadata.version("torchvision"),
                 "numpy": np.__version__, "python": platform.python_version()}
 
 
-def parser(description):
-    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile."""
-    arguments = shell.parser(description)
+def parser(description, **workdir):
+    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile.
+
+    workdir  shell.parser's further arguments
+    """
+    arguments = shell.parser(description, **workdir)
     arguments.add_argument("--device", default="auto",
                            help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)")
     arguments.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto",
@@ -145,7 +148,8 @@ def add_model_argument(arguments):
     """Add --model and --epoch."""
     arguments.add_argument("--model", type=Path, metavar="FOLDER",
                            help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
-                                "be run (default: --workdir)")
+                                "be run; step 6 takes its refiners too where --workdir has none "
+                                "(default: --workdir)")
     arguments.add_argument("--epoch", type=shell.at_least(1), metavar="N",
                            help="take stage 1 as it was after epoch N, which --keep-epochs of step 2 kept; the same in "
                                 "steps 4 to 6 (default: its best epoch)")

@@ -7,6 +7,8 @@ nothing about photographs.
 
     python -m deeppose.sample FOLDER
     python -m deeppose.sample FOLDER --lsp 400 --lspet 600 --seed 0
+
+docs/sample_photo.jpg, one person in a landscape picture for predict.py, is write_photo's.
 """
 import argparse
 import hashlib
@@ -29,6 +31,8 @@ from deeppose.shell import InputError
 
 MARKER = "sample.json"
 ASIDE = "rendering.tmp"  # where everything is rendered before it is moved into place
+PHOTO_SEED = 22   # of a person who stands free, in a picture that is wider than high
+ENLARGED = 3      # times: a photograph has more pixels than the sets have
 OUTPUTS = ("images_1", "images_2", "joints_1.mat", "joints_2.mat")
 
 
@@ -63,6 +67,14 @@ def render_set(folder, number, count, seed):
     savemat(data, {"joints": stored}, do_compression=True)
     header = b"MATLAB 5.0 MAT-file, rendered by deeppose.sample"  # savemat's holds the date
     (folder / f"joints_{number}.mat").write_bytes(header.ljust(116) + data.getvalue()[116:])
+
+
+def write_photo(path, seed=PHOTO_SEED):
+    """Write a picture of one rendered person as if it were a photograph."""
+    image, _, _ = render_person(np.random.default_rng(seed), wide=True)
+    height, width = image.shape[:2]
+    photo = Image.fromarray(image).resize((ENLARGED * width, ENLARGED * height), Image.Resampling.BICUBIC)
+    photo.save(path, quality=90)
 
 
 def digest(folder):

@@ -35,6 +35,9 @@ def parser(description):
     arguments.add_argument("--flip-test", action="store_true",
                            help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
                                 "refines that mean from the image alone (default: off)")
+    arguments.add_argument("--two-pass", action="store_true",
+                           help="stage 1 looks twice, the second time at a box around the pose that it found at first, "
+                                "cut from the stored frame (default: off)")
     arguments.add_argument("--sample", type=shell.at_least(1), metavar="N",
                            help="score one in N of the test rows alone, drawn at random and always the same "
                                 "(default: all)")

@@ -108,11 +108,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {_one_line(message)}; see --help\n")
 
 
-def parser(description):
-    """An ArgumentParser that shows a script's docstring, with --workdir."""
+def parser(description, workdir=Path("."), shown="%(default)s"):
+    """An ArgumentParser that shows a script's docstring, with --workdir, whose default --help shows as `shown`."""
     arguments = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--workdir", type=Path, default=Path("."),
-                           help="folder of the arrays and models (default: %(default)s)")
+    arguments.add_argument("--workdir", type=Path, default=workdir,
+                           help=f"folder of the arrays and models (default: {shown})")
     return arguments
 
 

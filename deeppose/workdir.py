@@ -1,5 +1,6 @@
 """The files between the steps: what they are called, what they were made from, and which are stale. No torch here."""
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
 SHARED = "shared"   # the refiner that serves all joints
 STAGES = (2, 3)     # of the cascade; DeepPose has three in all
+SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
 TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
 RESULT = "result.json"                      # the last stage's poses of the test rows, in COCO's format
 
@@ -61,6 +63,32 @@ def refiners_here(folder, skeleton, stage, epoch=None):
 def stages_here(folder, skeleton, epoch=None):
     """The stages of the cascade of which a folder has a refiner (of that epoch): (), (2,) or (2, 3)."""
     return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage, epoch))
+
+
+def with_model():
+    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either; else SHIPPED."""
+    here = Path(".")
+    has_own = (here / "model_1.pt").exists()
+    return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
+
+
+def refiners_from(workdir, skeleton, model=None, epoch=None):
+    """The folder whose refiners are used: the working directory, or where that has none the model's, if that has."""
+    if model is not None and not stages_here(workdir, skeleton, epoch) and stages_here(model, skeleton, epoch):
+        return model
+    return workdir
+
+
+def model_digests(model_path, skeleton, refiners=None, epoch=None):
+    """sha256 of stage 1's weights, and of those of all refiners in a folder, or of an epoch that was kept there.
+
+    refiners  None: of stage 1 alone
+    """
+    paths = [model_path]
+    if refiners is not None:
+        paths += [refiner_path(refiners, name, stage, epoch) for stage in stages_here(refiners, skeleton, epoch)
+                  for name in refiners_here(refiners, skeleton, stage, epoch)]
+    return {path.name: arrays.digest(path) for path in paths}
 
 
 def output_path(workdir, stage=1):

@@ -4,9 +4,10 @@ import sys
 import time
 
 import pytest
+from helpers import FP32, write_model
 
 from benchmarks import __main__ as bench
-from benchmarks import measure
+from benchmarks import measure, predicting
 
 
 def test_ways_take_turns_and_ratios_are_of_the_first_to_the_others():
@@ -34,3 +35,16 @@ def test_a_bench_of_step_1(photos, tmp_path, capsys):
     bench.main(["--photos", str(photos), "--steps", "1", "--seconds", "0", "--output", str(tmp_path / "bench.json")])
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["hardware"] and found["steps"][0]["against_plain"] > 0 and "LSP_data.py" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_bench_of_predict(tmp_path, monkeypatch, capsys):
+    """Rates of one and of several at a time, on one thread; loading beyond torch; memory of the whole command."""
+    monkeypatch.setattr(predicting, "TOGETHER", 3)
+    monkeypatch.setattr(predicting, "LOADS", 1)
+    write_model(tmp_path, input_size=(65, 65))
+    bench.main(["--predict", "--workdir", str(tmp_path), "--seconds", "0", "--output", str(tmp_path / "b.json"), *FP32])
+    found = json.loads((tmp_path / "b.json").read_text())["predict"]
+    assert set(found["rates"]) == {"stage 1, 1 at a time", "stage 1, 3 at a time"} and min(found["rates"].values()) > 0
+    assert found["load_seconds"][0] > 0 and 1e8 < found["bytes"] < 1e9
+    assert "photographs/s" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_stage_1_stays_on_the_device(recipe, no_content):
 @pytest.mark.parametrize("recipe", REFINER_RECIPES.values(), ids=REFINER_RECIPES)
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_stage_2_stays_on_the_device(recipe, no_content):
-    network = on_gpu(lambda: Alex_net_c1(14, (3,), **recipe.options, crop_px=recipe.crop_px))
+    network = on_gpu(lambda: Alex_net_c1(14, (3,), crop_px=recipe.crop_px, **recipe.options))
     rng = np.random.default_rng(0)
     frames = torch.empty(4, 227, 227, 3, dtype=torch.uint8, device=GPU.device)
     boxes, targets = rng.random((4, 2, 4), np.float32), rng.random((4, 2, 14, 2), np.float32)

@@ -22,7 +22,7 @@ from deeppose import arrays, checkpoint, geometry, heatmaps, losses, networks, p
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
-from Heatmap_stage_1 import BACKBONES, RECIPES, Attention, Branches, Heatmap_stage_1
+from Heatmap_stage_1 import RECIPES, Attention, Branches, Heatmap_stage_1
 
 CPU = torch.device("cpu")
 RUN = runtime.Runtime(CPU, "fp32")
@@ -145,7 +145,7 @@ def test_every_backbone_has_its_weights(backbone, millions):
         network = Heatmap_stage_1(17, backbone)
     assert counts[0] == pytest.approx(millions * 1e6, rel=0.005) and 0 < counts[1] - counts[0] < 5e4
     assert set(torchvisions) == set(network.backbone.state_dict()) | set(network.unused_weights)
-    assert type(network.imagenet) is BACKBONES[backbone] and backbone in network.imagenet.url
+    assert type(network.imagenet) is models.get_model_weights(backbone) and backbone in network.imagenet.url
 
 
 @pytest.mark.parametrize("attention", [0, 1])

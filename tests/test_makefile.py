@@ -147,7 +147,7 @@ def test_nothing_is_stale_after_all_steps(project):
     ("Train_stage_2.py", STEPS[4:]),
     ("Resnet_stage_1.py", STEPS[1:]),
     ("Cascade_1_net.py", STEPS[4:]),
-    ("deeppose/lrn.py", STEPS[1:]),
+    ("deeppose/lrn.py", STEPS[1:]),  # of a stage 1 too
     ("test_stage_2.py", ("test_stage_2.py",)),
     ("deeppose/plots.py", ("test_stage_1.py", "test_stage_2.py")),
     ("deeppose/report_page.html", ("test_stage_1.py", "test_stage_2.py")),  # both write report.html

@@ -1,0 +1,136 @@
+"""A second look at the photograph: boxes around predicted poses, places that stay exact, and its judge."""
+import numpy as np
+import pytest
+import torch
+from helpers import FP32, write_model
+from PIL import Image, ImageDraw
+
+import predict
+import test_stage_1
+from deeppose import geometry, networks, runtime, two_pass
+from deeppose.heatmaps import Output
+from deeppose.loader import Frames
+from deeppose.networks import Stage_1
+from deeppose.skeleton import LSP
+from results import two_pass as judge
+
+RUN = runtime.Runtime(torch.device("cpu"), "fp32")
+
+
+class Brightest(torch.nn.Module):
+    """A stage 1 that finds where the picture is white: seven joints at its left edge, seven at its right.
+
+    The finer it sees, the nearer it comes: it rounds to whole pixels of its input.
+    """
+
+    def forward(self, images):
+        found = []
+        for image in images:
+            rows, columns = torch.nonzero(image.mean(0) > 0.5, as_tuple=True)
+            size = image.shape[2]
+            ends = [[x / size - 0.5, (rows.min() + rows.max() + 1) / 2 / size - 0.5]
+                    for x in (columns.min(), columns.max() + 1)]
+            found.append(torch.tensor(ends).repeat_interleave(7, 0))
+        joints = torch.stack(found)
+        return Output(joints, torch.ones(joints.shape[:2]))
+
+
+def scene(width=900, height=600, at=(520, 300), extent=60):
+    """A wide dark picture with a white bar of that extent, 40 high; and the middles of its ends (2, 2) px."""
+    image = Image.new("RGB", (width, height), (20, 20, 20))
+    x, y = at
+    ImageDraw.Draw(image).rectangle([x, y - 20, x + extent - 1, y + 19], "white")
+    return image, np.array([[x, y], [x + extent, y]], float)
+
+
+def looking(frame=(227, 227), margin=1.0, input_size=(65, 65), twice=True):
+    stage_1 = Stage_1(Brightest(), "resnet", LSP, frame, margin, input_size)
+    return predict.Model(stage_1, {}, RUN, {}, twice)
+
+
+def test_boxes_are_of_the_poses_extent_and_of_the_proportions_seen():
+    poses = np.array([[[100, 50], [160, 90]], [[10, 10], [10, 10]], [[0, 0], [1000, 0]], [[np.nan, 0], [1, 1]]])
+    seen = np.array([[0, 0, 300, 400]] * 4, float)
+    boxes = two_pass.boxes_around(poses, seen, scale=1.5)
+    np.testing.assert_allclose(boxes[0], [130 - 45, 70 - 60, 90, 120])  # 60 wide: its shorter side is 90
+    np.testing.assert_allclose(boxes[1, 2:], [30, 40])  # never less than a tenth
+    np.testing.assert_allclose(boxes[2], [500 - 225, -300, 450, 600])  # never more than 1.5 times as large
+    np.testing.assert_allclose(boxes[3], seen[3])  # of nothing found, the same again
+    np.testing.assert_allclose(two_pass.boxes_around(poses[:1], seen[:1], 1.25, 1.5)[0, 2:], [112.5, 150])
+
+
+@pytest.mark.parametrize("frame, margin, input_size", [((227, 227), 1.0, (65, 65)), ((240, 320), 1.25, (65, 65))])
+def test_the_second_look_sees_more_finely_and_its_places_are_exact(frame, margin, input_size):
+    image, ends = scene()
+    errors = {}
+    for twice in (False, True):
+        found, = predict.predict(looking(frame, margin, input_size, twice), [image])
+        errors[twice] = np.abs(found["stage_1"][0][[0, 13]] - ends).max()
+    box = found["boxes"][0]
+    assert errors[True] < 4 < errors[False]  # px of the photograph; a pixel of the first look is 14 of them
+    assert (box[2] - box[0]) / margin == pytest.approx(two_pass.SCALE * 60, rel=0.3)
+
+
+def test_several_people_and_photographs_are_looked_at_anew_each_by_itself():
+    first, ends = scene()
+    second, other = scene(at=(100, 500), extent=100)
+    box = [400, 200, 700, 500]
+    found = predict.predict(looking(), [first, second], [[box, [0, 0, 900, 600]], None])
+    for pose, true in ((found[0]["stage_1"][0], ends), (found[0]["stage_1"][1], ends), (found[1]["stage_1"][0], other)):
+        np.testing.assert_allclose(pose[[0, 13]], true, atol=5)
+
+
+def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
+    """To the same places as of the whole frame, mirrored as well."""
+    image, ends = scene(227, 227, (150, 80), 40)
+    frames = Frames(np.asarray(image)[None], RUN.device)
+    rows = np.arange(1)
+    model = looking().stage_1
+    for flip in (False, True):
+        once, _ = model.predict(frames, rows, RUN, flip=flip)
+        twice, sure = model.predict(frames, rows, RUN, flip=flip, twice=True)
+        wanted = ends if not flip else ends.mean(0)  # left and right change places, and all joints are their mean
+        assert np.abs(twice[0][[0, 13]] - wanted).max() < 1.2
+        assert once.shape == twice.shape == (1, 14, 2) and (sure == 1).all()
+    small = geometry.scale_box(model.view_box, 3)[None]
+    wide, _ = model.predict(frames, rows, RUN, twice=True, boxes=small)
+    np.testing.assert_allclose(wide[0][[0, 13]], ends, atol=1.5)
+
+
+def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
+    torch.manual_seed(0)
+    network = write_model(own_workdir, input_size=(65, 65))
+    network.heatmaps.joints.weight.data *= 100
+    torch.save(network.state_dict(), own_workdir / "model_1.pt")
+    own = ["--workdir", str(own_workdir), *FP32]
+    said = {}
+    for flags in ((), ("--two-pass",)):
+        test_stage_1.main([*own, *flags])
+        said[flags] = np.load(own_workdir / "test_output_1.npy")
+        (own_workdir / "test_output_1.npy").unlink()
+    assert np.abs(said[()] - said["--two-pass",]).max() > 0.5
+    capsys.readouterr()
+    judge.FEWEST, fewest = 2, judge.FEWEST
+    try:
+        judge.main([*own, "--source", str(photos), "--count", "8"])
+    finally:
+        judge.FEWEST = fewest
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert lines[0].count("PDJ@0.2") == lines[0].count("strict PCP") == 1
+    held_out = [line for line in lines if "held out" in line]
+    whole = [line.split(" | ") for line in lines if "whole photographs" in line]
+    assert len(held_out) == len(judge.WIDER) and len({line.count("|") for line in lines}) == 1
+    assert 4 <= sum(int(cells[1]) for cells in whole) <= 8
+    with pytest.raises(SystemExit) as stop:
+        judge.main([*own, "--source", str(own_workdir)])
+    assert stop.value.code == 2 and "--source" in capsys.readouterr().err
+
+
+def test_the_model_says_whether_predict_looks_twice(tmp_path):
+    write_model(tmp_path, input_size=(65, 65), two_pass=True)
+    assert predict.load(tmp_path, "cpu", "fp32").twice
+    assert not predict.load(tmp_path, "cpu", "fp32", twice=False).twice
+    assert predict.parse(["a.jpg", "--no-two-pass"]).two_pass is False and predict.parse(["a.jpg"]).two_pass is None
+    write_model(tmp_path, input_size=(65, 65))
+    assert not predict.load(tmp_path, "cpu", "fp32").twice
+    assert networks.load(tmp_path, RUN)[1].get("two_pass") is None
