@@ -119,13 +119,7 @@ class Alexnet_stage_1(nn.Module):
             joints = joints.unflatten(1, (self.joint_count, 2))
             return Output(joints, None if self.training else heatmaps.unsure(joints))
         maps = self.heatmaps(fine, coarse)  # (N, J, h, w)
-        with torch.autocast(maps.device.type, enabled=False):
-            log_heatmaps = maps.float().flatten(2).log_softmax(2)  # (N, J, h * w)
-            cells = self.cells(size, images.device)
-            joints = heatmaps.mean_place(log_heatmaps, cells)
-            if self.training:
-                return Output(joints, heatmaps=log_heatmaps)
-            return Output(joints, heatmaps.confidence(log_heatmaps, cells, joints))
+        return heatmaps.integrate(maps, self.cells(size, images.device), self.training)
 
     def _scaled(self, images):
         if self.scaling == "contrast":

@@ -50,6 +50,16 @@ def confidence(log_heatmaps, cells, joints):
     return (log_heatmaps.exp() * near).sum(-1).clamp(0, 1)
 
 
+def integrate(maps, cells, training):
+    """The Output of maps (N, J, h, w) of logits, in float32: each joint is the mean place under its heatmap."""
+    with torch.autocast(maps.device.type, enabled=False):
+        log_heatmaps = maps.float().flatten(2).log_softmax(2)  # (N, J, h * w)
+        joints = mean_place(log_heatmaps, cells)
+        if training:
+            return Output(joints, heatmaps=log_heatmaps)
+        return Output(joints, confidence(log_heatmaps, cells, joints))
+
+
 def unsure(joints):
     """The confidence of joints (..., 2) that come without heatmaps: NaN."""
     return torch.full_like(joints[..., 0], torch.nan)

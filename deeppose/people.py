@@ -68,7 +68,8 @@ class Job:
                 raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
                                  "fetch the set again")
             if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
-                raise InputError(f"{self.path}: has a box far larger than the image; labels and images do not fit")
+                raise InputError(f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
+                                 f"{row.box[3]:.0f} pixels; labels and images do not fit")
         return image
 
 

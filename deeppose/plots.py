@@ -60,7 +60,7 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
         for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
-        axes.set(title=group.replace("_", " ") + "s" * (len(members) > 1), xlim=(0, skeleton.curve_to), ylim=(0, 1))
+        axes.set(title=_title(group, len(members)), xlim=(0, skeleton.curve_to), ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.supxlabel(f"threshold, {skeleton.unit_name}", fontsize=10)
     figure.supylabel("detected joints (PDJ), fraction", fontsize=10)
@@ -147,6 +147,12 @@ def _cloud(axes, errors, look, above):
     axes.add_patch(Ellipse(centre, width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
                            edgecolor=look["color"], linestyle=look["linestyle"]))
     axes.plot(*centre, "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
+
+
+def _title(group, count):
+    """A group of joints in words: "left_foot" and "right_foot" are "feet"."""
+    name = group.replace("_", " ")
+    return name if count == 1 else name.replace("foot", "feet") if name.endswith("foot") else f"{name}s"
 
 
 def half_ellipse(errors):

@@ -30,16 +30,16 @@ class TrueBoxes:
 
     photographs  of each its path and what opens it
     joints_px    true (n, J, 2), sizes as arrays.Dataset.sizes gives them: px of the photographs
-    white        the value of 16 bits that is white
     frame, margin, skeleton  the Dataset's
+    white        the value of 16 bits that is white
     """
     photographs: list
     joints_px: np.ndarray
     sizes: dict
-    white: int
     frame: tuple
     margin: float
     skeleton: object
+    white: int = downloads.WHITE
 
     def regions(self, factor, stretch):
         """What frames show (n, 4) px: the joints' boxes times a factor, and the margin around them.
@@ -86,8 +86,8 @@ def open_photographs(data, source):
     boxes = data.boxes("test")
     sizes = {"head": data.column("test", "head_px"), "box": boxes[:, 2:].max(1), "area": data.column("test", "area_px")}
     found = TrueBoxes([find(source, names[row]) for row in rows], true[rows],
-                      {name: values[rows] for name, values in sizes.items()},
-                      data.depth_white or downloads.WHITE, data.frame, data.margin, data.skeleton)
+                      {name: values[rows] for name, values in sizes.items()}, data.frame, data.margin,
+                      data.skeleton, data.depth_white or downloads.WHITE)
     shown = found.cut(geometry.scale_box(boxes[rows], data.margin))
     for row, frame, (path, _) in zip(rows, shown, found.photographs):
         if np.abs(frame.astype(int) - data.test_images[row]).mean() > MOST_DIFFERENT:

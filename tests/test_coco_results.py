@@ -214,7 +214,7 @@ def test_six_steps_on_coco(source, tmp_path, capsys):
     assert "held-out OKS" in said and said.count("COCO's scores, true boxes") == 2
     assert json.loads((tmp_path / "model_1.json").read_text())["input_size"] == [48, 64]
     header = (tmp_path / "curves_stage_1.csv").read_text().splitlines()[0]
-    assert header == "epoch,train_loss,held_out_loss,oks"
+    assert header.startswith("epoch,step,train_loss,held_out_loss,oks,pdj_0.05,")
     facts = json.loads((tmp_path / "metrics_stage_2.json").read_text())
     content = json.loads((tmp_path / "test_annotations.json").read_text())
     results = json.loads((tmp_path / "result.json").read_text())

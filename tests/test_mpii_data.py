@@ -243,7 +243,7 @@ BAD = {
     "joints of another image": (lambda s: Image.new("RGB", (9, 9)).save(s / "images" / "03.jpg"),
                                 ("03.jpg: has a joint far outside",)),
     "a box too large": (lambda s: (s / mpii.FILE_NAME).write_bytes(with_rect(scale=5000.0)),
-                        ("20.jpg: has a box of 1250000 x",)),
+                        ("20.jpg: has a box far larger than the image, 1250000 x",)),
 }
 
 

@@ -47,7 +47,7 @@ def run_all(photos, workdir):
         3: run("test_stage_1.py", workdir, *FP32),
         4: run("Generate_train_output.py", workdir, *FP32),
         5: run("Train_stage_2.py", workdir, "--make-deltas", "--rows", "2", "--epochs", "1", "--batch-size", "1",
-               "--crop-px", "67"),
+               "--crop-px", "67", "--simulated", "4"),
         6: run("test_stage_2.py", workdir, *FP32),
     }
 

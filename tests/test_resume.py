@@ -195,7 +195,7 @@ def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
 CURVES = ["--rows", "8", "--input-px", "64", "--score-every", "2"]  # rows after steps 2, 4, 6 and 8
 
 
-@pytest.mark.parametrize("killed_in_tick", [2, 3, 5, 9])  # at a step that is scored, after it, at an epoch's end, ...
+@pytest.mark.parametrize("killed_in_tick", [2, 5])  # at a step that is scored, at an epoch's end
 def test_a_resumed_runs_curve_is_whole(killed_in_tick, own_workdir, kill):
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1, *CURVES]
     expected, = undisturbed(Train_stage_1.main, [*STAGE_1, *CURVES], own_workdir, ["model_1"])

@@ -18,7 +18,7 @@ from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 CPU = ["--device", "cpu", "--precision", "fp32"]
-DIRECT = ["--recipe", "original"]  # save_constant's
+DIRECT = ["--recipe", "original", "--crop-px", "227"]  # save_constant's
 FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL_CROPS]
 BOXING = cascade.Boxing(LSP.crop_scale, 40)
 

@@ -385,7 +385,7 @@ def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(co
 def test_stage_1_learns(recipe, falls_to, own_workdir, capsys):
     """Some epochs on a few images bring the training loss well down."""
     Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "8", "--epochs", "8",
-                        "--batch-size", "4", "--device", "cpu", "--recipe", recipe, "--input-px", "129"])
+                        "--batch-size", "4", "--device", "cpu", "--recipe", recipe, "--input-px", "97"])
     history = json.loads((own_workdir / "model_1.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == list(range(1, 9))
     assert min(entry["train_loss"] for entry in history[4:]) < falls_to * history[0]["train_loss"]
