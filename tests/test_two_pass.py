@@ -35,6 +35,21 @@ class Brightest(torch.nn.Module):
         return Output(joints, torch.ones(joints.shape[:2]))
 
 
+class Peaks(torch.nn.Module):
+    """A stage 1 whose heatmaps are the picture: all joints are where it is brightest."""
+
+    def forward(self, images):
+        return self.decode(self.predict_heatmaps(images), (images.shape[3], images.shape[2]))
+
+    def predict_heatmaps(self, images):
+        return images.mean(1, keepdim=True).expand(-1, 14, -1, -1)
+
+    def decode(self, maps, size):
+        peaks, places = maps.flatten(2).max(2)
+        cells = torch.stack([places % size[0], places // size[0]], 2)  # (N, 14, 2)
+        return Output((cells + 0.5) / torch.tensor(size) - 0.5, peaks)
+
+
 def scene(width=900, height=600, at=(520, 300), extent=60):
     """A wide dark picture with a white bar of that extent, 40 high; and the middles of its ends (2, 2) px."""
     image = Image.new("RGB", (width, height), (20, 20, 20))
@@ -95,6 +110,17 @@ def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
     small = geometry.scale_box(model.view_box, 3)[None]
     wide, _ = model.predict(frames, rows, RUN, twice=True, boxes=small)
     np.testing.assert_allclose(wide[0][[0, 13]], ends, atol=1.5)
+
+
+def test_the_flip_test_of_heatmaps_looks_twice_too():
+    """At the same box of the image and of its mirror image."""
+    y, x = np.mgrid[:227, :227] + 0.5
+    light = 255 * np.exp(-((x - 150.5) ** 2 + (y - 80.5) ** 2) / (2 * 12 ** 2))
+    frames = Frames(light.astype(np.uint8)[None, ..., None].repeat(3, 3), RUN.device)
+    model = Stage_1(Peaks(), "resnet", LSP, (227, 227), 1.0, (65, 65))
+    for twice, within in ((False, 2), (True, 1)):  # px; a pixel of the first look is 3.5 of them
+        found, _ = model.predict(frames, np.arange(1), RUN, flip=True, twice=twice)
+        np.testing.assert_allclose(found[0], [[150.5, 80.5]] * 14, atol=within)
 
 
 def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
