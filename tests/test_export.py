@@ -50,6 +50,7 @@ def refiner(joints, gains):
 
 class Peaks(nn.Module):
     """A stage-1 network that decodes its heatmaps by their highest cell."""
+    joint_layers = ("maps",)
 
     def __init__(self, joint_count, head="peaks"):
         super().__init__()
