@@ -50,11 +50,12 @@ RECIPES = {
 
 
 class Alexnet_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1], of 64 pixels a side or more -> Output: joints (N, J, 2) in
-    widths and heights from the images' centres.
+    """Images (N, 3, h, w), RGB in [0, 1], of 64 pixels a side or more -> Output: joints (N, J, 2)
+    in widths and heights from the images' centres.
 
     head        "integral": each joint is the mean place under its heatmap, made of the features of
-                strides 8 and 16; "direct": two linear layers and the joints', as its authors have it
+                strides 8 and 16; "direct": two linear layers and the joints', as its authors have
+                it
     layers      "torchvision": 64 channels first, no groups; "bvlc": as Caffe's model of that name,
                 96, groups of 2 in convolutions 2, 4 and 5, local response normalisation after the
                 first two. 2.9 or 2.8 M weights; with the direct head 57 M
@@ -143,17 +144,19 @@ class Alexnet_stage_1(nn.Module):
         return heatmaps.grid(*places)
 
     def from_imagenet(self, weights):
-        """ImageNet's weights as a file has them, name -> tensor, -> those of this network, by its names.
+        """ImageNet's weights as a file has them, name -> tensor, -> those of this network, by its
+        names.
 
         layers=torchvision takes torchvision's: features.0.weight ... classifier.4.bias.
 
-        layers=bvlc takes those of Caffe's bvlc_alexnet as its conversions to TensorFlow lay them out:
-        conv1_W (11, 11, 3, 96), conv2_W (5, 5, 48, 256) ... conv5_W are (h, w, in, out), with the
-        colours as blue, green, red; fc6_W (9216, 4096), whose inputs are the cells by h, w, channel,
-        and fc7_W are (in, out); conv1_b ... fc7_b are (out,). Images were 0...255 less the mean.
+        layers=bvlc takes those of Caffe's bvlc_alexnet as its conversions to TensorFlow lay them
+        out: conv1_W (11, 11, 3, 96), conv2_W (5, 5, 48, 256) ... conv5_W are (h, w, in, out), with
+        the colours as blue, green, red; fc6_W (9216, 4096), whose inputs are the cells by h, w,
+        channel, and fc7_W are (in, out); conv1_b ... fc7_b are (out,). Images were 0...255 less the
+        mean.
 
-        The linear layers are taken where both have them, of the same size; batch normalisation stays
-        as it is. Raises ValueError where a convolution is missing or has another shape.
+        The linear layers are taken where both have them, of the same size; batch normalisation
+        stays as it is. Raises ValueError where a convolution is missing or has another shape.
         """
         own = self.state_dict()
         translate = _from_caffe if self.layers == "bvlc" else _from_torchvision
@@ -167,7 +170,8 @@ class Alexnet_stage_1(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Images -> features of stride 8, (N, 192 or 256, h, w), of stride 16, and of the last pool, (N, 256, h, w)."""
+    """Images -> features of stride 8, (N, 192 or 256, h, w), of stride 16, and of the last pool,
+    (N, 256, h, w)."""
 
     def __init__(self, layers, batch_norm):
         super().__init__()

@@ -1,7 +1,9 @@
-"""Step 1 for keypoint annotations in COCO's format: COCO, PoseTrack and MPII converted, or your own.
+"""Step 1 for keypoint annotations in COCO's format: COCO, PoseTrack and MPII converted, or your
+own.
 
-Reads   annotations/person_keypoints_train2017.json, annotations/person_keypoints_val2017.json and images/ in --source
-        or in data/COCO below it; or what --train, --test and --images name; and the boxes of --detections
+Reads   annotations/person_keypoints_train2017.json, annotations/person_keypoints_val2017.json and
+        images/ in --source or in data/COCO below it; or what --train, --test and --images name; and
+        the boxes of --detections
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
         test_annotations.json: the true annotations of the test images
@@ -54,7 +56,8 @@ class Part:
 
 
 def find_files(options):
-    """Paths of the training and the test annotations (None: a part of the training's) and of the images' folder."""
+    """Paths of the training and the test annotations (None: a part of the training's) and of the
+    images' folder."""
     if options.train:
         return options.train, options.test, options.images or options.train.parent
     if options.test:
@@ -68,7 +71,8 @@ def find_files(options):
 
 
 def skeleton_of(found):
-    """The Skeleton of a file, COCO's and PoseTrack's known by their joints; says which joints mirroring exchanges."""
+    """The Skeleton of a file, COCO's and PoseTrack's known by their joints; says which joints
+    mirroring exchanges."""
     known = coco_joints.joint_set(found.joints, found.bones)
     pairs = coco_joints.flip_pairs(known.joints)
     if lonely := coco_joints.one_sided(known.joints):
@@ -85,13 +89,15 @@ def skeleton_of(found):
 
 
 def view_box(box_px, frame):
-    """What a test shows of a person in a box (4,) px: grown to the frame's proportions, then BOX_SCALE of that."""
+    """What a test shows of a person in a box (4,) px: grown to the frame's proportions, then
+    BOX_SCALE of that."""
     grown = geometry.scale_box(geometry.to_aspect(box_px, frame), BOX_SCALE)
     return geometry.scale_box(grown, max(1, SMALLEST_BOX_PX / min(grown[2:])))
 
 
 def labelled_people(found, frame):
-    """Image id -> the Rows of its people with labelled joints, without crowds; says whose joints do not fit the box."""
+    """Image id -> the Rows of its people with labelled joints, without crowds; says whose joints do
+    not fit the box."""
     rows = {}
     for n in np.flatnonzero((found.keypoint_counts > 0) & ~found.crowd):
         seen = found.keypoints[n, :, 2:] > 0
@@ -116,7 +122,8 @@ def detected_people(detections, joint_count, frame):
 
 
 def find_photographs(found, folder, wanted):
-    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None; InputError where none is there."""
+    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None; InputError
+    where none is there."""
     paths = {}
     for number in wanted:
         places = [folder / below / found.images[number].file_name for below in IMAGE_FOLDERS]
@@ -128,7 +135,8 @@ def find_photographs(found, folder, wanted):
 
 
 def read(path, annotated=True):
-    """coco.read, which says what it leaves out; InputError for numbers that the arrays cannot hold."""
+    """coco.read, which says what it leaves out; InputError for numbers that the arrays cannot
+    hold."""
     found = coco.read(path, annotated)
     for line in found.complaints[:SHOWN_COMPLAINTS]:
         print(f"{line} (left out)")
@@ -141,7 +149,8 @@ def read(path, annotated=True):
 
 
 def read_people(options):
-    """Both files and their people: (CocoFile, image id -> Rows) of training and of test, and the images' folder."""
+    """Both files and their people: (CocoFile, image id -> Rows) of training and of test, and the
+    images' folder."""
     train_path, test_path, folder = find_files(options)
     train = read(train_path)
     test = train if test_path is None else read(test_path, annotated=not options.detections)
@@ -161,7 +170,8 @@ def read_people(options):
 
 
 def parts_of(people, folder, limit):
-    """The training and the test Part of what read_people gives; InputError where they tell no photographs apart."""
+    """The training and the test Part of what read_people gives; InputError where they tell no
+    photographs apart."""
     parts = []
     for name, (found, rows) in zip(("train", "test"), people):
         chosen = sorted(rows)[:limit]

@@ -1,8 +1,9 @@
-"""The cascade network: an AlexNet that looks at a crop around a joint's estimate and says how far off it is.
+"""The cascade network: an AlexNet that looks at a crop around a joint's estimate and says how far
+off it is.
 
-Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the cascade.
-The layer sizes are those of the original project's Alex_net_c1, whose author does not claim them as his own; those of
-the "batch_norm" layers are the K2HPD authors' refiner's.
+Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the
+cascade. The layer sizes are those of the original project's Alex_net_c1, whose author does not
+claim them as his own; those of the "batch_norm" layers are the K2HPD authors' refiner's.
 """
 import torch
 from torch import nn
@@ -38,22 +39,26 @@ RECIPES = {
 
 
 class Alex_net_c1(nn.Module):
-    """Crops (N, 3, s, s), RGB in [0, 1], and the joint asked for in each -> Output: offsets (N, 2) in box sides.
+    """Crops (N, 3, s, s), RGB in [0, 1], and the joint asked for in each -> Output: offsets (N, 2)
+    in box sides.
 
-    An offset leads from the crop's centre, which is a joint's estimate, to the joint. While training, the integral
-    head gives log-heatmaps (N, J, cells) of all joints as well.
+    An offset leads from the crop's centre, which is a joint's estimate, to the joint. While
+    training, the integral head gives log-heatmaps (N, J, cells) of all joints as well.
 
     joint_count  J
     joints       the numbers of those that it serves: one, or all
-    head         "integral": the mean place under the joint's heatmap, beside which the other joints' are learnt, so
-                 that a crop teaches all that is in it; "direct": the original's linear layers, which are not told
-                 which joint they look for. 4.2 M or 58 M weights
+    head         "integral": the mean place under the joint's heatmap, beside which the other
+                 joints' are learnt, so that a crop teaches all that is in it; "direct": the
+                 original's linear layers, which are not told which joint they look for. 4.2 M or 58
+                 M weights
     crop_px      s; the direct head needs DIRECT_CROP_PX
-    layers       "plain": AlexNet's; "batch_norm": the K2HPD authors', with the direct head alone: smaller crops that
-                 are seen at stride 1, batch normalisation, grouped convolutions. 44 M weights
+    layers       "plain": AlexNet's; "batch_norm": the K2HPD authors', with the direct head alone:
+                 smaller crops that are seen at stride 1, batch normalisation, grouped convolutions.
+                 44 M weights
 
-    `gain`, a buffer (joints served,): the share of an offset to be trusted, refined joint = centre + gain x offset x
-    side. It is fitted on held-out rows after training, and does not act in forward.
+    `gain`, a buffer (joints served,): the share of an offset to be trusted, refined joint = centre
+    + gain x offset x side. It is fitted on held-out rows after training, and does not act in
+    forward.
     """
 
     def __init__(self, joint_count, joints, head="integral", crop_px=CROP_PX, layers="plain"):
@@ -89,11 +94,12 @@ class Alex_net_c1(nn.Module):
 
     @torch.no_grad()
     def mirror(self, flip):
-        """Become the network that finds in a crop what this one finds in its mirror image: for the opposite joint.
+        """Become the network that finds in a crop what this one finds in its mirror image: for the
+        opposite joint.
 
         flip  (J,): each joint's opposite one
-        Exact where crop_px is 16 k + 1, as 129 and 225 are: the cells then lie alike from either edge. At 227 crops
-        are seen 2 pixels off, of which a little training makes up.
+        Exact where crop_px is 16 k + 1, as 129 and 225 are: the cells then lie alike from either
+        edge. At 227 crops are seen 2 pixels off, of which a little training makes up.
         """
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -134,8 +140,8 @@ class Alex_net_c1(nn.Module):
     def cells(size, device=None):
         """Where the heatmaps' cells look in crops of that (w, h).
 
-        Convolution 1 (11 wide, stride 4, padded by 1) and the pool after it (3, stride 2) centre cell i at pixel
-        8 i + 8.
+        Convolution 1 (11 wide, stride 4, padded by 1) and the pool after it (3, stride 2) centre
+        cell i at pixel 8 i + 8.
         """
         counts = (((pixels - 9) // 4 - 2) // 2 + 1 for pixels in size)
         x, y = ((8 * torch.arange(count, device=device) + 8.5) / pixels - 0.5 for count, pixels in zip(counts, size))
@@ -183,7 +189,8 @@ def check_shape(head, crop_px, layers="plain"):
 
 
 class Heatmaps(nn.Module):
-    """Features (N, 256, 27, 27) and (N, 256, 13, 13) -> a heatmap (27, 27) a joint; flat ones to begin with."""
+    """Features (N, 256, 27, 27) and (N, 256, 13, 13) -> a heatmap (27, 27) a joint; flat ones to
+    begin with."""
 
     def __init__(self, joint_count):
         super().__init__()

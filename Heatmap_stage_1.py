@@ -1,7 +1,9 @@
-"""The heatmap network: a ResNet, three deconvolutions and spatial attention make a heatmap for each joint of a frame.
+"""The heatmap network: a ResNet, three deconvolutions and spatial attention make a heatmap for each
+joint of a frame.
 
-Xiao et al., ECCV 2018 (SimpleBaseline), for the layers and the recipe; Chu et al., CVPR 2017, for the attention; Zhang
-et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020 (UDP), for cells that mirror evenly.
+Xiao et al., ECCV 2018 (SimpleBaseline), for the layers and the recipe; Chu et al., CVPR 2017, for
+the attention; Zhang et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020
+(UDP), for cells that mirror evenly.
 """
 import torch
 from torch import nn
@@ -33,15 +35,19 @@ RECIPES = {
 
 
 class Heatmap_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the images' centres.
+    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the
+    images' centres.
 
     backbone   of BACKBONES, without its last two layers
-    attention  0: the last deconvolution's maps become heatmaps by a 1 x 1 convolution, as SimpleBaseline's do
-    softmax    1: a heatmap is the logarithm of a probability over its cells; 0: it is a Gaussian TARGET_PEAK high
+    attention  0: the last deconvolution's maps become heatmaps by a 1 x 1 convolution, as
+               SimpleBaseline's do
+    softmax    1: a heatmap is the logarithm of a probability over its cells; 0: it is a Gaussian
+               TARGET_PEAK high
     decoding   of heatmaps.SHIFTS: how a joint's place between the cells is found
     spread     sigma of the Gaussians that the heatmaps should be, in longer sides of the images
 
-    A joint is where its heatmap is highest, and its confidence how high that is, in heights of a perfect one.
+    A joint is where its heatmap is highest, and its confidence how high that is, in heights of a
+    perfect one.
     """
 
     def __init__(self, joint_count, backbone="resnet50", attention=1, softmax=1, decoding="vertex",
@@ -98,7 +104,8 @@ class Heatmap_stage_1(nn.Module):
         return Output(joints, heatmaps=maps.log_softmax(2) if self.softmax else maps)
 
     def predict_heatmaps(self, images):
-        """Heatmaps (N, J, h, w), float32, as `decode` takes them: a perfect one is 1 high. They may be averaged."""
+        """Heatmaps (N, J, h, w), float32, as `decode` takes them: a perfect one is 1 high. They may
+        be averaged."""
         return self._of_perfect(self._raw_heatmaps(images), (images.shape[3], images.shape[2]))
 
     def decode(self, maps, size):
@@ -109,10 +116,12 @@ class Heatmap_stage_1(nn.Module):
         return Output(cells.centres[places] + shifts * cells.size, peaks.clamp(0, 1))
 
     def cells(self, size, device=None):
-        """Where the heatmaps' cells are in images of that (w, h): STRIDE pixels apart, evenly about the centre.
+        """Where the heatmaps' cells are in images of that (w, h): STRIDE pixels apart, evenly about
+        the centre.
 
-        So the heatmap of a mirror image, mirrored, lies on that of the image. original: cell i at pixel 4 i, so that
-        mirrored heatmaps are moved by one cell, which is one pixel of the input too far.
+        So the heatmap of a mirror image, mirrored, lies on that of the image. original: cell i at
+        pixel 4 i, so that mirrored heatmaps are moved by one cell, which is one pixel of the input
+        too far.
         """
         x, y = (STRIDE * _from_centre(8 * -(-pixels // COARSE_STRIDE), device) / pixels for pixels in size)
         return heatmaps.grid(x, y, self.spread * max(size) / STRIDE)
@@ -151,10 +160,11 @@ class Heatmap_stage_1(nn.Module):
 
 
 class Attention(nn.Module):
-    """Spatial attention: features (N, C, h, w) -> what they are to be multiplied by, (N, count, h, w) in (0, 1).
+    """Spatial attention: features (N, C, h, w) -> what they are to be multiplied by, (N, count, h,
+    w) in (0, 1).
 
-    A mean field over space: U is a convolution of the features and K a learned scalar for each of `count` maps;
-    Q1 = sigmoid(K U + U), Q2 = sigmoid(K Q1 + U), Q3 = sigmoid(K Q2 + U).
+    A mean field over space: U is a convolution of the features and K a learned scalar for each of
+    `count` maps; Q1 = sigmoid(K U + U), Q2 = sigmoid(K Q1 + U), Q3 = sigmoid(K Q2 + U).
     """
 
     def __init__(self, channels, count=1):
@@ -172,10 +182,11 @@ class Attention(nn.Module):
 
 
 class Branches(nn.Module):
-    """A branch a joint: its own attention, a 1 x 1 convolution to its map; then a 1 x 1 convolution of all J maps.
+    """A branch a joint: its own attention, a 1 x 1 convolution to its map; then a 1 x 1 convolution
+    of all J maps.
 
-    Features (N, C, h, w) -> (N, J, h, w). All branches at once: a joint's attention is one factor a cell, so it comes
-    to the same whether the features are multiplied by it or what is made of them.
+    Features (N, C, h, w) -> (N, J, h, w). All branches at once: a joint's attention is one factor a
+    cell, so it comes to the same whether the features are multiplied by it or what is made of them.
     """
 
     def __init__(self, channels, joint_count):

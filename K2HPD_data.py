@@ -1,4 +1,5 @@
-"""Step 1 for the Kinect2 Human Pose Dataset: depth frames as they are, one person in each, with 15 joints.
+"""Step 1 for the Kinect2 Human Pose Dataset: depth frames as they are, one person in each, with 15
+joints.
 
 Reads   train_annos.txt, test_annos.txt and depth_data/depth_images/, as the set is downloaded
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
@@ -26,7 +27,8 @@ PAGE = "http://www.sysu-hcp.net/kinect2-human-pose-dataset-k2hpd/"
 
 
 def read_lines(source, limit):
-    """The images that both files list: part -> [(number, name, joints (15, 2) px)], in the order of the film."""
+    """The images that both files list: part -> [(number, name, joints (15, 2) px)], in the order of
+    the film."""
     listed = {}
     for part in ("train", "test"):
         path = source / f"{part}_annos.txt"
@@ -39,7 +41,8 @@ def read_lines(source, limit):
 
 
 def is_held_out(place, count):
-    """Whether a training image, by its place among all, lies in one of the stretches that are never trained on."""
+    """Whether a training image, by its place among all, lies in one of the stretches that are never
+    trained on."""
     return place * STRETCHES // count % HELD_OUT_EVERY == FIRST_HELD_OUT
 
 

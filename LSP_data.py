@@ -1,7 +1,9 @@
-"""Step 1 for the Leeds Sports images: cut square frames around the people of LSP and LSPe, with their joints.
+"""Step 1 for the Leeds Sports images: cut square frames around the people of LSP and LSPe, with
+their joints.
 
 Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe), or the sets as they are
-        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files; with --mpii what MPII_data.py reads
+        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files; with --mpii what
+        MPII_data.py reads
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
 Run     python LSP_data.py
@@ -89,7 +91,8 @@ def open_set(source, number):
 
 
 def number_images(images, place):
-    """A PhotoSet's openers and misnamed, from its files (name -> what opens it): im0001.jpg is image 1."""
+    """A PhotoSet's openers and misnamed, from its files (name -> what opens it): im0001.jpg is
+    image 1."""
     openers = {}
     misnamed = {}
     for name, opener in images.items():
@@ -104,7 +107,8 @@ def number_images(images, place):
 
 
 def read_joints(name, opener, number):
-    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the errors."""
+    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the
+    errors."""
     values = downloads.read_mat(name, opener, "joints")
     axes, expected = ((2, 1, 0), (3, LSP.joint_count)) if number == LSP_NUMBER else ((2, 0, 1), (LSP.joint_count, 3))
     if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
@@ -124,7 +128,8 @@ def read_joints(name, opener, number):
 
 
 def draw_box(joints_px, rng):
-    """A training box (4,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by up to SHIFT_PX."""
+    """A training box (4,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by
+    up to SHIFT_PX."""
     low = np.nanmin(joints_px, 0)
     high = np.nanmax(joints_px, 0)
     side = max((high - low).max() * rng.uniform(*BOX_SCALE), SMALLEST_BOX_PX)
@@ -133,7 +138,8 @@ def draw_box(joints_px, rng):
 
 
 def draw_views(joints_px, copies, rng):
-    """The rows of one training image as (box, mirrored): itself, then by chance a moved copy, then mirrored ones."""
+    """The rows of one training image as (box, mirrored): itself, then by chance a moved copy, then
+    mirrored ones."""
     views = [(draw_box(joints_px, rng), False)]
     if copies and rng.random() < COPY_PROBABILITY:
         views.append((draw_box(joints_px, rng), False))
@@ -179,7 +185,8 @@ def plan(lsp, lspe, options, left_out):
 
 
 def plan_mpii(photo_set, options, left_out, row_count):
-    """The training persons of MPII's default split, each with the rows that draw_views makes: a list of Job.
+    """The training persons of MPII's default split, each with the rows that draw_views makes: a
+    list of Job.
 
     row_count  of the training rows before them
     """
@@ -208,7 +215,8 @@ def plan_all(lsp, lspe, mpii, options, left_out):
 
 
 def check_images(sets, jobs):
-    """What is wrong before any image is opened: (set number, image number or name) -> a line that names the file."""
+    """What is wrong before any image is opened: (set number, image number or name) -> a line that
+    names the file."""
     found = {}
     places = {photo_set.number: photo_set.place for photo_set in sets}
     for photo_set in sets:

@@ -1,4 +1,5 @@
-"""Step 1 for MPII Human Pose: cut square frames around its training images' people, with their 16 joints.
+"""Step 1 for MPII Human Pose: cut square frames around its training images' people, with their 16
+joints.
 
 Reads   mpii_human_pose_v1_u12_1.mat, or the .zip or .tar.gz that it is downloaded in, and images/
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
@@ -55,7 +56,8 @@ def open_set(source):
 
 
 def box_of(person):
-    """The person's box (4,) px, a square by objpos and scale; None where they are missing or cannot be the joints'."""
+    """The person's box (4,) px, a square by objpos and scale; None where they are missing or cannot
+    be the joints'."""
     side = BOX_SCALE * HEIGHT_PX * person.scale
     centre = person.objpos + [0, SHIFT_PX * person.scale]
     if not side >= SMALLEST_BOX_PX or np.isnan(centre).any():  # so that NaN is refused too
@@ -82,8 +84,9 @@ def is_inside(person, images):
 def split(photo_set, how="default"):
     """Training and test persons, two lists of mpii.Person; those of the test as they are drawn.
 
-    how  "deeppose_tf": theirs, of complete persons alone, and so persons of one image may be in both; "default": the
-         training persons are those, complete or not, whose image holds no test person
+    how  "deeppose_tf": theirs, of complete persons alone, and so persons of one image may be in
+         both; "default": the training persons are those, complete or not, whose image holds no test
+         person
     """
     labelled = [person for person in photo_set.people if person.training and not np.isnan(person.joints).all()]
     complete = [person for person in labelled if not np.isnan(person.joints).any()]

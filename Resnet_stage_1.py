@@ -1,7 +1,7 @@
 """The stage-1 network: a ResNet-34 regresses all joints from a whole frame.
 
-He et al., CVPR 2016, for the backbone; Toshev and Szegedy, CVPR 2014, for the regression; Sun et al., ECCV 2018, for
-the mean place under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
+He et al., CVPR 2016, for the backbone; Toshev and Szegedy, CVPR 2014, for the regression; Sun et
+al., ECCV 2018, for the mean place under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
 """
 import torch
 from torch import nn
@@ -28,11 +28,12 @@ RECIPES = {
 
 
 class Resnet_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the images' centres.
+    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the
+    images' centres.
 
-    head  "integral": each joint is the mean place under its heatmap, which a feature pyramid over the backbone's
-          strides 8, 16 and 32 makes; "direct": the original's two linear layers after the backbone's 1000 outputs.
-          21.3 M or 26.0 M weights.
+    head  "integral": each joint is the mean place under its heatmap, which a feature pyramid over
+          the backbone's strides 8, 16 and 32 makes; "direct": the original's two linear layers
+          after the backbone's 1000 outputs. 21.3 M or 26.0 M weights.
     """
     def __init__(self, joint_count, head="integral"):
         super().__init__()
@@ -56,7 +57,8 @@ class Resnet_stage_1(nn.Module):
 
     @property
     def imagenet(self):
-        """torchvision's weights for the backbone. Imported here alone: it takes as long as torch itself."""
+        """torchvision's weights for the backbone. Imported here alone: it takes as long as torch
+        itself."""
         from torchvision.models import ResNet34_Weights
         return ResNet34_Weights.IMAGENET1K_V1
 
@@ -80,14 +82,16 @@ class Resnet_stage_1(nn.Module):
     def cells(size, device=None):
         """Where the heatmaps' cells look in images of that (w, h).
 
-        Convolutions and pools of stride 2 look at every second pixel from the first on, so cell i at pixel 8 i.
+        Convolutions and pools of stride 2 look at every second pixel from the first on, so cell i
+        at pixel 8 i.
         """
         x, y = ((STRIDE * torch.arange(-(-pixels // STRIDE), device=device) + 0.5) / pixels - 0.5 for pixels in size)
         return heatmaps.grid(x, y)
 
 
 class Resnet_34(nn.Module):
-    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1). Its weights are named as torchvision's are."""
+    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1). Its weights are named as
+    torchvision's are."""
 
     def __init__(self):
         super().__init__()
@@ -161,10 +165,12 @@ class Heatmaps(nn.Module):
 
 
 def _upsample(features, height, width):
-    """Features (N, C, h, w) on the cells of the map of half their stride, (N, C, height, width), bilinear.
+    """Features (N, C, h, w) on the cells of the map of half their stride, (N, C, height, width),
+    bilinear.
 
-    Cell i lies on the finer cell 2 i (see cells), so of 2 h - 1 finer cells the corners lie on the corners. Images of
-    an even number of cells have one more, beyond the last coarse cell: it repeats the one before.
+    Cell i lies on the finer cell 2 i (see cells), so of 2 h - 1 finer cells the corners lie on the
+    corners. Images of an even number of cells have one more, beyond the last coarse cell: it
+    repeats the one before.
     """
     finer = [2 * cells - 1 for cells in features.shape[2:]]
     features = nn.functional.interpolate(features, finer, mode="bilinear", align_corners=True)

@@ -41,7 +41,8 @@ SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
 
 
 def gradient(network, images, targets, part, recipe, run, cells=None):
-    """Add a batch's gradient to the network's, and return the loss; the process works on its part of the batch.
+    """Add a batch's gradient to the network's, and return the loss; the process works on its part
+    of the batch.
 
     images   (n, 3, h, w) in [0, 1], of this process's part
     targets  (N, J, 2) of the whole batch, normalised, NaN without a label
@@ -64,7 +65,8 @@ def gradient(network, images, targets, part, recipe, run, cells=None):
 
 
 def dealt(batch, world):
-    """The n rows of a batch as they are dealt to processes, (max(n, world),): too few are repeated, one for each."""
+    """The n rows of a batch as they are dealt to processes, (max(n, world),): too few are repeated,
+    one for each."""
     return np.resize(batch, max(len(batch), world))
 
 
@@ -81,11 +83,12 @@ class Examples:
         self.input_size = input_size
 
     def draw(self, frames, rows, part, world, rng):
-        """Images (n, 3, h, w) of the part's frames, and the targets (N, J, 2) of all rows as they are dealt.
+        """Images (n, 3, h, w) of the part's frames, and the targets (N, J, 2) of all rows as they
+        are dealt.
 
-        Repeats have no label, so that each row counts once: loss and gradient are those of one process. A process on
-        a CPU that has a repeat has nothing else, so the batch statistics of what counts do not see it either; the
-        synchronised ones of GPUs do.
+        Repeats have no label, so that each row counts once: loss and gradient are those of one
+        process. A process on a CPU that has a repeat has nothing else, so the batch statistics of
+        what counts do not see it either; the synchronised ones of GPUs do.
         """
         ranges = self.recipe.ranges
         views = augment.draw(len(rows), ranges, rng, self.view_box[2] / self.view_box[3])
@@ -100,9 +103,11 @@ class Examples:
 
 
 def freeze(network, share_done, recipe, loaded):
-    """Before the optimiser's step: a backbone with loaded weights stays as it is for the recipe's share of the run.
+    """Before the optimiser's step: a backbone with loaded weights stays as it is for the recipe's
+    share of the run.
 
-    It loses its gradients, not the wish for them: what is shared by several processes waits for those.
+    It loses its gradients, not the wish for them: what is shared by several processes waits for
+    those.
     """
     if loaded and share_done < recipe.frozen:
         for weight in network.backbone.parameters():
@@ -110,7 +115,8 @@ def freeze(network, share_done, recipe, loaded):
 
 
 def train_epoch(network, optimiser, examples, rows, options, state, run, stop=None):
-    """One pass over the rows in a new order, or what is left of it up to a step; returns the epoch's mean loss so far.
+    """One pass over the rows in a new order, or what is left of it up to a step; returns the
+    epoch's mean loss so far.
 
     stop  the epoch's step before which to stop (default: its end)
     """
@@ -195,7 +201,8 @@ def train(model, optimiser, examples, data, rows, options, state, run):
 
 
 def record_scores(state, steps, columns, options):
-    """Add a row to curves_stage_1.csv; its epoch, of so many steps, is a whole number at the end of one alone."""
+    """Add a row to curves_stage_1.csv; its epoch, of so many steps, is a whole number at the end of
+    one alone."""
     epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
     state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
     files.save_csv(options.workdir / "curves_stage_1.csv", state.history)

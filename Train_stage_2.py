@@ -1,12 +1,14 @@
-"""Step 5: train refiners that correct stage 1's estimates from crops around them, one a joint, or one for all joints.
+"""Step 5: train refiners that correct stage 1's estimates from crops around them, one a joint, or
+one for all joints.
 
-Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json  train_output.npy  deltas.npy
+Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json  train_output.npy
+        deltas.npy
 Writes  model_<joint>.pt, one a joint, each with its model_<joint>.json and curves_<joint>.csv;
         with --refiner shared one model_shared.pt instead
 Run     python Train_stage_2.py
 
-A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2 makes of the
-training rows, train_output_2.npy, draws deltas_3.npy, and writes model_3_<joint>.pt.
+A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2
+makes of the training rows, train_output_2.npy, draws deltas_3.npy, and writes model_3_<joint>.pt.
 """
 import math
 import sys
@@ -65,7 +67,8 @@ def gradient(network, images, asked, targets, recipe, run):
 
 
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
-    """One pass over the rows in a new order, or what is left of it, all its crops an image; returns the mean loss."""
+    """One pass over the rows in a new order, or what is left of it, all its crops an image; returns
+    the mean loss."""
     network.train()
     epoch = state.epoch
     size = options.batch_size
@@ -98,7 +101,8 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
 
 
 def initial_weights(name, skeleton, options):
-    """The file that a refiner starts from, None for random weights; InputError where it is not there."""
+    """The file that a refiner starts from, None for random weights; InputError where it is not
+    there."""
     if options.weights == "none":
         return None
     path = options.weights
@@ -115,7 +119,8 @@ def initial_weights(name, skeleton, options):
 
 
 def start_from(network, path, skeleton, options):
-    """Load another refiner's weights into the network, mirrored with --weights opposite; its gains stay."""
+    """Load another refiner's weights into the network, mirrored with --weights opposite; its gains
+    stay."""
     made_by = f"--weights takes a refiner's model_<joint>.pt, of a {network.head} head"
     weights = checkpoint.read_weights(path, made_by)
     weights["gain"] = torch.ones_like(network.gain)
@@ -125,7 +130,8 @@ def start_from(network, path, skeleton, options):
 
 
 def train_refiner(examples, name, start, data, settings, options, run):
-    """Train one refiner, or what is left of it, and write its checkpoint with the least held-out loss.
+    """Train one refiner, or what is left of it, and write its checkpoint with the least held-out
+    loss.
 
     start  the file of its initial weights, or None
 
@@ -164,7 +170,8 @@ def train_refiner(examples, name, start, data, settings, options, run):
 
 
 def train(network, optimiser, examples, rows, name, options, state, run):
-    """All epochs that are left; state.best and best_weights are then those of the epoch with the least loss."""
+    """All epochs that are left; state.best and best_weights are then those of the epoch with the
+    least loss."""
     while state.epoch <= options.epochs:
         began = time.perf_counter()
         crop_count = max(len(rows) - state.step * options.batch_size, 0) * (options.simulated + 1)
@@ -193,7 +200,8 @@ def record_epoch(state, judged, train_loss, crop_rate, name, options):
 
 
 def predict_stage_2(data, frames, first, options, run):
-    """What stage 2 makes of stage 1's joints (N, J, 2) px: train_output_2.npy, written unless it is still right."""
+    """What stage 2 makes of stage 1's joints (N, J, 2) px: train_output_2.npy, written unless it is
+    still right."""
     folder = options.workdir
     path = workdir.output_path(folder, 2)
     if 2 not in workdir.stages_here(folder, data.skeleton):

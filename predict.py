@@ -1,9 +1,11 @@
 """The pose of the people in any photograph, drawn over it and as numbers.
 
-Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there), each with its .json,
-        from --workdir (without it from the current folder, or where that has no model from models/lsp)
-Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in pixels of the
-        photograph, upright as viewers show it) for each photo.jpg, beside it or in --output
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there),
+        each with its .json, from --workdir (without it from the current folder, or where that has
+        no model from models/lsp)
+Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in
+        pixels of the photograph, upright as viewers show it) for each photo.jpg, beside it or in
+        --output
 Run     python predict.py photo.jpg [more.png ... | folder]
         python predict.py --page (in a browser instead, which writes nothing)
 
@@ -76,7 +78,8 @@ class Model:
 
 
 def load(folder=None, device="auto", precision="auto", compiled=False, twice=None):
-    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each; direct heads 0.23 GB).
+    """The Model of a working directory: stage 1, and the refiners that are there (17 MB each;
+    direct heads 0.23 GB).
 
     folder  None: the current one where it has a model_1.pt, else workdir.SHIPPED
     twice   see Model (None: as model_1.json says)
@@ -103,7 +106,8 @@ def _provenance(facts):
 
 
 def estimate(model, regions, frames):
-    """Poses of N people from their frames uint8 (N, h, w, 3), which show regions (N, 4) px of the photographs.
+    """Poses of N people from their frames uint8 (N, h, w, 3), which show regions (N, 4) px of the
+    photographs.
 
     Returns stage -> joints (N, J, 2) px of the photographs, and stage -> confidence (N, J).
     """
@@ -122,14 +126,17 @@ def estimate(model, regions, frames):
 
 
 def predict(model, photographs, people=None):
-    """Poses in photographs: a list, for each {"stage_1": (P, J, 2) px, "boxes": (P, 4), "confidence": ...}.
+    """Poses in photographs: a list, for each {"stage_1": (P, J, 2) px, "boxes": (P, 4),
+    "confidence": ...}.
 
-    "stage_2" (None where the model has no refiner) and "stage_3" (where it has some) are as "stage_1"; "confidence" is
-    stage -> (P, J), in [0, 1]; "boxes" is what was seen of the P people, x0, y0, x1, y1.
+    "stage_2" (None where the model has no refiner) and "stage_3" (where it has some) are as
+    "stage_1"; "confidence" is stage -> (P, J), in [0, 1]; "boxes" is what was seen of the P people,
+    x0, y0, x1, y1.
 
     model        what load returns
     photographs  paths, Pillow images or arrays (H, W, 3) uint8
-    people       for each photograph its P people's boxes, x0, y0, x1, y1, or None: it is one person's as a whole
+    people       for each photograph its P people's boxes, x0, y0, x1, y1, or None: it is one
+                 person's as a whole
     Raises InputError, which names it, for a photograph that cannot be read.
     """
     people = [None] * len(photographs) if people is None else people
@@ -138,7 +145,8 @@ def predict(model, photographs, people=None):
 
 
 def _read(model, photograph, people):
-    """The Photo, what cuts further frames from it, and its people's regions and frames: see photos.read_people."""
+    """The Photo, what cuts further frames from it, and its people's regions and frames: see
+    photos.read_people."""
     seen = model.stage_1
     photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin, model.white)
     return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
@@ -192,14 +200,16 @@ def describe(source, photo, found, model):
 
 
 def write(path, source, photo, found, model):
-    """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is one."""
+    """Write the picture, photo_pose.png, and the numbers beside it, which say that the picture is
+    one."""
     files.save_json(path.with_suffix(".json"), describe(source, photo, found, model))
     last = model.stages[-1]
     drawing.photograph(path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last])
 
 
 def answer(model, photograph, people, name):
-    """The page's answer for a photograph's bytes: {"pose": as in photo_pose.json, "confidence": stage -> (P, J)}."""
+    """The page's answer for a photograph's bytes: {"pose": as in photo_pose.json, "confidence":
+    stage -> (P, J)}."""
     photo, *piece = _read(model, io.BytesIO(photograph), people)
     found, = _by_photograph(model, [piece])
     confidence = {stage: sure.astype(float).round(3).tolist() for stage, sure in found["confidence"].items()}
@@ -207,7 +217,8 @@ def answer(model, photograph, people, name):
 
 
 def run_all(model, paths, people, pictures):
-    """Read, predict and write everything, AT_ONCE photographs at a time; returns how many could not be read."""
+    """Read, predict and write everything, AT_ONCE photographs at a time; returns how many could not
+    be read."""
     failed = 0
     with tqdm(total=len(paths), unit=" photographs", disable=None if len(paths) > 1 else True) as bar:
         for start in range(0, len(paths), AT_ONCE):

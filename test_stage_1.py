@@ -1,9 +1,13 @@
-"""Step 3: score stage 1 on the test images, beside the mean pose as the floor and the published scores.
+"""Step 3: score stage 1 on the test images, beside the mean pose as the floor and the published
+scores.
 
 Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
-        and, if it is there, curves_stage_1.csv; with --box-scale test_photographs.txt and the photographs
-Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png  poses_stage_1.png
-        curves_stage_1.png  report.html (where there is no refiner yet); with --box-scale box_scale_stage_1.png;
+        and, if it is there, curves_stage_1.csv; with --box-scale test_photographs.txt and the
+        photographs
+Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png
+        poses_stage_1.png
+        curves_stage_1.png  report.html (where there is no refiner yet); with --box-scale
+                            box_scale_stage_1.png;
         of data scored by OKS result.json
 Run     python test_stage_1.py
 """

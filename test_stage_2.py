@@ -1,10 +1,15 @@
-"""Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by side.
+"""Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by
+side.
 
-Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy  test_rows.npy
-        dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy
+         test_rows.npy
+        dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv
+                                                               curves_<joint>.csv
         With --model the models from there, the refiners only where --workdir has none
-Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png  poses_stage_2.png
-        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3 test_output_3.npy;
+Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png
+        poses_stage_2.png
+        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3
+                            test_output_3.npy;
         of data scored by OKS result.json
 Run     python test_stage_2.py
 """
@@ -63,8 +68,8 @@ def draw(folder, data, stages, confidence, model_path):
 
 
 def error_samples(folder, data, first, model_path):
-    """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real on test rows; None
-    without step 4's output.
+    """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real
+    on test rows; None without step 4's output.
 
     first  stage 1's joints (N, J, 2) px of the test rows
     """

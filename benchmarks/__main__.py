@@ -1,4 +1,5 @@
-"""How fast each step is, against the plain way and against the bare network or disk, and the memory it takes.
+"""How fast each step is, against the plain way and against the bare network or disk, and the memory
+it takes.
 
 Writes  a table, and the same as JSON with the hardware's name
 Run     python -m benchmarks          make bench
@@ -71,7 +72,8 @@ def measure_scaling(photos, folder, run, sizes, seconds):
 
 
 def images_a_set(rows):
-    """How many images of each set give about that many rows: 2.25 an image, but LSP has only 1,000."""
+    """How many images of each set give about that many rows: 2.25 an image, but LSP has only
+    1,000."""
     images = rows / 2.25
     return round(max(images / 2, images - 1000))
 

@@ -11,7 +11,8 @@ ROUNDS = 3  # at least
 
 
 def compare(ways, seconds, before=lambda: None):
-    """Rows per second of each way: {name: median}, and for each but the first the median of first / other.
+    """Rows per second of each way: {name: median}, and for each but the first the median of first /
+    other.
 
     ways     {name: function that does some rows and returns how many}; each runs once to warm up
     seconds  to spend in all; the ways take turns, so that they meet the same disturbances
@@ -32,7 +33,8 @@ def compare(ways, seconds, before=lambda: None):
 
 
 def peak_memory(command, cwd, env=None):
-    """Peak of the anonymous memory (bytes) of a command and all it starts, sampled; None where there is no /proc."""
+    """Peak of the anonymous memory (bytes) of a command and all it starts, sampled; None where
+    there is no /proc."""
     with subprocess.Popen([str(word) for word in command], cwd=cwd, env=env, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True) as running:
         errors = []

@@ -1,4 +1,5 @@
-"""The same work the plain way, as the original does it: one image and one crop at a time, float32, nothing kept."""
+"""The same work the plain way, as the original does it: one image and one crop at a time, float32,
+nothing kept."""
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
-"""How fast a model predicts photographs on one core, how long it takes to load, and the memory that takes."""
+"""How fast a model predicts photographs on one core, how long it takes to load, and the memory that
+takes."""
 import contextlib
 import io
 import os
@@ -47,7 +48,8 @@ def rates(folder, options, seconds):
 
 
 def load_seconds(folder, options):
-    """Seconds from an imported torch to a loaded model, each in a process of its own; the least is undisturbed."""
+    """Seconds from an imported torch to a loaded model, each in a process of its own; the least is
+    undisturbed."""
     command = [sys.executable, "-c", LOADING, str(folder), options.device, options.precision]
     env = os.environ | ONE_CORE | {"PYTHONPATH": str(ROOT)}
     return [float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)

@@ -1,4 +1,5 @@
-"""For each step: how fast it is, how fast the same work is the plain way, and how fast the bare network or disk is."""
+"""For each step: how fast it is, how fast the same work is the plain way, and how fast the bare
+network or disk is."""
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,8 @@ def refiner(joint=0):
 
 
 class Bench:
-    """A prepared working directory, and the ways to do each step in it: {name: function that does rows}."""
+    """A prepared working directory, and the ways to do each step in it: {name: function that does
+    rows}."""
 
     def __init__(self, photos, workdir, limit, run):
         self.photos, self.workdir, self.run = photos, workdir, run
@@ -74,7 +76,8 @@ class Bench:
         (self.workdir / "step_1").mkdir()
 
     def step_1(self):
-        """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all cores."""
+        """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all
+        cores."""
         sets = [LSP_data.open_set(self.photos, number) for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)]
         jobs = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
         count = sum(len(job.rows) for job in jobs)
@@ -149,7 +152,8 @@ class Bench:
         return training_state.TrainingState(path, {}, self.run, network, optimiser, options, average)
 
     def step_2(self):
-        """Frames a second of training stage 1; the limit is the bare network on a resident batch."""
+        """Frames a second of training stage 1; the limit is the bare network on a resident
+        batch."""
         run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
         recipe, examples = options.recipe, Train_stage_1.Examples(self.data, options.recipe, self.data.frame, run)
         rows = np.random.default_rng(0).permutation(self.data.trained_on)[:STEPS * options.batch_size]
@@ -182,7 +186,8 @@ class Bench:
                 "limit": self.bare_inference(run.place(self.stage_1()))}
 
     def step_5(self):
-        """Crops a second of training a refiner; the limit is the bare network, crops already cut."""
+        """Crops a second of training a refiner; the limit is the bare network, crops already
+        cut."""
         run, options = self.run, Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"])
         joint = self.data.skeleton.index(JOINTS[0])
         drawn = np.load(deltas.OWN).astype(float)
@@ -207,7 +212,8 @@ class Bench:
                 "limit": self.bare_training(bare, bare_adagrad, options.batch_size * crops, 2)}
 
     def step_6(self):
-        """Test images a second through stage 1 and some refiners, whose files are read; the limit reads none."""
+        """Test images a second through stage 1 and some refiners, whose files are read; the limit
+        reads none."""
         self.write_models("6")
         run, data, images = self.run, self.data, self.data.test_images
         network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))

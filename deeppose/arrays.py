@@ -1,7 +1,7 @@
 """The arrays that one step hands to the next: written, opened, checked against dataset.json.
 
-dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size, counts.
-No torch here, so that step 1 runs without it.
+dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size,
+counts. No torch here, so that step 1 runs without it.
 """
 import hashlib
 import os
@@ -27,10 +27,11 @@ FARTHEST = 10                 # frame sides: no label lies farther from the fram
 
 
 class Rows:
-    """A new .npy file (shape, dtype) that is filled row by row, in any order, through a memory map that it alone holds.
+    """A new .npy file (shape, dtype) that is filled row by row, in any order, through a memory map
+    that it alone holds.
 
-    Windows neither renames nor removes a file that is mapped, so what is read from it are copies, and `close` ends the
-    map whoever still holds this object.
+    Windows neither renames nor removes a file that is mapped, so what is read from it are copies,
+    and `close` ends the map whoever still holds this object.
     """
 
     def __init__(self, path, dtype, shape):
@@ -45,7 +46,8 @@ class Rows:
         return np.array(self._array[rows])
 
     def reserve(self):
-        """Take all of the file's space on the disk; else a disk that fills up kills the process in mid-row."""
+        """Take all of the file's space on the disk; else a disk that fills up kills the process in
+        mid-row."""
         if hasattr(os, "posix_fallocate"):
             with open(self.path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
@@ -86,7 +88,8 @@ def save(path, array):
 def load(path, dtype, shape, made_by):
     """The .npy file `path`, memory-mapped and read-only.
 
-    dtype, shape  what it must hold: a NumPy type, such as np.float32 or np.floating; a None in the shape is any length
+    dtype, shape  what it must hold: a NumPy type, such as np.float32 or np.floating; a None in the
+                  shape is any length
     made_by       the step that makes it, named in the error
     Raises InputError where the file is missing, broken or holds something else.
     """
@@ -113,7 +116,8 @@ def digest(path):
 
 
 def fingerprint(path):
-    """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it: all of a file up to 16 MB.
+    """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it: all of a file up to
+    16 MB.
 
     Cheap enough to compare whenever the arrays are opened, which a digest of 3.8 GB is not.
     """
@@ -132,13 +136,15 @@ class Dataset:
 
     skeleton             the data set's Skeleton
     frame                (w, h) px of the stored frames
-    margin               frame sides / box sides: what of a frame lies around the box that a test shows
+    margin               frame sides / box sides: what of a frame lies around the box that a test
+                         shows
     {train,test}_images  uint8 (N, h, w, 3), RGB, memory-mapped
     {train,test}_labels  float32 (N, J, 2) px of the frame, NaN where there is no label
     {train,test}_rows    float64 (N, columns), see `column`
     held_out             row numbers of the training arrays that are never trained on
     trained_on           the others
-    mean_pose            float64 (J, 2) px of the frame: mean of the training poses as a test shows them
+    mean_pose            float64 (J, 2) px of the frame: mean of the training poses as a test shows
+                         them
     columns              of the rows, by name
     facts                dataset.json as it is
     folder               where they are
@@ -181,7 +187,8 @@ class Dataset:
 
     @property
     def not_refined(self):
-        """Joints without a label in all rows that are trained on, or in all held out: no refiner can be judged."""
+        """Joints without a label in all rows that are trained on, or in all held out: no refiner
+        can be judged."""
         return tuple(self.facts.get("not_refined", ()))
 
     def identities(self, part):
@@ -206,7 +213,8 @@ class Dataset:
         return self.frame[0] / (self.column(part, "w") * self.margin)
 
     def sizes(self, part):
-        """Head and box sizes (N,) px of the frame, and areas (N,) px^2: what units of scores may need."""
+        """Head and box sizes (N,) px of the frame, and areas (N,) px^2: what units of scores may
+        need."""
         scale = self.scale(part)
         box = np.full(len(scale), max(self.view_box[2:]))
         return {"head": self.column(part, "head_px") * scale, "box": box,
@@ -217,11 +225,13 @@ class Dataset:
         return {name: values[self.held_out] for name, values in self.sizes("train").items()}
 
     def normalised(self, joints_px):
-        """Joints (..., J, 2) px of the frame -> in widths and heights of the view box, from its centre."""
+        """Joints (..., J, 2) px of the frame -> in widths and heights of the view box, from its
+        centre."""
         return geometry.normalise(joints_px, self.view_box)
 
     def to_photographs(self, joints_px, part):
-        """Joints (N, J, 2) px of the frames -> px of the rows' photographs, mirrored rows turned back."""
+        """Joints (N, J, 2) px of the frames -> px of the rows' photographs, mirrored rows turned
+        back."""
         regions = geometry.scale_box(self.boxes(part), self.margin)
         flipped = geometry.mirror(joints_px, self.frame[0], self.skeleton.flip)
         mirrored = self.column(part, "mirrored").astype(bool)[:, None, None]
@@ -238,7 +248,8 @@ def identities(rows):
 
 
 def open_dataset(workdir):
-    """The Dataset of a working directory; InputError where a file is missing or does not fit dataset.json."""
+    """The Dataset of a working directory; InputError where a file is missing or does not fit
+    dataset.json."""
     path = workdir / "dataset.json"
     facts = files.load_json(path, STEP_1)
     if facts.get("format") != FORMAT:
@@ -268,7 +279,8 @@ def open_dataset(workdir):
 
 
 def _read_facts(facts):
-    """Entries of dataset.json as a Dataset has them; any error but InputError where one is missing or wrong."""
+    """Entries of dataset.json as a Dataset has them; any error but InputError where one is missing
+    or wrong."""
     own = skeleton.from_description(facts["skeleton"])
     width, height = (int(side) for side in facts["frame"])
     counts = facts["rows"]
@@ -293,7 +305,8 @@ def check_white(value):
 
 
 def _check_facts(path, known, facts):
-    """InputError where entries of dataset.json, as _read_facts gives them, make no sense together."""
+    """InputError where entries of dataset.json, as _read_facts gives them, make no sense
+    together."""
     held_out = known["held_out"]
     if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= facts["rows"]["train"]:
         raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
@@ -307,7 +320,8 @@ def _check_facts(path, known, facts):
 
 
 def _check_rows(path, rows, columns):
-    """InputError where a set's, an image's or a person's number in the rows is none, or a box has no size."""
+    """InputError where a set's, an image's or a person's number in the rows is none, or a box has
+    no size."""
     numbers = rows[:, [columns.index(name) for name in ("set", "image", "person")]]
     sound = ((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1)  # NaN is wrong as well
     boxes = rows[:, [columns.index(name) for name in ("x0", "y0", "w", "h")]]
@@ -318,7 +332,8 @@ def _check_rows(path, rows, columns):
 
 
 def check_labels(path, labels_px, frame):
-    """InputError where labels (N, J, 2) hold infinity, half a joint, or a joint far from its frame."""
+    """InputError where labels (N, J, 2) hold infinity, half a joint, or a joint far from its
+    frame."""
     half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])
     centre = np.array(frame) / 2
     far = np.abs(labels_px - centre) > FARTHEST * max(frame)  # False for NaN, which is no label

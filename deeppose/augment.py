@@ -1,8 +1,10 @@
-"""Training images as they might also have been taken: mirrored, turned, scaled, moved, recoloured, partly hidden.
+"""Training images as they might also have been taken: mirrored, turned, scaled, moved, recoloured,
+partly hidden.
 
-What happens to each image is drawn by NumPy from a seed, so that a resumed run draws the same on any device; it is
-applied to whole batches on the images' device, together with the crop: one resampling, no copies kept. Coordinates
-are normalised: (0, 0) is the box's centre, and 1 its width or height.
+What happens to each image is drawn by NumPy from a seed, so that a resumed run draws the same on
+any device; it is applied to whole batches on the images' device, together with the crop: one
+resampling, no copies kept. Coordinates are normalised: (0, 0) is the box's centre, and 1 its width
+or height.
 """
 from dataclasses import dataclass
 
@@ -41,7 +43,8 @@ class Views:
     linear, offset  (N, 2, 2), (N, 2): a point p of the image is seen at linear @ p + offset
     mirrored        (N,) booleans: left and right joints change places
     colour          (N, 3): factors of brightness, contrast, saturation
-    hidden          (N, 4): the hidden box as x0, y0, x1, y1, normalised; empty where nothing is hidden
+    hidden          (N, 4): the hidden box as x0, y0, x1, y1, normalised; empty where nothing is
+                    hidden
     """
     linear: np.ndarray
     offset: np.ndarray
@@ -111,7 +114,8 @@ def _shows(images, boxes_px, size):
 
 
 def _recolour(images, factors):
-    """Brightness, contrast about the image's mean grey, and saturation, times the factors (N, 3)."""
+    """Brightness, contrast about the image's mean grey, and saturation, times the factors (N,
+    3)."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     images = images * brightness
     grey = (images * images.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
@@ -136,7 +140,8 @@ def _centres(count, device):
 
 
 def move(joints, views, flip):
-    """Normalised joints (N, J, 2), a tensor -> where the views show them; NaN for those that leave the box.
+    """Normalised joints (N, J, 2), a tensor -> where the views show them; NaN for those that leave
+    the box.
 
     flip  the skeleton's flip permutation
     """

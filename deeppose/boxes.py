@@ -1,4 +1,5 @@
-"""The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright photograph."""
+"""The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright
+photograph."""
 import argparse
 
 import numpy as np
@@ -35,7 +36,8 @@ def as_array(values, name):
 
 
 def check_against(boxes_px, size, name):
-    """InputError for a box that shows nothing of a photograph of that (w, h), or next to nothing."""
+    """InputError for a box that shows nothing of a photograph of that (w, h), or next to
+    nothing."""
     for x0, y0, x1, y1 in boxes_px:
         said = f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g}"
         if x1 <= 0 or y1 <= 0 or x0 >= size[0] or y0 >= size[1]:
@@ -58,7 +60,8 @@ def regions(boxes_px, size, frame, margin):
 
 
 def read(path, photographs):
-    """For each photograph None or its boxes, from a JSON file: {name: [[x0, y0, x1, y1], ...]}, or the list for one."""
+    """For each photograph None or its boxes, from a JSON file: {name: [[x0, y0, x1, y1], ...]}, or
+    the list for one."""
     if not path.exists():
         raise InputError(f"{path}: not found; --boxes names a file")
     content = files.parse_json(path, "see --boxes in --help")

@@ -1,4 +1,5 @@
-"""What a rendered figure is painted on and with: backgrounds, capsules with smooth edges, objects in front of it."""
+"""What a rendered figure is painted on and with: backgrounds, capsules with smooth edges, objects
+in front of it."""
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 

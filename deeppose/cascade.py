@@ -1,8 +1,10 @@
-"""The cascade: what a refiner learns from, how far it is trusted, and how it refines. Read it from top to bottom.
+"""The cascade: what a refiner learns from, how far it is trusted, and how it refines. Read it from
+top to bottom.
 
-A refiner is an Alex_net_c1 that serves some joints, one or all. Around a joint's estimate it sees a square crop, sized
-by the former stage's predicted pose and never by the truth, and says by which offset the estimate is off. Three
-lengths occur: pixels of the frame, box sides (offsets), and pose sizes (errors): box side = scale x pose size.
+A refiner is an Alex_net_c1 that serves some joints, one or all. Around a joint's estimate it sees a
+square crop, sized by the former stage's predicted pose and never by the truth, and says by which
+offset the estimate is off. Three lengths occur: pixels of the frame, box sides (offsets), and pose
+sizes (errors): box side = scale x pose size.
 """
 from dataclasses import dataclass
 
@@ -23,12 +25,14 @@ LARGEST = 10_000    # pose sizes, or px of the frame: no box of a refiner is lar
 
 @dataclass(frozen=True)
 class Boxing:
-    """How a refiner's boxes are sized: `scale` x the predicted pose's size, at least `smallest_px` of the frame."""
+    """How a refiner's boxes are sized: `scale` x the predicted pose's size, at least `smallest_px`
+    of the frame."""
     scale: float
     smallest_px: float
 
     def sides_px(self, poses_px, skeleton):
-        """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly refined ones.
+        """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly
+        refined ones.
 
         original: the side changed as soon as a hip or shoulder had been refined. Tensors work too.
         """
@@ -44,7 +48,8 @@ def boxing_of(recipe, skeleton):
 
 
 class Examples:
-    """Crops around estimates of the joints that a refiner serves, real and simulated, with all their joints.
+    """Crops around estimates of the joints that a refiner serves, real and simulated, with all
+    their joints.
 
     predicted_px  (N, J, 2), the former stage's joints of the training rows
     joints        the numbers of the joints served
@@ -80,16 +85,18 @@ class Examples:
         return np.stack([self.boxing.sides_px(each, data.skeleton) for each in (poses, mirrored)])
 
     def scored_joints(self, joint):
-        """The joints whose estimates a refiner of one joint is judged by: its own, and of one that learns from mirror
-        images the opposite one's too, to be seen mirrored: twice as many errors tell a gain from chance.
+        """The joints whose estimates a refiner of one joint is judged by: its own, and of one that
+        learns from mirror images the opposite one's too, to be seen mirrored: twice as many errors
+        tell a gain from chance.
         """
         return (joint, self.flip[joint]) if self.recipe.mirror else (joint,)
 
     def held_out_errors(self, joint):
         """The held-out estimates that a refiner of that joint is judged by.
 
-        Yields for each of scored_joints the rows (n,), boxes (n, 4) px, wanted offsets (n, 2) in box sides of the box
-        as it is seen (NaN without a label), and whether it is to be seen mirrored.
+        Yields for each of scored_joints the rows (n,), boxes (n, 4) px, wanted offsets (n, 2) in
+        box sides of the box as it is seen (NaN without a label), and whether it is to be seen
+        mirrored.
         """
         scored = self.scored_joints(joint)
         rows = self._all_held_out[self.labelled[self._all_held_out][:, list(scored)].any(1)]
@@ -101,11 +108,12 @@ class Examples:
             yield rows, geometry.box_around(estimates, sides), wanted, bool(mirrored)
 
     def draw(self, rows, rng):
-        """Boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint asked for in each (n, K),
-        and Views of the n x K crops; K = 1 + simulated.
+        """Boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint asked
+        for in each (n, K), and Views of the n x K crops; K = 1 + simulated.
 
-        An image's first estimate is the real one, the others are simulated. What will be seen mirrored is cut around
-        the opposite joint; where that has no label, around its real estimate.
+        An image's first estimate is the real one, the others are simulated. What will be seen
+        mirrored is cut around the opposite joint; where that has no label, around its real
+        estimate.
         """
         count = self.simulated + 1
         rows = rows[:, None]
@@ -124,7 +132,8 @@ class Examples:
         return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
 
     def _ask(self, rows, mirrored, rng):
-        """The joint asked for in each crop, (n, K): the one served, or of several any that has a label."""
+        """The joint asked for in each crop, (n, K): the one served, or of several any that has a
+        label."""
         if len(self.joints) == 1:
             return np.full(mirrored.shape, self.joints[0])
         served = np.zeros(len(self.flip), bool)
@@ -135,7 +144,8 @@ class Examples:
         return (rng.random(labelled.shape) * (labelled & served)).argmax(2)
 
     def crops_and_targets(self, frames, boxes, targets, views, crop_px, run):
-        """Crops (n * K, 3, crop_px, crop_px) as the views show them, and their targets (n * K, J, 2)."""
+        """Crops (n * K, 3, crop_px, crop_px) as the views show them, and their targets (n * K, J,
+        2)."""
         ranges = self.recipe.ranges
         images = augment.apply(to_float(frames, run.dtype), boxes, views, ranges, (crop_px, crop_px))
         targets = torch.from_numpy(targets).to(run.device).flatten(0, 1)
@@ -146,8 +156,9 @@ class Examples:
 
 
 def truncated_errors(errors, most):
-    """Mean error per image, each length capped at `most`, so that gross errors, which no crop shows how to mend, do
-    not outweigh all others. Its mean over images is least where the area under PDJ's curve up to `most` is greatest.
+    """Mean error per image, each length capped at `most`, so that gross errors, which no crop shows
+    how to mend, do not outweigh all others. Its mean over images is least where the area under
+    PDJ's curve up to `most` is greatest.
 
     errors  (..., K, 2) in pose sizes, NaN where they are not known
     """
@@ -155,10 +166,12 @@ def truncated_errors(errors, most):
 
 
 def fit_gain(predicted, wanted, most):
-    """The g in [0, 1], to a hundredth, that leaves the least mean truncated error of wanted - g x predicted.
+    """The g in [0, 1], to a hundredth, that leaves the least mean truncated error of wanted - g x
+    predicted.
 
     predicted, wanted  (N, K, 2) in pose sizes
-    0 unless it clearly helps: what it takes off an image is on average CLEAR standard errors above 0.
+    0 unless it clearly helps: what it takes off an image is on average CLEAR standard errors above
+    0.
     """
     predicted = predicted.astype(float)
     wanted = wanted.astype(float)
@@ -173,7 +186,8 @@ def fit_gain(predicted, wanted, most):
 
 
 def judge(network, examples, run):
-    """Held-out errors of each joint served, in pose sizes: without the refiner, with it, with its gain; and the gains.
+    """Held-out errors of each joint served, in pose sizes: without the refiner, with it, with its
+    gain; and the gains.
 
     Returns {"loss_without", "loss", "loss_with_gain", "gain"} -> a list, one a joint.
     """
@@ -201,7 +215,8 @@ def judge(network, examples, run):
 
 
 def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False):
-    """The network's offsets (n, K, 2), in box sides, for K boxes a row, and how sure it is of each (n, K).
+    """The network's offsets (n, K, 2), in box sides, for K boxes a row, and how sure it is of each
+    (n, K).
 
     frames    a Frames
     boxes_px  (n, K, 4) around the estimates;  asked  (n, K), the joint of each
@@ -223,7 +238,8 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
 
 
 def offsets_in(images, network, boxes_px, asked):
-    """As predict_offsets, but all tensors: images (n, 3, h, w) in [0, 1], boxes_px (n, K, 4), asked (n, K)."""
+    """As predict_offsets, but all tensors: images (n, 3, h, w) in [0, 1], boxes_px (n, K, 4), asked
+    (n, K)."""
     found = network(crop(images, boxes_px, (network.crop_px, network.crop_px)), asked.flatten())
     shape = -1, boxes_px.shape[1]
     return found.joints.unflatten(0, shape), found.confidence.unflatten(0, shape)
@@ -247,8 +263,8 @@ class Refiner:
 
 
 def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
-    """The Refiner of that name, or as an epoch that was kept left it; InputError where its files are missing or of
-    another skeleton.
+    """The Refiner of that name, or as an epoch that was kept left it; InputError where its files
+    are missing or of another skeleton.
     """
     path = workdir.refiner_path(folder, name, stage, epoch)
     weights = checkpoint.read_weights(path, MADE_BY)
@@ -274,7 +290,8 @@ def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
 
 
 def load_refiners(folder, skeleton, run, stage=2, epoch=None):
-    """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before the shared one."""
+    """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before
+    the shared one."""
     names = workdir.refiners_here(folder, skeleton, stage, epoch)
     for name in names:
         refiner = load_refiner(folder, name, skeleton, run, stage, epoch)
@@ -284,10 +301,12 @@ def load_refiners(folder, skeleton, run, stage=2, epoch=None):
 
 
 def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
-    """A stage's joints (n, J, 2) px from the former one's, their confidence (n, J), and each joint's gain.
+    """A stage's joints (n, J, 2) px from the former one's, their confidence (n, J), and each
+    joint's gain.
 
     refiners  what load_refiners yields; one network is in memory at a time where it is a generator
-    A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0 keeps it too.
+    A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0
+    keeps it too.
     """
     def predict(network, boxes_px, asked):
         return predict_offsets(network, frames, rows, boxes_px, asked, run)
@@ -296,9 +315,11 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
 
 
 def refine_by(predict, refiners, joints_px, confidence, skeleton):
-    """`refine`, by offsets from anywhere: all arrays, or all tensors, through which torch.export can follow it.
+    """`refine`, by offsets from anywhere: all arrays, or all tensors, through which torch.export
+    can follow it.
 
-    predict  function of a network, boxes (n, K, 4) px and the joints asked for (n, K): what predict_offsets returns
+    predict  function of a network, boxes (n, K, 4) px and the joints asked for (n, K): what
+             predict_offsets returns
     """
     library = geometry.library_of(joints_px)
     refined = [joints_px[:, joint] for joint in range(skeleton.joint_count)]  # (n, 2) each
@@ -323,7 +344,8 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
 
 
 def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):
-    """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of each joint."""
+    """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of
+    each joint."""
     print(f"stage {stage}, joint by joint:")
     refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage, epoch), frames, rows, joints_px,
                                   confidence, skeleton, run)

@@ -1,7 +1,7 @@
 """Weights and the provenance beside them.
 
-A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what it is and where it
-came from.
+A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what
+it is and where it came from.
 """
 import warnings
 import zipfile
@@ -28,7 +28,8 @@ def size(network):
 
 
 def save(path, weights, provenance):
-    """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are complete."""
+    """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are
+    complete."""
     files.save_json(path.with_suffix(".json"), provenance)
     with files.replacing(path) as temporary:
         write(weights, temporary, path)
@@ -50,7 +51,8 @@ def read(path):
 
 
 def read_weights(path, made_by):
-    """The state_dict in a file; InputError where it is missing or holds anything but finite tensors."""
+    """The state_dict in a file; InputError where it is missing or holds anything but finite
+    tensors."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
     try:
@@ -68,7 +70,8 @@ def read_weights(path, made_by):
 def read_arrays(path, made_by):
     """The arrays of a .npz file as float32 tensors, by name; nothing is unpickled.
 
-    Raises InputError where it is missing, claims to be larger than LARGEST_ARRAYS, or holds anything but floats.
+    Raises InputError where it is missing, claims to be larger than LARGEST_ARRAYS, or holds
+    anything but floats.
     """
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
@@ -99,8 +102,8 @@ def _as_tensor(array):
 def load_weights(network, weights, path, made_by):
     """Load a state_dict, as read_weights read it from the path, into a network of the same shapes.
 
-    A network built under torch.device("meta") takes the tensors as they are, without first drawing its own.
-    Raises InputError where it is another network's.
+    A network built under torch.device("meta") takes the tensors as they are, without first drawing
+    its own. Raises InputError where it is another network's.
     """
     try:
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)

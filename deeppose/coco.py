@@ -1,8 +1,9 @@
-"""Keypoint annotations in COCO's format, read as what they are: files from strangers. No torch here.
+"""Keypoint annotations in COCO's format, read as what they are: files from strangers. No torch
+here.
 
-A fault of the file as a whole is an InputError: one line that names the file. An annotation that cannot be right is
-left out, and named in a list of complaints. Outlines (segmentation) are skipped, so that a crowd's run lengths are as
-good as any.
+A fault of the file as a whole is an InputError: one line that names the file. An annotation that
+cannot be right is left out, and named in a list of complaints. Outlines (segmentation) are skipped,
+so that a crowd's run lengths are as good as any.
 """
 import math
 from dataclasses import dataclass
@@ -47,12 +48,15 @@ class CocoFile:
     images            image id -> CocoImage
     categories        category id -> its name, of those with keypoints
     ids, image_ids, category_ids  int64 (P,)
-    keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y = 0), 1 hidden,
-                      2 visible
-    boxes             float64 (P, 4): x0, y0, w, h, px; may be empty where no joint is labelled, and in crowds
-    areas             float64 (P,): px^2 of the outline, or BOX_FILL of the box where the file has none
+    keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y
+                      = 0), 1 hidden, 2 visible
+    boxes             float64 (P, 4): x0, y0, w, h, px; may be empty where no joint is labelled, and
+                      in crowds
+    areas             float64 (P,): px^2 of the outline, or BOX_FILL of the box where the file has
+                      none
     crowd             bool (P,): several people under one outline
-    keypoint_counts   int64 (P,): the labelled joints, or fewer where the file's num_keypoints is less
+    keypoint_counts   int64 (P,): the labelled joints, or fewer where the file's num_keypoints is
+                      less
     complaints        a line for each annotation that was left out
     """
     joints: tuple
@@ -101,7 +105,8 @@ class _Reader:
     """A file's entries as they are taken, each checked by itself.
 
     images      image id -> CocoImage
-    categories  category id -> its joints and bones, None for one without keypoints;  names  its name
+    categories  category id -> its joints and bones, None for one without keypoints;  names  its
+                name
     people      list of Person
     complaints  a line for each annotation that was left out
     """
@@ -167,7 +172,8 @@ class _Reader:
             raise InputError(f"{self.path}: holds more than {MOST_NUMBERS} numbers of keypoints; split it")
 
     def skeleton(self, annotated):
-        """Names of the joints, and bones as pairs of names, of the categories that have keypoints."""
+        """Names of the joints, and bones as pairs of names, of the categories that have
+        keypoints."""
         found = [category for category in self.categories.values() if category]
         if not found and not annotated:
             return (), ()
@@ -181,7 +187,8 @@ class _Reader:
         return found[0]
 
     def fitting(self, length):
-        """The persons of categories with keypoints that fit the file's images and joints; complains of the others.
+        """The persons of categories with keypoints that fit the file's images and joints; complains
+        of the others.
 
         length  of keypoints, 3 K
         """
@@ -217,7 +224,8 @@ def _as_arrays(people, joint_count):
 
 
 def content_of(found, numbers, known):
-    """What `read` reads as content of a file again: of a CocoFile the images with these numbers and their people.
+    """What `read` reads as content of a file again: of a CocoFile the images with these numbers and
+    their people.
 
     known  the CocoFile that tells the categories and joints, since a file of images alone does not
     """
@@ -241,12 +249,13 @@ def _annotation(found, n):
 
 
 def read_detections(path, images, score_above=-math.inf, category_id=1):
-    """Detections of one category in a list of {image_id, category_id, bbox, score}, in the file's order.
+    """Detections of one category in a list of {image_id, category_id, bbox, score}, in the file's
+    order.
 
     images       those that are asked for, by id; what lies on others is left out
     score_above  what scores no higher is left out
-    Returns image ids int64 (D,), boxes (D, 4) x0, y0, w, h px, and scores (D,); InputError for a file that is no such
-    list, or with a box or score that cannot be right.
+    Returns image ids int64 (D,), boxes (D, 4) x0, y0, w, h px, and scores (D,); InputError for a
+    file that is no such list, or with a box or score that cannot be right.
     """
     image_ids = []
     boxes = []

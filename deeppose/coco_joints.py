@@ -1,4 +1,5 @@
-"""Joints as files in COCO's format name them: names fit for files, flips by name, and the sets that are known."""
+"""Joints as files in COCO's format name them: names fit for files, flips by name, and the sets that
+are known."""
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +16,8 @@ OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 def joint_names(names, place):
-    """The names of a file's joints, lower-cased; InputError, beginning with `place`, for what is no joint's name."""
+    """The names of a file's joints, lower-cased; InputError, beginning with `place`, for what is no
+    joint's name."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{place}: `keypoints` of a category is no list of names")
     if not 0 < len(names) <= MOST_JOINTS:
@@ -33,7 +35,8 @@ def joint_names(names, place):
 
 
 def _side(name):
-    """The side that a joint's name tells, such as "l", and the name on the other side; None if it tells none.
+    """The side that a joint's name tells, such as "l", and the name on the other side; None if it
+    tells none.
 
     left_x, x_left, l_x, x_l, a_left_x, and leftX or LeftX, which is leftx when lower-cased.
     """
@@ -48,7 +51,8 @@ def _side(name):
 
 
 def flip_pairs(names):
-    """Pairs (left, right) of the joints that a mirrored image exchanges, as their names tell; () if they tell none."""
+    """Pairs (left, right) of the joints that a mirrored image exchanges, as their names tell; () if
+    they tell none."""
     names = [name.lower() for name in names]
     pairs = []
     for name in names:
@@ -59,7 +63,8 @@ def flip_pairs(names):
 
 
 def one_sided(names):
-    """Joints whose names tell a side, but which have no counterpart: with such joints no image can be mirrored."""
+    """Joints whose names tell a side, but which have no counterpart: with such joints no image can
+    be mirrored."""
     names = [name.lower() for name in names]
     sided = [name for name in names if _side(name)]
     return tuple(name for name in sided if _side(name)[1] not in names)
@@ -71,7 +76,8 @@ class JointSet:
 
     joints  names in the order of the annotations
     sigmas  of OKS, a number a joint
-    limbs   part -> its sticks, each a pair of ends; an end is a tuple of joint names, its point their mean; {} for none
+    limbs   part -> its sticks, each a pair of ends; an end is a tuple of joint names, its point
+            their mean; {} for none
     bones   pairs of joints to draw a line between
     """
     name: str
@@ -127,7 +133,8 @@ POSETRACK = JointSet(  # COCO's sigmas by position, as the attention authors and
 
 
 def joint_set(joints, bones):
-    """The JointSet of a file: COCO's or PoseTrack's where these are its joints, else one of the file's own bones."""
+    """The JointSet of a file: COCO's or PoseTrack's where these are its joints, else one of the
+    file's own bones."""
     for known in (COCO, POSETRACK):
         if known.joints == tuple(joints):
             return known

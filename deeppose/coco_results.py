@@ -1,4 +1,5 @@
-"""Poses of the test rows in COCO's format, result.json, and COCO's ten scores of them. No torch here."""
+"""Poses of the test rows in COCO's format, result.json, and COCO's ten scores of them. No torch
+here."""
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ from deeppose.workdir import RESULT, TEST_ANNOTATIONS
 
 
 def read_annotations(data):
-    """Content of test_annotations.json; InputError where it is not what step 1 wrote beside the Dataset."""
+    """Content of test_annotations.json; InputError where it is not what step 1 wrote beside the
+    Dataset."""
     path = data.folder / TEST_ANNOTATIONS
     if arrays.digest(files.present(path, arrays.STEP_1)) != data.facts["test_annotations"]:
         raise InputError(f"{path}: is not the file that dataset.json belongs to; run {arrays.STEP_1} again")
@@ -19,11 +21,13 @@ def read_annotations(data):
 def results_of(data, joints_px, confidence, content):
     """Poses of the test rows as COCO's results: {image_id, category_id, keypoints [3 J], score}.
 
-    joints_px, confidence  (N, J, 2) px of the frames, and (N, J), which is the third of a keypoint's numbers
+    joints_px, confidence  (N, J, 2) px of the frames, and (N, J), which is the third of a
+                           keypoint's numbers
     content                of test_annotations.json
 
-    A pose's score is the mean confidence of its surer joints times the box's score; where the boxes are detections,
-    poses that are alike are one person, and the best one stays (the attention authors').
+    A pose's score is the mean confidence of its surer joints times the box's score; where the boxes
+    are detections, poses that are alike are one person, and the best one stays (the attention
+    authors').
     """
     peaks = np.nan_to_num(confidence.astype(float), nan=1.0)  # a network without heatmaps does not tell
     scores = oks.rescore(peaks, data.column("test", "score"))
@@ -52,7 +56,8 @@ def _without_duplicates(data, joints, scores):
 
 
 def score(data, stages, confidence):
-    """Write the last stage's result.json, and give COCO's ten scores of each stage, name -> scores; {} without them.
+    """Write the last stage's result.json, and give COCO's ten scores of each stage, name -> scores;
+    {} without them.
 
     stages, confidence  name -> joints (N, J, 2) px of the frames, and (N, J)
     Says where they cannot be had: without pycocotools, or without true annotations.

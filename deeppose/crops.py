@@ -1,11 +1,13 @@
-"""From stored frames and boxes to what the networks take: pure torch, any device, whole batches, one resampling."""
+"""From stored frames and boxes to what the networks take: pure torch, any device, whole batches,
+one resampling."""
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 
 def to_float(frames, dtype=torch.float32):
-    """Frames uint8 (N, H, W, 3), as stored -> `dtype` (N, 3, H, W) in [0, 1], on the frames' device.
+    """Frames uint8 (N, H, W, 3), as stored -> `dtype` (N, 3, H, W) in [0, 1], on the frames'
+    device.
 
     The stored order of bytes is torch's channels-last, so nothing is rearranged.
     """
@@ -16,13 +18,13 @@ def crop(images, boxes_px, size):
     """Cut boxes out of images and scale each to a size (w, h), bilinear; black outside the image.
 
     images    (N, C, H, W)
-    boxes_px  (N, K, 4) as (x0, y0, w, h) in pixels of the images: K boxes an image. A box of negative width reads
-              from x0 to the left, and so is seen mirrored
+    boxes_px  (N, K, 4) as (x0, y0, w, h) in pixels of the images: K boxes an image. A box of
+              negative width reads from x0 to the left, and so is seen mirrored
     Returns   (N * K, C, h, w), channels-last, the boxes of the first image first
 
-    Coordinates are continuous (pixel i covers [i, i + 1)), so a box of that size at whole pixels gives back those
-    pixels. Bilinear sampling is a matrix product along each axis, with two weights a row: matrix units do that
-    faster than pixels can be gathered, and in bfloat16 faster still.
+    Coordinates are continuous (pixel i covers [i, i + 1)), so a box of that size at whole pixels
+    gives back those pixels. Bilinear sampling is a matrix product along each axis, with two weights
+    a row: matrix units do that faster than pixels can be gathered, and in bfloat16 faster still.
     """
     n, k = boxes_px.shape[:2]
     channels, height, width = images.shape[1:]
@@ -36,7 +38,8 @@ def crop(images, boxes_px, size):
 
 
 def _weights(start_px, length_px, size, pixels):
-    """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K, size, pixels)."""
+    """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K,
+    size, pixels)."""
     centres = (torch.arange(size, device=start_px.device) + 0.5) / size  # of the crop's pixels, in box lengths
     at = start_px[..., None] + length_px[..., None] * centres - 0.5  # (N, K, size), in numbers of the image's pixels
     distance = (at[..., None] - torch.arange(pixels, device=start_px.device)).abs_()
@@ -48,8 +51,8 @@ def crop_turned(images, boxes_px, linear, offset, size):
 
     images          (N, C, H, W)
     boxes_px        (N, K, 4), NumPy
-    linear, offset  (N, K, 2, 2) and (N, K, 2), NumPy: a point p of the box, in its widths and heights from its centre,
-                    is seen at linear @ p + offset
+    linear, offset  (N, K, 2, 2) and (N, K, 2), NumPy: a point p of the box, in its widths and
+                    heights from its centre, is seen at linear @ p + offset
     """
     back = np.linalg.inv(linear)  # grid_sample asks where each pixel comes from, and its coordinates run from -1 to 1
     whole = np.array([images.shape[3], images.shape[2]], float)

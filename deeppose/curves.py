@@ -19,13 +19,15 @@ def predict_rows(model, examples, data, rows, run):
 
 
 def score_rows(joints, data, rows):
-    """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no label for one."""
+    """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no
+    label for one."""
     sizes = {name: values[rows] for name, values in data.sizes("train").items()}
     return metrics.score(joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS)
 
 
 def of_trained_on(model, examples, data, rows, seed, run):
-    """Loss and scores of some of the rows that are trained on, always the same: columns of curves_stage_1.csv."""
+    """Loss and scores of some of the rows that are trained on, always the same: columns of
+    curves_stage_1.csv."""
     count = min(SCORED_ROWS, max(1, round(SCORED_SHARE * len(rows))))
     some = runtime.choose_rows(rows, count, seed)
     joints, loss = predict_rows(model, examples, data, some, run)
@@ -37,7 +39,8 @@ def of_trained_on(model, examples, data, rows, seed, run):
 
 
 def next_scored(state, steps, every):
-    """The epoch's step before which scores are due next: every so many of the run's, and at the epoch's end.
+    """The epoch's step before which scores are due next: every so many of the run's, and at the
+    epoch's end.
 
     That may be the step at which a resumed run stands, if it was stopped before it had its scores.
     """

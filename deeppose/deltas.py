@@ -1,4 +1,5 @@
-"""deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real ones."""
+"""deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real
+ones."""
 import numpy as np
 
 from deeppose import arrays, files, runtime
@@ -10,12 +11,14 @@ OWN = arrays.PROJECT / "deltas.npy"
 
 
 def draw(predicted_px, true_px, skeleton, seed):
-    """Simulated prediction errors float32 (J, 40, 2) px: of each joint's, sorted by size, one from each 40th part.
+    """Simulated prediction errors float32 (J, 40, 2) px: of each joint's, sorted by size, one from
+    each 40th part.
 
-    predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors are too small)
+    predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors
+                           are too small)
 
-    DeepPose draws from the normal distribution of their variance, but a few gross errors make most of that: the
-    median error would come out 1.1 to 2.0 times too large (docs/accuracy.md).
+    DeepPose draws from the normal distribution of their variance, but a few gross errors make most
+    of that: the median error would come out 1.1 to 2.0 times too large (docs/accuracy.md).
     """
     draws = []
     for joint, name in enumerate(skeleton.joints):
@@ -41,8 +44,8 @@ def path_of(workdir, stage=2):
 def find(options, data, predicted_px, run):
     """Path and deltas (J, 40, 2) of a stage.
 
-    Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the project has some for this
-    skeleton and frame; else see load.
+    Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the
+    project has some for this skeleton and frame; else see load.
     """
     path = path_of(options.workdir, options.stage)
     wanted = options.make_deltas or options.stage > 2 or not (path.exists() or _own_fits(data))
@@ -58,7 +61,8 @@ def find(options, data, predicted_px, run):
 
 
 def _facts(data):
-    """What deltas are made for: the joints, in their order, and the frame whose pixels they are in."""
+    """What deltas are made for: the joints, in their order, and the frame whose pixels they are
+    in."""
     return {"skeleton": data.skeleton.name, "joints": list(data.skeleton.joints), "frame": list(data.frame)}
 
 
@@ -75,7 +79,8 @@ def _holds(path, array):
 
 
 def load(workdir, data, stage=2):
-    """Path and deltas (J, 40, 2) px of a stage: the working directory's, or else, of stage 2, the project's own."""
+    """Path and deltas (J, 40, 2) px of a stage: the working directory's, or else, of stage 2, the
+    project's own."""
     path = path_of(workdir, stage)
     path = path if path.exists() or stage > 2 else OWN
     made_by = "Train_stage_2.py --make-deltas"

@@ -1,10 +1,11 @@
-"""Facts for the Makefile: the project's files that each script is made of, and the joints of the data set.
+"""Facts for the Makefile: the project's files that each script is made of, and the joints of the
+data set.
 
     python -m deeppose.dependencies WORKDIR SCRIPT ...
 
-prints a line SCRIPT:FILE for the script and each file that its imports lead to, and, once step 1 has written
-WORKDIR/dataset.json, a line joint:NAME for each joint that has a refiner. Only Python's own library is needed: make
-asks before the packages are there.
+prints a line SCRIPT:FILE for the script and each file that its imports lead to, and, once step 1
+has written WORKDIR/dataset.json, a line joint:NAME for each joint that has a refiner. Only Python's
+own library is needed: make asks before the packages are there.
 """
 import argparse
 import ast
@@ -30,7 +31,8 @@ def imported_names(tree):
 
 @functools.cache
 def used_files(path):
-    """Files of the project that one module uses itself: those it imports, and those of the package that it names."""
+    """Files of the project that one module uses itself: those it imports, and those of the package
+    that it names."""
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
@@ -44,7 +46,8 @@ def used_files(path):
 
 
 def prerequisites(script):
-    """The script and all of the project's files that it uses, directly or not, as sorted paths from the project."""
+    """The script and all of the project's files that it uses, directly or not, as sorted paths from
+    the project."""
     found = set()
     waiting = [script]
     while waiting:
@@ -56,7 +59,8 @@ def prerequisites(script):
 
 
 def joints(workdir):
-    """The joints of a working directory's data set that have a refiner; none where dataset.json is missing or wrong."""
+    """The joints of a working directory's data set that have a refiner; none where dataset.json is
+    missing or wrong."""
     try:
         facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
         names = [name for name in facts["skeleton"]["joints"] if name not in facts.get("not_refined", ())]

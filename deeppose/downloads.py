@@ -1,7 +1,9 @@
-"""Photographs and labels as they are downloaded, read as what they are: files from strangers. No torch here.
+"""Photographs and labels as they are downloaded, read as what they are: files from strangers. No
+torch here.
 
-Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what claims to be enormous is refused before
-it takes the memory. Everything that is wrong is an InputError that names the file.
+Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what claims to be enormous
+is refused before it takes the memory. Everything that is wrong is an InputError that names the
+file.
 """
 import copy
 import gzip
@@ -35,7 +37,8 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LA
 
 
 def read_image(name, opener, white=WHITE):
-    """The image that opener() opens, as RGB; `name` is for the error, `white` the 16-bit value that is white."""
+    """The image that opener() opens, as RGB; `name` is for the error, `white` the 16-bit value that
+    is white."""
     try:
         with opener() as file:
             image = Image.open(file, formats=FORMATS)
@@ -53,14 +56,16 @@ def read_image(name, opener, white=WHITE):
 
 
 def image_size(opener):
-    """(w, h) px of the image that opener() opens, by its header alone; None where it cannot be read."""
+    """(w, h) px of the image that opener() opens, by its header alone; None where it cannot be
+    read."""
     try:
         with opener() as file:
             return Image.open(file, formats=FORMATS).size
     except Exception:  # the decoders raise whatever a broken file leads them to
         return None
 def to_8_bits(image, white=WHITE):
-    """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255; one of 8 bits as it is.
+    """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255; one of 8
+    bits as it is.
 
     white  of 16 bits; of 32, whose range nothing says, it is 1 or the largest value there is
     """
@@ -84,7 +89,8 @@ def _is_rgb_of_16_bits(image):
 
 
 def _values_of_16_bits(image):
-    """Values (h, w, 3) of such a PNG, of which Pillow keeps the upper bytes: the lower ones are decoded as well."""
+    """Values (h, w, 3) of such a PNG, of which Pillow keeps the upper bytes: the lower ones are
+    decoded as well."""
     image.fp.seek(0)
     lower = Image.open(image.fp, formats=("PNG",))
     lower.tile = [(*lower.tile[0][:3], "RGB;16L")]  # read as little-endian, the byte kept is the other one
@@ -95,7 +101,8 @@ def _values_of_16_bits(image):
 def open_zip(path):
     """A zip file's entries, without unpacking it: name -> a function that opens it.
 
-    Raises InputError where it is broken, or has a name that would lead out of the folder it is unpacked in.
+    Raises InputError where it is broken, or has a name that would lead out of the folder it is
+    unpacked in.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -112,7 +119,8 @@ def open_zip(path):
 
 
 def _entry(archive, path, entry):
-    """An open file with an entry's content; InputError, which names it, where it is broken or claims too much."""
+    """An open file with an entry's content; InputError, which names it, where it is broken or
+    claims too much."""
     name = f"{path}/{entry.filename}"
     if entry.compress_type not in COMPRESSIONS:
         raise InputError(f"{name}: is neither stored nor deflated; download the set again, or zip it anew with deflate")
@@ -130,7 +138,8 @@ def _entry(archive, path, entry):
 
 
 def _inflate(archive, entry):
-    """An entry's content, piece by piece, up to the first piece that goes beyond the size it declares."""
+    """An entry's content, piece by piece, up to the first piece that goes beyond the size it
+    declares."""
     uncut = copy.copy(entry)
     uncut.file_size = LARGEST_FILE + 2 * PIECE  # zipfile cuts off what is more than this, so it would not be noticed
     content = bytearray()
@@ -159,7 +168,8 @@ class _Bounded:
 
 
 def open_in_tar(path, wanted):
-    """What opens the file of that name, in whichever folder, in a .tar.gz; InputError where it is not there or broken.
+    """What opens the file of that name, in whichever folder, in a .tar.gz; InputError where it is
+    not there or broken.
 
     The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
     """
@@ -176,7 +186,8 @@ def open_in_tar(path, wanted):
 
 
 def read_mat(name, opener, key):
-    """The numeric array `key` of the MATLAB file (version 5 to 7) that opener() opens, as float64."""
+    """The numeric array `key` of the MATLAB file (version 5 to 7) that opener() opens, as
+    float64."""
     value = matlab.read(name, opener, key, largest=LARGEST_FILE)
     if isinstance(value, (str, list)):
         raise InputError(f"{name}: is no MATLAB file with `{key}` in it as numbers; fetch the set again")

@@ -1,4 +1,5 @@
-"""Poses drawn on images: the contact sheet of a test, and one photograph with its people. Works without a display."""
+"""Poses drawn on images: the contact sheet of a test, and one photograph with its people. Works
+without a display."""
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,7 +32,8 @@ def side_colour(skeleton, *names):
 def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
     """Draw the bones of one pose (J, 2), and a dot on each joint; what is NaN is left out.
 
-    confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; NaN, or None, is not
+    confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; NaN, or None, is
+                not
     """
     opaque = opacity(skeleton, confidence)
     for first, second in skeleton.bone_ends:
@@ -52,20 +54,23 @@ def opacity(skeleton, confidence):
 
 
 def unit_errors(predicted, true, skeleton, sizes):
-    """Displacements (N, J, 2) from the truth in the skeleton's units; NaN without a label, or a unit of some length."""
+    """Displacements (N, J, 2) from the truth in the skeleton's units; NaN without a label, or a
+    unit of some length."""
     unit = skeleton.units_px(true, sizes)[:, None, None]
     return (predicted - true) / np.where(unit > 0, unit, np.nan)
 
 
 def image_errors(predicted, true, skeleton, sizes):
-    """Mean error (N,) of each image's labelled joints, in units; NaN without a unit or a labelled joint."""
+    """Mean error (N,) of each image's labelled joints, in units; NaN without a unit or a labelled
+    joint."""
     errors = np.linalg.norm(unit_errors(predicted, true, skeleton, sizes), axis=2)
     counted = (~np.isnan(errors)).sum(1)
     return np.where(counted > 0, np.nansum(errors, 1) / np.maximum(counted, 1), np.nan)
 
 
 def pick(errors, count):
-    """Row numbers of the `count` best, middling and worst of errors (N,), none twice; fewer where there are few."""
+    """Row numbers of the `count` best, middling and worst of errors (N,), none twice; fewer where
+    there are few."""
     order = np.argsort(errors)[:np.isfinite(errors).sum()]  # NaN is last
     count = min(count, len(order) // len(KINDS)) or min(1, len(order))
     middle = (len(order) - count) // 2
@@ -77,8 +82,8 @@ def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confide
 
     images       uint8 (N, H, W, 3);  true (N, J, 2) px;  predictions  name -> joints (N, J, 2) px
     confidence   name -> (N, J), of predictions: unsure joints are drawn faint
-    Under each prediction stand its mean error in units and the share of its joints within 0.2 of one; the last of the
-    predictions chooses the images.
+    Under each prediction stand its mean error in units and the share of its joints within 0.2 of
+    one; the last of the predictions chooses the images.
     """
     confidence = confidence or {}
     predictions = {name: np.asarray(joints, float) for name, joints in predictions.items()}

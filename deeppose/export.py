@@ -1,8 +1,9 @@
 """Write a trained model as one ONNX file: frames in, joints and confidence of every stage out.
 
-Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there), each with its .json,
-        from --workdir
-Writes  OUT.onnx (opset 18); its metadata say what it is and where it came from. docs/deploy.md runs it
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there),
+        each with its .json, from --workdir
+Writes  OUT.onnx (opset 18); its metadata say what it is and where it came from. docs/deploy.md runs
+        it
 Run     python -m deeppose.export --workdir FOLDER OUT.onnx
 """
 import argparse
@@ -27,10 +28,12 @@ TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings",
 
 
 class Pose(nn.Module):
-    """Frames uint8 (n, h, w, 3), RGB -> joints (n, J, 2) px of the frame and confidence (n, J), stage after stage."""
+    """Frames uint8 (n, h, w, 3), RGB -> joints (n, J, 2) px of the frame and confidence (n, J),
+    stage after stage."""
 
     def __init__(self, stage_1, refiners):
-        """stage_1: a networks.Stage_1;  refiners: stage -> what cascade.load_refiners yields, as a list."""
+        """stage_1: a networks.Stage_1;  refiners: stage -> what cascade.load_refiners yields, as a
+                                         list."""
         super().__init__()
         self.stage_1 = stage_1
         self.refiners = refiners
@@ -60,7 +63,8 @@ class Pose(nn.Module):
 
 
 def load(folder, model_folder):
-    """The Pose of a working directory, and file name -> its provenance; InputError where it is too large for a file."""
+    """The Pose of a working directory, and file name -> its provenance; InputError where it is too
+    large for a file."""
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     stage_1, facts = networks.load(model_folder, run)
     told = {"model_1.pt": tell(model_folder / "model_1.pt", facts)}

@@ -1,7 +1,8 @@
 """One posed person as a picture with exact joints: what deeppose.sample renders its sets from.
 
-A three-dimensional skeleton is posed and seen from some side (posing.py), dressed, and drawn as capsules with
-smooth edges on a blurred background (canvas.py). Lengths are in body heights until the figure is placed.
+A three-dimensional skeleton is posed and seen from some side (posing.py), dressed, and drawn as
+capsules with smooth edges on a blurred background (canvas.py). Lengths are in body heights until
+the figure is placed.
 """
 import colorsys
 
@@ -27,7 +28,8 @@ HAIR = np.array([(30, 22, 18), (70, 44, 26), (120, 78, 40), (214, 176, 104), (15
 
 
 def choose_look(rng, ground):
-    """Build, hair, skin and clothes; colours (3,), 0 to 255, that stand out from the ground colour."""
+    """Build, hair, skin and clothes; colours (3,), 0 to 255, that stand out from the ground
+    colour."""
     def dye():
         strong = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.4, 1))
         return 255 * np.array(strong) if rng.random() < 0.75 else np.full(3, rng.choice((28.0, 70.0, 235.0)))
@@ -46,7 +48,8 @@ def choose_look(rng, ground):
 
 
 def make_part(lines, colour, joints=(), depth=None):
-    """(depth, joints it belongs to, pieces (P, 6), colour) of lines [(start, radius, end, radius)]."""
+    """(depth, joints it belongs to, pieces (P, 6), colour) of lines [(start, radius, end,
+    radius)]."""
     middle = np.mean([(start[2] + end[2]) / 2 for start, _, end, _ in lines])
     pieces = np.array([(*start[:2], r, *end[:2], s) for start, r, end, s in lines])
     tone = colour * np.clip(1 - 0.7 * middle, 0.75, 1.1)  # the far side is darker

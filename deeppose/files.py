@@ -1,4 +1,5 @@
-"""Files written under a temporary name, flushed, and renamed when complete; JSON and tables. No torch here."""
+"""Files written under a temporary name, flushed, and renamed when complete; JSON and tables. No
+torch here."""
 import csv
 import json
 import os
@@ -16,9 +17,11 @@ LARGEST_NUMBER = 1e15  # in a table: what is larger makes no picture
 
 @contextmanager
 def replacing(path):
-    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it at the end.
+    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it
+    at the end.
 
-    On an error the temporary is removed and `path` stays as it was. One that a killed run left is replaced.
+    On an error the temporary is removed and `path` stays as it was. One that a killed run left is
+    replaced.
     """
     temporary = temporary_of(path)
     try:
@@ -41,7 +44,8 @@ def temporary_of(path):
 
 
 def _flush_names(folder):
-    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no folder)."""
+    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no
+    folder)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -63,7 +67,8 @@ def need_space(folder, needed_bytes, replaced=()):
 
 
 def make_folder(path, advice):
-    """Make a folder, and those above it, if it is missing; InputError, which ends in the advice, where it is a file."""
+    """Make a folder, and those above it, if it is missing; InputError, which ends in the advice,
+    where it is a file."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -71,7 +76,8 @@ def make_folder(path, advice):
 
 
 def present(path, made_by):
-    """The path; InputError where there is no file that may be read, naming the step that makes it."""
+    """The path; InputError where there is no file that may be read, naming the step that makes
+    it."""
     if not path.exists():
         raise InputError(f"{path}: not found; {made_by} makes it")
     if not path.is_file():
@@ -84,13 +90,15 @@ def present(path, made_by):
 
 
 def save_json(path, content, indent=1):
-    """Write `content` as readable JSON, a level indented by so much; numbers that are not finite become null."""
+    """Write `content` as readable JSON, a level indented by so much; numbers that are not finite
+    become null."""
     with replacing(path) as temporary:
         temporary.write_text(json_text(content, indent) + "\n", encoding="utf-8")
 
 
 def json_text(content, indent=None):
-    """`content` as JSON, on one line or a level indented by so much; numbers that are not finite become null."""
+    """`content` as JSON, on one line or a level indented by so much; numbers that are not finite
+    become null."""
     return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
@@ -111,7 +119,8 @@ def load_json(path, made_by):
 
 
 def parse_json(path, advice):
-    """Content of a JSON file; InputError, which ends in the advice, where it cannot be read or is nested too deep."""
+    """Content of a JSON file; InputError, which ends in the advice, where it cannot be read or is
+    nested too deep."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -133,7 +142,8 @@ def _inside(content):
 
 
 def save_csv(path, rows):
-    """Write a table: rows are dictionaries, whose keys become the head line; what a row lacks is nan."""
+    """Write a table: rows are dictionaries, whose keys become the head line; what a row lacks is
+    nan."""
     columns = dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(columns), restval="nan", lineterminator="\n")
@@ -142,7 +152,8 @@ def save_csv(path, rows):
 
 
 def append_csv(path, row):
-    """Add one row, a dictionary with the table's columns, to a table: whole or not at all, one process at a time.
+    """Add one row, a dictionary with the table's columns, to a table: whole or not at all, one
+    process at a time.
 
     Raises InputError where the table there has other columns.
     """
@@ -152,7 +163,8 @@ def append_csv(path, row):
 
 
 def load_rows(path, columns):
-    """Rows of a table as dictionaries of text; InputError where it is no table of just these columns."""
+    """Rows of a table as dictionaries of text; InputError where it is no table of just these
+    columns."""
     advice = f"take it from the project's history again, or mend its first line: {','.join(columns)}"
     try:
         with open(path, newline="", encoding="utf-8") as file:

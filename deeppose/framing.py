@@ -1,4 +1,5 @@
-"""Cut frames around people out of photographs, on all cores, straight into the arrays between the steps.
+"""Cut frames around people out of photographs, on all cores, straight into the arrays between the
+steps.
 
 No torch here, so that step 1 runs without it.
 """
@@ -57,7 +58,8 @@ def cut(image, box_px, frame, mirrored=False):
 
 
 def fill(job, out, layout):
-    """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests would show them."""
+    """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests
+    would show them."""
     image = job.read(layout.depth_white or downloads.WHITE)
     frame = layout.frame
     whole = geometry.to_aspect(geometry.whole(image.size), frame)
@@ -77,7 +79,8 @@ def fill(job, out, layout):
 
 
 def try_fill(job, *where):
-    """`fill`, but an image that cannot be used is returned as its InputError, so that all of them are found."""
+    """`fill`, but an image that cannot be used is returned as its InputError, so that all of them
+    are found."""
     try:
         return fill(job, *where)
     except InputError as error:
@@ -85,7 +88,8 @@ def try_fill(job, *where):
 
 
 def write_arrays(workdir, jobs, counts, layout):
-    """Cut all frames into {train,test}_{images,labels,rows}.npy; dataset.json is removed as they are being replaced.
+    """Cut all frames into {train,test}_{images,labels,rows}.npy; dataset.json is removed as they
+    are being replaced.
 
     counts   rows a part
     Returns  the poses of each job as tests would show them, and the digests of the files by name
@@ -127,7 +131,8 @@ def count_rows(jobs):
 
 
 def mean_of(poses, layout):
-    """The mean (J, 2) px of poses (N, J, 2); the frame's centre, and a warning, for a joint that is never labelled."""
+    """The mean (J, 2) px of poses (N, J, 2); the frame's centre, and a warning, for a joint that is
+    never labelled."""
     poses = np.asarray(poses)
     labelled = ~np.isnan(poses).any(2)  # (N, J)
     mean = np.nansum(poses, 0) / np.maximum(labelled.sum(0), 1)[:, None]
@@ -139,7 +144,8 @@ def mean_of(poses, layout):
 
 
 def not_refined(labels, held_out, skeleton):
-    """Joints without a label in all training rows (N, 2 J) that are trained on, or in all held out, as names."""
+    """Joints without a label in all training rows (N, 2 J) that are trained on, or in all held out,
+    as names."""
     labelled = ~np.isnan(labels[:, ::2])  # (N, J)
     trained_on = np.setdiff1d(np.arange(len(labels)), held_out)
     both = labelled[held_out].any(0) & labelled[trained_on].any(0)
@@ -147,7 +153,8 @@ def not_refined(labels, held_out, skeleton):
 
 
 def write(workdir, jobs, layout, facts):
-    """Cut all frames into the arrays; dataset.json, which ends with `facts`, last. Returns its content."""
+    """Cut all frames into the arrays; dataset.json, which ends with `facts`, last. Returns its
+    content."""
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
     training = [pose for job, shown in zip(jobs, poses) for pose in shown
@@ -179,7 +186,8 @@ def prepare(options, plan, layout, facts, left_out, places, beside=None):
     facts     further entries of dataset.json
     left_out  (set number, image or name) -> what is wrong, as known before any image is opened
     places    where the photographs lie, for the person at the shell
-    beside    function of left_out that writes what else the set has, and returns more entries of dataset.json
+    beside    function of left_out that writes what else the set has, and returns more entries of
+              dataset.json
     """
     name_broken(list(left_out.values()), options.skip_broken, layout.most_named)
     files.make_folder(options.workdir, "--workdir names one")

@@ -1,21 +1,23 @@
 """Boxes, frames and flips: pure NumPy, arrays in, arrays out. No skeleton is known here.
 
-Coordinates are continuous: pixel i covers [i, i + 1), so resizing is x' = s x and mirroring is x' = width - x.
-A box is (x0, y0, w, h), in pixels of the image it lies in; a frame's size is (w, h). Joints are (..., J, 2); an
-unlabelled joint is NaN and stays NaN through everything here.
+Coordinates are continuous: pixel i covers [i, i + 1), so resizing is x' = s x and mirroring is x' =
+width - x. A box is (x0, y0, w, h), in pixels of the image it lies in; a frame's size is (w, h).
+Joints are (..., J, 2); an unlabelled joint is NaN and stays NaN through everything here.
 """
 import numpy as np
 
 
 def centres_and_sizes(boxes_px):
-    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), ready to broadcast over joints."""
+    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), ready to broadcast over
+    joints."""
     sizes = boxes_px[..., None, 2:]
     centres = boxes_px[..., None, :2] + sizes / 2
     return centres, sizes
 
 
 def normalise(joints_px, boxes_px):
-    """Joints (..., J, 2) px -> (joints - centre) / (w, h) of their boxes (..., 4): DeepPose, equation 1.
+    """Joints (..., J, 2) px -> (joints - centre) / (w, h) of their boxes (..., 4): DeepPose,
+    equation 1.
 
     Only arithmetic, so tensors work as well as arrays.
     """
@@ -24,13 +26,15 @@ def normalise(joints_px, boxes_px):
 
 
 def denormalise(joints, boxes_px):
-    """The inverse of normalise: joints (..., J, 2) in widths and heights of the box from its centre -> px."""
+    """The inverse of normalise: joints (..., J, 2) in widths and heights of the box from its centre
+    -> px."""
     centres, sizes = centres_and_sizes(boxes_px)
     return joints * sizes + centres
 
 
 def box_around(centres_px, sizes_px):
-    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px. Tensors work too."""
+    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px. Tensors
+    work too."""
     library = library_of(centres_px)
     if library is np:
         sizes_px = np.asarray(sizes_px, float)
@@ -55,7 +59,8 @@ def scale_box(boxes_px, factor):
 
 
 def to_aspect(boxes_px, frame):
-    """Boxes (..., 4) grown about their centres, along one axis, to the proportions of a frame (w, h)."""
+    """Boxes (..., 4) grown about their centres, along one axis, to the proportions of a frame (w,
+    h)."""
     aspect = frame[0] / frame[1]
     width = np.maximum(boxes_px[..., 2], boxes_px[..., 3] * aspect)
     height = np.maximum(boxes_px[..., 3], boxes_px[..., 2] / aspect)
@@ -76,10 +81,11 @@ def joints_box(joints_px):
 
 
 def image_to_frame(joints_px, boxes_px, frame, flip=None):
-    """Joints (..., J, 2) in pixels of an image -> pixels of the frame (w, h) that shows its box (..., 4).
+    """Joints (..., J, 2) in pixels of an image -> pixels of the frame (w, h) that shows its box
+    (..., 4).
 
-    flip  the skeleton's flip permutation where the frame shows the box mirrored: coordinates are mirrored, and left
-          and right joints change places
+    flip  the skeleton's flip permutation where the frame shows the box mirrored: coordinates are
+          mirrored, and left and right joints change places
     """
     scale = np.asarray(frame, float) / boxes_px[..., None, 2:]
     joints = (joints_px - boxes_px[..., None, :2]) * scale
@@ -93,20 +99,23 @@ def frame_to_image(joints_px, boxes_px, frame, flip=None):
 
 
 def mirror(joints_px, width_px, flip):
-    """Joints (..., J, 2) of the mirrored image: x' = width - x, then left and right change places."""
+    """Joints (..., J, 2) of the mirrored image: x' = width - x, then left and right change
+    places."""
     mirrored = np.array(joints_px)
     mirrored[..., 0] = width_px - mirrored[..., 0]
     return mirrored[..., list(flip), :]
 
 
 def distance(joints_px, ends):
-    """Distance (...) px of two joints, by number, of (..., J, 2); NaN where one is unlabelled. Tensors work too."""
+    """Distance (...) px of two joints, by number, of (..., J, 2); NaN where one is unlabelled.
+    Tensors work too."""
     first, second = ends
     return ((joints_px[..., first, :] - joints_px[..., second, :]) ** 2).sum(-1) ** 0.5
 
 
 def extent(joints_px):
-    """Larger side (...) px of the tight box of the joints (..., J, 2), all of them labelled. Tensors work too."""
+    """Larger side (...) px of the tight box of the joints (..., J, 2), all of them labelled.
+    Tensors work too."""
     if isinstance(joints_px, np.ndarray):
         return np.ptp(joints_px, axis=-2).max(-1)
     return (joints_px.amax(-2) - joints_px.amin(-2)).amax(-1)

@@ -1,5 +1,5 @@
-"""Heatmaps and the joints they mean, by their mean (integral regression, Sun et al., ECCV 2018) or by their peak, and
-how sure that is. Pure torch.
+"""Heatmaps and the joints they mean, by their mean (integral regression, Sun et al., ECCV 2018) or
+by their peak, and how sure that is. Pure torch.
 """
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ class Output(NamedTuple):
 
     joints      (N, J, 2), or (N, 2) for one joint each, normalised
     confidence  (N, J) or (N,) in [0, 1], NaN where the network has no heatmaps; None while training
-    heatmaps    (N, J, cells), as the recipe's heatmap_loss takes them; None while predicting, or without any
+    heatmaps    (N, J, cells), as the recipe's heatmap_loss takes them; None while predicting, or
+                without any
     """
     joints: torch.Tensor
     confidence: torch.Tensor | None = None
@@ -51,7 +52,8 @@ def confidence(log_heatmaps, cells, joints):
 
 
 def integrate(maps, cells, training):
-    """The Output of maps (N, J, h, w) of logits, in float32: each joint is the mean place under its heatmap."""
+    """The Output of maps (N, J, h, w) of logits, in float32: each joint is the mean place under its
+    heatmap."""
     with torch.autocast(maps.device.type, enabled=False):
         log_heatmaps = maps.float().flatten(2).log_softmax(2)  # (N, J, h * w)
         joints = mean_place(log_heatmaps, cells)
@@ -72,7 +74,8 @@ def highest_share(sigma):
 
 
 def quarter_shift(maps, places):
-    """How far joints lie from the highest cells, (N, J, 2) in cells: a quarter toward each axis' higher neighbour.
+    """How far joints lie from the highest cells, (N, J, 2) in cells: a quarter toward each axis'
+    higher neighbour.
 
     maps    (N, J, h, w)
     places  (N, J), numbers of the highest cells
@@ -84,10 +87,12 @@ def quarter_shift(maps, places):
 
 
 def vertex_shift(maps, places):
-    """As quarter_shift, but to the vertex of the parabola through the logarithms of three cells along each axis.
+    """As quarter_shift, but to the vertex of the parabola through the logarithms of three cells
+    along each axis.
 
-    That is a Gaussian's mean, exactly: Zhang et al., CVPR 2020, without mixed derivatives, which a round one has not.
-    At the edge the three cells are the last ones, and the vertex may lie half a cell beyond them.
+    That is a Gaussian's mean, exactly: Zhang et al., CVPR 2020, without mixed derivatives, which a
+    round one has not. At the edge the three cells are the last ones, and the vertex may lie half a
+    cell beyond them.
     """
     values, from_middle = _neighbours(maps, places)
     before, middle, behind = values.clamp(min=SMALLEST_VALUE).log().unbind(3)
@@ -100,7 +105,8 @@ SHIFTS = {"quarter": quarter_shift, "vertex": vertex_shift}
 
 
 def _neighbours(maps, places):
-    """The values (N, J, 2, 3) of three cells in a line along x and y, and where among them the highest cell is.
+    """The values (N, J, 2, 3) of three cells in a line along x and y, and where among them the
+    highest cell is.
 
     That is in the middle, 0, but at an edge, where it is -1 or 1: (N, J, 2).
     """

@@ -1,7 +1,8 @@
 """JSON files from strangers, read an entry at a time. No torch here.
 
-Memory holds one entry of the file's lists, not the file: the 240 MB of COCO's annotations, most of them outlines, pass
-through in some megabytes. Everything that is wrong is an InputError that names the file.
+Memory holds one entry of the file's lists, not the file: the 240 MB of COCO's annotations, most of
+them outlines, pass through in some megabytes. Everything that is wrong is an InputError that names
+the file.
 """
 import json
 import re
@@ -27,7 +28,8 @@ class _Text:
         self.decoder = json.JSONDecoder()
 
     def read_on(self):
-        """Drop what was taken, and read as much again as is left: a long entry is tried a few times alone."""
+        """Drop what was taken, and read as much again as is left: a long entry is tried a few times
+        alone."""
         left = self.text[self.place:]
         piece = self.file.read(max(PIECE, len(left)))
         self.text = left + piece
@@ -82,10 +84,11 @@ class _Text:
 
 
 def entries(path):
-    """(key, entry) of each list in the file's object, in the file's order; (None, entry) of a file that is one list.
+    """(key, entry) of each list in the file's object, in the file's order; (None, entry) of a file
+    that is one list.
 
-    What else lies in the object is skipped. InputError where the file is missing, too large or not JSON, maybe not
-    before much of it was handed out.
+    What else lies in the object is skipped. InputError where the file is missing, too large or not
+    JSON, maybe not before much of it was handed out.
     """
     check(path)
     try:

@@ -1,4 +1,5 @@
-"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints. No torch here."""
+"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints. No torch
+here."""
 import re
 
 import numpy as np
@@ -20,8 +21,9 @@ class Odd(ValueError):
 def read_annotations(path):
     """Names of the images and joints (N, 19, 2) px, float64, of a text file, in the file's order.
 
-    A line is `NNNNNNNN.png x,y,x,y,...` in whole numbers; NUL bytes before the name and blank lines are left out,
-    joints outside the frame are kept. Raises InputError, which names the file and the line.
+    A line is `NNNNNNNN.png x,y,x,y,...` in whole numbers; NUL bytes before the name and blank lines
+    are left out, joints outside the frame are kept. Raises InputError, which names the file and the
+    line.
     """
     names = []
     joints = []

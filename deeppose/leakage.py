@@ -1,7 +1,7 @@
 """Leakage: images that a model was trained on and is then held out or tested with. No torch here.
 
-model_1.json names the images as {"<set>": "1-5,7,9:1-3"}: all of images 1 to 5 and 7, and of image 9 the people 1 to 3,
-where the data set tells several people of an image apart.
+model_1.json names the images as {"<set>": "1-5,7,9:1-3"}: all of images 1 to 5 and 7, and of image
+9 the people 1 to 3, where the data set tells several people of an image apart.
 """
 import re
 
@@ -15,7 +15,8 @@ ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)  # images, o
 
 
 def describe(identities):
-    """The text of each set, {"<set>": "1-5,7,9:1-3"}, for rows (N, 3) of set, image and person (0: the only one)."""
+    """The text of each set, {"<set>": "1-5,7,9:1-3"}, for rows (N, 3) of set, image and person (0:
+    the only one)."""
     texts = {}
     for number in np.unique(identities[:, 0]):
         pairs = np.unique(identities[identities[:, 0] == number, 1:], axis=0)  # (image, person), sorted
@@ -39,7 +40,8 @@ def _span(numbers):
 
 
 def named(texts, images):
-    """Those of the images, a set of (set, image), that describe()'s texts name, whoever is in them, sorted.
+    """Those of the images, a set of (set, image), that describe()'s texts name, whoever is in them,
+    sorted.
 
     ValueError where the texts are no describe()'s.
     """
@@ -73,15 +75,18 @@ def images_of(identities):
 
 
 def seen_in_training(train, test):
-    """How many of the test rows (M, 3) show an image that a row (N, 3) of the training part shows as well."""
+    """How many of the test rows (M, 3) show an image that a row (N, 3) of the training part shows
+    as well."""
     seen = images_of(train)
     return sum((number, image) in seen for number, image, _ in test.tolist())
 
 
 def note_seen(workdir):
-    """What step 1 adds to dataset.json, {"seen_in_training": test rows}, and says; {} where no test row is.
+    """What step 1 adds to dataset.json, {"seen_in_training": test rows}, and says; {} where no test
+    row is.
 
-    Reads train_rows.npy and test_rows.npy. Held-out rows count as training: they choose epochs and gains.
+    Reads train_rows.npy and test_rows.npy. Held-out rows count as training: they choose epochs and
+    gains.
     """
     train, test = (arrays.identities(np.load(workdir / f"{part}_rows.npy")) for part in ("train", "test"))
     seen = seen_in_training(train, test)
@@ -93,10 +98,12 @@ def note_seen(workdir):
 
 
 def check_model(path, data):
-    """InputError where model_1.pt at `path` was trained on images that the Dataset holds out or tests on.
+    """InputError where model_1.pt at `path` was trained on images that the Dataset holds out or
+    tests on.
 
-    Those that the Dataset itself has in both parts pass, since its scores are marked. A warning is printed where the
-    model comes from other arrays. A model whose .json is missing, or names no images, passes.
+    Those that the Dataset itself has in both parts pass, since its scores are marked. A warning is
+    printed where the model comes from other arrays. A model whose .json is missing, or names no
+    images, passes.
     """
     provenance = path.with_suffix(".json")
     if not provenance.exists():

@@ -1,4 +1,5 @@
-"""The stored frames on their way to the network: on the device as a whole where they fit, else read ahead."""
+"""The stored frames on their way to the network: on the device as a whole where they fit, else read
+ahead."""
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,7 +26,8 @@ class Frames:
         return batch.to(self.device, non_blocking=True)
 
     def batches(self, batches):
-        """`take` for each of these arrays of row numbers, read one batch ahead of where it is used."""
+        """`take` for each of these arrays of row numbers, read one batch ahead of where it is
+        used."""
         if self.resident is not None:
             yield from map(self.take, batches)
         else:

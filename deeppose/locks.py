@@ -1,7 +1,7 @@
 """One run at a time: locks on what a step writes into a working directory. No torch here.
 
-The lock is the operating system's, on a small file that says who holds it, so it ends with the process however that
-ends, and nothing has to be tidied up after a killed run.
+The lock is the operating system's, on a small file that says who holds it, so it ends with the
+process however that ends, and nothing has to be tidied up after a killed run.
 """
 import errno
 import os
@@ -29,10 +29,12 @@ NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network d
 
 @contextmanager
 def lock(workdir, output, wait=False):
-    """While the block runs, no other process makes `output`, such as "model_1", in the working directory.
+    """While the block runs, no other process makes `output`, such as "model_1", in the working
+    directory.
 
     wait  for a process that holds it, instead of stopping
-    Raises RunError, naming it, where another process holds it, InputError where the folder cannot be written to.
+    Raises RunError, naming it, where another process holds it, InputError where the folder cannot
+    be written to.
     """
     path = workdir / f"{output}.lock"
     while not (file := _try(path, wait)):

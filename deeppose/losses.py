@@ -1,4 +1,5 @@
-"""What training makes small: errors of coordinates and of heatmaps, over the labelled joints alone. NaN: no label."""
+"""What training makes small: errors of coordinates and of heatmaps, over the labelled joints alone.
+NaN: no label."""
 import torch
 import torch.nn.functional as F
 
@@ -7,10 +8,11 @@ TARGET_PEAK = 255         # of "mse" targets: TF-SimpleHumanPose
 
 
 def masked_loss(predicted, true, kind="mse", count=None):
-    """Mean error of normalised joints (N, ..., 2) over the labelled coordinates; NaN in `true` means no label.
+    """Mean error of normalised joints (N, ..., 2) over the labelled coordinates; NaN in `true`
+    means no label.
 
-    kind   "mse", "l1", "smooth_l1", or "image_mse": the mean over images of each one's mean over its joints of the
-           squared distance (deeppose_tf); "none" is 0
+    kind   "mse", "l1", "smooth_l1", or "image_mse": the mean over images of each one's mean over
+           its joints of the squared distance (deeppose_tf); "none" is 0
     count  what to divide by, where it is not their number in `true`
     """
     labelled = ~torch.isnan(true)
@@ -39,8 +41,8 @@ def count_of(true, kind):
 def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     """Difference of heatmaps (N, J, cells) from Gaussians about the joints (N, J, 2), normalised.
 
-    kind   "cross_entropy", of heatmaps that are logarithms of probabilities, or "mse", of heatmaps as they are, with
-           Gaussians TARGET_PEAK high
+    kind   "cross_entropy", of heatmaps that are logarithms of probabilities, or "mse", of heatmaps
+           as they are, with Gaussians TARGET_PEAK high
     cells  deeppose.heatmaps.Cells: where the cells are, and the Gaussians' sigma
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
     """

@@ -1,9 +1,9 @@
 """Local response normalisation across channels (Krizhevsky et al., NIPS 2012, section 3.3).
 
 y = x / (k + alpha / size * sum of x^2 over the `size` neighbouring channels) ^ beta, as
-torch.nn.functional.local_response_norm, whose pooling over a padded copy takes more time than the rest of
-AlexNet together. Here forward and gradient are written out; on a CPU they run over pieces that stay in the
-cache, in buffers that are used again.
+torch.nn.functional.local_response_norm, whose pooling over a padded copy takes more time than the
+rest of AlexNet together. Here forward and gradient are written out; on a CPU they run over pieces
+that stay in the cache, in buffers that are used again.
 """
 import torch
 
@@ -12,7 +12,8 @@ PIECE = 200_000  # numbers worked on at a time on a CPU: 0.8 MB in float32
 
 
 def _sum_window(padded, pairs, out):
-    """Padded rows (R, C + 4) -> out (R, C): for each channel the sum over the SIZE = 5 channels around it."""
+    """Padded rows (R, C + 4) -> out (R, C): for each channel the sum over the SIZE = 5 channels
+    around it."""
     channels = out.shape[1]
     torch.add(padded[:, :-1], padded[:, 1:], out=pairs)
     torch.add(pairs[:, :channels], pairs[:, 2:channels + 2], out=out)
@@ -20,9 +21,11 @@ def _sum_window(padded, pairs, out):
 
 
 def _pieces(buffer_widths, *tensors):
-    """Tensors (N, C, H, W) as matching pieces of rows (R, C), with buffers (R, C + extra) in at least float32.
+    """Tensors (N, C, H, W) as matching pieces of rows (R, C), with buffers (R, C + extra) in at
+    least float32.
 
-    The channels are next to each other in memory. buffer_widths gives (extra, first content) of each buffer; None: any.
+    The channels are next to each other in memory. buffer_widths gives (extra, first content) of
+    each buffer; None: any.
     """
     channels = tensors[0].shape[1]
     rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in tensors]
@@ -75,7 +78,8 @@ class _LocalResponseNorm(torch.autograd.Function):
 
 
 def local_response_norm(x):
-    """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable once."""
+    """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable
+    once."""
     if torch.compiler.is_compiling():  # or exporting: the pieces would be unrolled, those of one number of images
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)

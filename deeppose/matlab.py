@@ -1,7 +1,8 @@
-"""Reader of MATLAB files, versions 5 to 7: numbers, text, cells and structs, as plain Python and NumPy. No torch here.
+"""Reader of MATLAB files, versions 5 to 7: numbers, text, cells and structs, as plain Python and
+NumPy. No torch here.
 
-Source: MATLAB's "MAT-File Format", chapter 1. Not scipy.io.loadmat: a broken file can make that end the whole process,
-with a segmentation fault.
+Source: MATLAB's "MAT-File Format", chapter 1. Not scipy.io.loadmat: a broken file can make that end
+the whole process, with a segmentation fault.
 """
 import math
 import struct
@@ -56,9 +57,10 @@ def read(name, opener, key, largest=LARGEST_UNPACKED):
     """The variable `key` of the MATLAB file that opener() opens; `name` is for the errors.
 
     largest  bytes that the file may unpack to
-    Numbers come as float64 of the array's shape, one number as a float; text as str, several rows as a list of str;
-    a struct array, even of one element, as Items of dicts; a cell array as Items. Integers above 2^53 are rounded.
-    Raises InputError where the file is broken, too large or holds what is not read, such as a sparse array.
+    Numbers come as float64 of the array's shape, one number as a float; text as str, several rows
+    as a list of str; a struct array, even of one element, as Items of dicts; a cell array as Items.
+    Integers above 2^53 are rounded. Raises InputError where the file is broken, too large or holds
+    what is not read, such as a sparse array.
     """
     content = _content(name, opener)
     if content.startswith(b"MATLAB 7.3"):
@@ -133,13 +135,15 @@ class _Arrays:
         self.memory = 0
 
     def take(self, size):
-        """Count `size` bytes of memory; OverflowError where all arrays together would take too much."""
+        """Count `size` bytes of memory; OverflowError where all arrays together would take too
+        much."""
         self.memory += size
         if self.memory > LARGEST_RESULT:
             raise OverflowError
 
     def element(self, place, end):
-        """The element at `place`: its type, where its data start and stop, and where the next element is."""
+        """The element at `place`: its type, where its data start and stop, and where the next
+        element is."""
         if place + 8 > end:
             raise Broken("it is cut short")
         kind, size = self.two_words.unpack_from(self.content, place)
@@ -280,7 +284,8 @@ class _Arrays:
         return fields, place
 
     def inner(self, place, end, depth):
-        """The array that is an element of a cell or struct array at `place`, and where the next one is."""
+        """The array that is an element of a cell or struct array at `place`, and where the next one
+        is."""
         kind, start, stop, place = self.element(place, end)
         if kind != MATRIX:
             raise Broken(f"an element of the unknown type {kind} lies where an array should")

@@ -1,14 +1,18 @@
-"""PCP, PDJ, PCK, PCKh and AUC, with intervals: arrays in, arrays out, joints (N, J, 2) in any one unit.
+"""PCP, PDJ, PCK, PCKh and AUC, with intervals: arrays in, arrays out, joints (N, J, 2) in any one
+unit.
 
-A joint with a NaN label leaves numerator and denominator; so does a limb with such an end, and an image whose
-torso (PDJ) or head (PCKh) is not labelled. What is left of an image with nothing labelled is nothing. A joint or
-limb never labelled in any image scores NaN by itself, stays out of every mean, and is named: never_labelled.
-A limb, torso or head of length 0 is right on an exact hit alone. No image at all, or none with a label, is a
-ValueError. Comparisons are `<=`, in float64; a predicted NaN is wrong.
+A joint with a NaN label leaves numerator and denominator; so does a limb with such an end, and an
+image whose torso (PDJ) or head (PCKh) is not labelled. What is left of an image with nothing
+labelled is nothing. A joint or limb never labelled in any image scores NaN by itself, stays out of
+every mean, and is named: never_labelled. A limb, torso or head of length 0 is right on an exact hit
+alone. No image at all, or none with a label, is a ValueError. Comparisons are `<=`, in float64; a
+predicted NaN is wrong.
 
-Always say which PCP: strict and relaxed differ by 10 to 20 points, the means of 4, 6 and 10 by 5 to 10.
+Always say which PCP: strict and relaxed differ by 10 to 20 points, the means of 4, 6 and 10 by 5 to
+10.
 
-Every score is a ratio of two sums over images; `tally` gives the terms. A further score, such as OKS, is one more.
+Every score is a ratio of two sums over images; `tally` gives the terms. A further score, such as
+OKS, is one more.
 """
 import numpy as np
 
@@ -39,12 +43,14 @@ def _rate(right, counted):
 
 
 def _end_points(joints, ends):
-    """Points (N, L, 2) of limb ends: each end is a joint index or a tuple of indices, its point their mean."""
+    """Points (N, L, 2) of limb ends: each end is a joint index or a tuple of indices, its point
+    their mean."""
     return np.stack([joints[:, np.atleast_1d(end)].mean(1) for end in ends], 1)
 
 
 def limb_lengths(joints, limbs):
-    """Lengths (N, L) of limbs, a sequence of (end, end), of joints (N, J, 2); NaN where an end is unlabelled."""
+    """Lengths (N, L) of limbs, a sequence of (end, end), of joints (N, J, 2); NaN where an end is
+    unlabelled."""
     starts, stops = zip(*limbs)
     joints = np.asarray(joints, float)
     return np.linalg.norm(_end_points(joints, starts) - _end_points(joints, stops), axis=2)
@@ -65,23 +71,27 @@ def pcp(predicted, true, limbs, threshold=0.5, strict=True):
     """Percentage of correct parts, (L,) fractions, one a limb (Ferrari et al., CVPR 2008).
 
     predicted, true  (N, J, 2)
-    limbs            sequence of L (end, end); an end is a joint index or a tuple of indices, its point their mean
+    limbs            sequence of L (end, end); an end is a joint index or a tuple of indices, its
+                     point their mean
     threshold        of the true limb's length
-    strict           both ends within threshold x length; else ("relaxed") the mean of the two errors is
+    strict           both ends within threshold x length; else ("relaxed") the mean of the two
+                     errors is
     """
     right, counted = _correct(predicted, true, limbs, threshold, strict)
     return _rate(right.sum(0), counted.sum(0))
 
 
 def _detected(predicted, true, diameter, threshold):
-    """(N, J) booleans: which joints lie within threshold x diameter (N,), and which count at all."""
+    """(N, J) booleans: which joints lie within threshold x diameter (N,), and which count at
+    all."""
     errors, diameter = _errors(predicted, true), np.asarray(diameter, float)[:, None]
     counted = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
     return (errors <= threshold * diameter) & counted, counted
 
 
 def pdj(predicted, true, diameter, threshold):
-    """Percentage of detected joints, (J,) fractions (Sapp and Taskar, CVPR 2013; DeepPose, section 4.1).
+    """Percentage of detected joints, (J,) fractions (Sapp and Taskar, CVPR 2013; DeepPose, section
+    4.1).
 
     predicted, true  (N, J, 2)
     diameter         (N,) true torso diameters; an image whose diameter is NaN is left out
@@ -100,8 +110,10 @@ def pdj_pooled(predicted, true, diameter, threshold):
 def pckh(predicted, true, head, threshold=PCKH_THRESHOLD, groups=None):
     """PCK by the head's size, (J,) fractions (Andriluka et al., CVPR 2014, section 4).
 
-    head    (N,) sizes, one a person: MPII's is 0.6 x the diagonal of the head box, deeppose_tf's from neck to head top
-    groups  tuples of joints to be pooled, as skeleton.joint_groups.values(): one fraction each ("symmetric" PCKh)
+    head    (N,) sizes, one a person: MPII's is 0.6 x the diagonal of the head box, deeppose_tf's
+            from neck to head top
+    groups  tuples of joints to be pooled, as skeleton.joint_groups.values(): one fraction each
+            ("symmetric" PCKh)
     """
     right, counted = (part.sum(0) for part in _detected(predicted, true, head, threshold))
     if groups is None:
@@ -115,9 +127,11 @@ def _by_group(sums, groups):
 
 
 def _closeness(predicted, true, diameter, limit):
-    """(N, J): the area under one joint's own step of PDJ over 0 ... limit, divided by limit, and which count.
+    """(N, J): the area under one joint's own step of PDJ over 0 ... limit, divided by limit, and
+    which count.
 
-    A joint that is off by t diameters gives max(0, 1 - t / limit); with a zero diameter only an exact hit gives 1.
+    A joint that is off by t diameters gives max(0, 1 - t / limit); with a zero diameter only an
+    exact hit gives 1.
     """
     right, counted = _detected(predicted, true, diameter, limit)
     reach = limit * np.asarray(diameter, float)[:, None]
@@ -126,13 +140,15 @@ def _closeness(predicted, true, diameter, limit):
 
 
 def auc(predicted, true, diameter, limit=AUC_LIMIT):
-    """Area under the pooled PDJ over thresholds 0 ... limit, divided by limit: the exact integral, no grid."""
+    """Area under the pooled PDJ over thresholds 0 ... limit, divided by limit: the exact integral,
+    no grid."""
     close, counted = _closeness(predicted, true, diameter, limit)
     return float(_rate(close.sum(), counted.sum()))
 
 
 def _half_squares(predicted, true):
-    """(N, J): half the mean square of a joint's two coordinates' errors, and which count; see the score "loss"."""
+    """(N, J): half the mean square of a joint's two coordinates' errors, and which count; see the
+    score "loss"."""
     errors = _errors(predicted, true)
     counted = ~np.isnan(np.asarray(true, float)).any(2)
     return np.where(counted, errors ** 2 / 4, 0), counted
@@ -144,7 +160,8 @@ def _mean(rates):
 
 
 def part_scores(per_stick, skeleton):
-    """PCP of each stick (..., L) -> {part: mean (...) of its sticks} and the skeleton's means, by name."""
+    """PCP of each stick (..., L) -> {part: mean (...) of its sticks} and the skeleton's means, by
+    name."""
     parts = np.array(skeleton.stick_parts)
     scores = {part: _mean(per_stick[..., parts == part]) for part in skeleton.limbs}
     means = {}
@@ -159,7 +176,8 @@ def part_scores(per_stick, skeleton):
 def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
     """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
 
-    sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the distance of two joints
+    sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the
+                     distance of two joints
     thresholds       of PDJ, beside pdj_thresholds
     head_thresholds  of PCKh, beside pckh_thresholds
     """
@@ -197,7 +215,8 @@ def pckh_thresholds(skeleton):
 
 
 def _summary(tallies, weights, skeleton, thresholds=()):
-    """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each with (B,) values."""
+    """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each
+    with (B,) values."""
     sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}  # (B, K) twice
 
     def by_joint(name):
@@ -231,7 +250,8 @@ def _each(function, *scores):
 
 
 def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
-    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as fractions.
+    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as
+    fractions.
 
     sizes, thresholds, head_thresholds  see tally
     Raises ValueError for an empty set, and where no image has the labels that a score needs.
@@ -247,9 +267,11 @@ def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
 
 
 def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None, seed=0):
-    """The LEVEL % interval [low, high] of every score, by bootstrap over images (Efron, 1979; percentiles).
+    """The LEVEL % interval [low, high] of every score, by bootstrap over images (Efron, 1979;
+    percentiles).
 
-    before  other predictions (N, J, 2): the intervals are then those of what was gained over them, image by image
+    before  other predictions (N, J, 2): the intervals are then those of what was gained over them,
+            image by image
     seed    the same seed draws the same images, whatever the predictions
     """
     count = len(true)
@@ -283,7 +305,8 @@ def chosen_name(skeleton):
 
 
 def headline(scores, skeleton):
-    """The scores that an epoch is reported by: their columns in curves_stage_1.csv -> (name, score)."""
+    """The scores that an epoch is reported by: their columns in curves_stage_1.csv -> (name,
+    score)."""
     kind, _, threshold = "_".join(skeleton.chosen_by).partition("_")
     column = f"{kind}_{float(threshold):g}" if threshold else kind
     found = {column: (chosen_name(skeleton), chosen(scores, skeleton))}
@@ -296,8 +319,9 @@ def headline(scores, skeleton):
 def columns(scores, skeleton):
     """One number for each score of metrics.score's dictionary, by its column in curves_stage_1.csv.
 
-    Those of `headline` come first; of PCP there are the skeleton's means, of PDJ its thresholds, and of what is given
-    by group ("symmetric" PCKh, left and right pooled) the mean over the groups.
+    Those of `headline` come first; of PCP there are the skeleton's means, of PDJ its thresholds,
+    and of what is given by group ("symmetric" PCKh, left and right pooled) the mean over the
+    groups.
     """
     found = {column: value for column, (_, value) in headline(scores, skeleton).items()}
     for name, value in scores.items():

@@ -1,4 +1,5 @@
-"""MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch here."""
+"""MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch
+here."""
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,8 @@ class Person:
 
 
 def read_file(path):
-    """Every rect of the annotation file `path`, or of the one in an archive (.zip, .tar.gz): list of Person.
+    """Every rect of the annotation file `path`, or of the one in an archive (.zip, .tar.gz): list
+    of Person.
 
     Raises InputError where it cannot be read, as read_annotations does.
     """
@@ -62,7 +64,8 @@ def read_file(path):
 def read_annotations(name, opener):
     """Every rect of the annotation file that opener() opens, in the file's order: list of Person.
 
-    name  for the errors. An image without rects has no record; a rect without points has joints of NaN.
+    name  for the errors. An image without rects has no record; a rect without points has joints of
+          NaN.
     Raises InputError where the file is broken or holds what cannot be right.
     """
     release = matlab.read(name, opener, "RELEASE")
@@ -145,7 +148,8 @@ def _visible(value):
 
 
 def _number(value, field):
-    """A value as a float, NaN for an empty or missing one; Odd where it is no number or too large."""
+    """A value as a float, NaN for an empty or missing one; Odd where it is no number or too
+    large."""
     if not isinstance(value, float):
         if not _is_empty(value):
             raise Odd(f"{field} is {_shown(value)}, not one number")

@@ -1,13 +1,15 @@
-"""Stage-1 networks by name: built, loaded by their provenance, and run. The one module that imports them.
+"""Stage-1 networks by name: built, loaded by their provenance, and run. The one module that imports
+them.
 
-A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class takes
-(joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a heatmaps.Output. It has
-`cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`, torchvision's weights for its `backbone`, or
-None; `joint_layers`, the modules with channels a joint; `unused_weights`, the names in torchvision's file that it can
-do without, or else `from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the
-modules with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go together;
-and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and `decode(heatmaps, size)`, so that the flip
-test is of heatmaps.
+A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class
+takes (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a
+heatmaps.Output. It has `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`,
+torchvision's weights for its `backbone`, or None; `joint_layers`, the modules with channels a
+joint; `unused_weights`, the names in torchvision's file that it can do without, or else
+`from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the modules
+with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where entries do not go
+together; and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and
+`decode(heatmaps, size)`, so that the flip test is of heatmaps.
 """
 from dataclasses import dataclass
 
@@ -64,7 +66,8 @@ class Stage_1:
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
     def view(self, images, boxes_px=None):
-        """Frames (n, 3, h, w) -> what the network takes; boxes_px (n, 4) is looked at (None: view_box)."""
+        """Frames (n, 3, h, w) -> what the network takes; boxes_px (n, 4) is looked at (None:
+        view_box)."""
         whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
         if whole and boxes_px is None:
             return images
@@ -77,13 +80,15 @@ class Stage_1:
                 "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
 
     def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
-        """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows), J).
+        """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows),
+        J).
 
         frames  a Frames
-        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a network that decodes
-                heatmaps the mean is of these
-        twice   look again, at a box around the pose that was found at first; what it shows comes from the stored
-                frame, so a person of fewer pixels there than the network takes is enlarged, not seen more finely
+        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a
+                network that decodes heatmaps the mean is of these
+        twice   look again, at a box around the pose that was found at first; what it shows comes
+                from the stored frame, so a person of fewer pixels there than the network takes is
+                enlarged, not seen more finely
         boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
         joints, confidence = self._predict(frames, rows, run, what, flip, boxes)
@@ -109,7 +114,8 @@ class Stage_1:
         return joints, confidence
 
     def _see(self, images, boxes_px):
-        """The network's Output for frames (n, 3, h, w), of which it looks at boxes (n, 4) px (None: view_box)."""
+        """The network's Output for frames (n, 3, h, w), of which it looks at boxes (n, 4) px (None:
+        view_box)."""
         return self.network(self.view(images, boxes_px))
 
     def _see_twice(self, images, boxes_px):
@@ -150,7 +156,8 @@ def load(folder, run, data=None):
 def load_file(path, run, data=None):
     """The trained Stage_1 of a checkpoint, on the Runtime's device, and its provenance.
 
-    data  the Dataset that it is to be run on: InputError where it was trained for other joints or frames
+    data  the Dataset that it is to be run on: InputError where it was trained for other joints or
+          frames
     """
     weights = checkpoint.read_weights(path, STEP_2)
     facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))

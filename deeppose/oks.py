@@ -1,8 +1,9 @@
-"""Object keypoint similarity (COCO): of a pose, of duplicates among poses, and the ten scores by pycocotools. No torch.
+"""Object keypoint similarity (COCO): of a pose, of duplicates among poses, and the ten scores by
+pycocotools. No torch.
 
-exp(-d^2 / (2 s^2 k^2)) for a joint d pixels from the truth, with s^2 the person's area and k twice the joint's sigma:
-a distance counts by how large the person is and how far annotators differ on that joint.
-https://cocodataset.org/#keypoints-eval
+exp(-d^2 / (2 s^2 k^2)) for a joint d pixels from the truth, with s^2 the person's area and k twice
+the joint's sigma: a distance counts by how large the person is and how far annotators differ on
+that joint. https://cocodataset.org/#keypoints-eval
 """
 import contextlib
 import io
@@ -19,7 +20,8 @@ NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def _similarity(predicted, true, sigmas, areas):
-    """(..., J) in [0, 1] of joints (..., J, 2) px, with sigmas (J,) and areas (...) px^2; 0 for a predicted NaN."""
+    """(..., J) in [0, 1] of joints (..., J, 2) px, with sigmas (J,) and areas (...) px^2; 0 for a
+    predicted NaN."""
     squared = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
     variances = (2 * np.asarray(sigmas, float)) ** 2
     scale = np.asarray(areas, float)[..., None] + np.spacing(1)  # as COCO's, so that an area of 0 is no fault
@@ -27,9 +29,11 @@ def _similarity(predicted, true, sigmas, areas):
 
 
 def oks(predicted, true, sigmas, areas):
-    """Object keypoint similarity (N,) in [0, 1], the mean over a person's labelled joints; NaN for one without.
+    """Object keypoint similarity (N,) in [0, 1], the mean over a person's labelled joints; NaN for
+    one without.
 
-    predicted, true  (N, J, 2) px of the photograph, in which areas are measured; NaN in `true` where not labelled
+    predicted, true  (N, J, 2) px of the photograph, in which areas are measured; NaN in `true`
+                     where not labelled
     sigmas           (J,), how far annotators differ on a joint, in square roots of the area
     areas            (N,) px^2, the person's; NaN gives NaN
     """
@@ -46,11 +50,13 @@ def oks(predicted, true, sigmas, areas):
 
 
 def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
-    """Indices of the poses of one image that stay, best score first: those that are no duplicates of a better one.
+    """Indices of the poses of one image that stay, best score first: those that are no duplicates
+    of a better one.
 
     joints     (M, J, 2) px
     scores     (M,)
-    areas      (M,) px^2; two poses are compared by the mean of theirs (the attention authors': of the widened boxes)
+    areas      (M,) px^2; two poses are compared by the mean of theirs (the attention authors': of
+               the widened boxes)
     threshold  a pose whose OKS with a better one is above it goes
     """
     joints = np.asarray(joints, float)
@@ -66,7 +72,8 @@ def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
 
 
 def rescore(peaks, box_scores, threshold=PEAK_THRESHOLD):
-    """Scores (M,) of poses: the mean of the heatmaps' peaks (M, J) above the threshold, times the boxes' scores (M,).
+    """Scores (M,) of poses: the mean of the heatmaps' peaks (M, J) above the threshold, times the
+    boxes' scores (M,).
 
     0 for a pose without such a peak.
     """
@@ -78,14 +85,16 @@ def rescore(peaks, box_scores, threshold=PEAK_THRESHOLD):
 
 
 def coco_scores(annotations, results, sigmas):
-    """COCO's ten scores by pycocotools, name -> fraction; NaN where no person counts, as in APm without medium ones.
+    """COCO's ten scores by pycocotools, name -> fraction; NaN where no person counts, as in APm
+    without medium ones.
 
-    annotations  path of a file in COCO's format, or its content; what it lacks of area, bbox, num_keypoints and
-                 iscrowd is filled in: BOX_FILL of the box, the box around the joints, the number of labelled joints,
-                 no crowd
+    annotations  path of a file in COCO's format, or its content; what it lacks of area, bbox,
+                 num_keypoints and iscrowd is filled in: BOX_FILL of the box, the box around the
+                 joints, the number of labelled joints, no crowd
     results      list of {image_id, category_id, keypoints [3 J], score}, which may be empty
     sigmas       (J,) of OKS
-    Raises RunError where pycocotools cannot be imported, InputError for annotations or results that are none.
+    Raises RunError where pycocotools cannot be imported, InputError for annotations or results that
+    are none.
     """
     COCO, COCOeval = _tools()
     sigmas = np.asarray(sigmas, float)
@@ -118,7 +127,8 @@ def _tools():
 
 
 def content_of(annotations):
-    """The lists of a file in COCO's format, without outlines; a dictionary is that content already."""
+    """The lists of a file in COCO's format, without outlines; a dictionary is that content
+    already."""
     if isinstance(annotations, dict):
         return annotations
     content = {"images": [], "categories": [], "annotations": []}
@@ -131,7 +141,8 @@ def content_of(annotations):
 
 
 def _true_dataset(content, name, length):
-    """What pycocotools needs of a file's content, completed and numbered anew; InputError for what is no such content.
+    """What pycocotools needs of a file's content, completed and numbered anew; InputError for what
+    is no such content.
 
     pycocotools takes an annotation with the id 0 for none, and of two with one id the later.
     """
@@ -151,7 +162,8 @@ def _true_dataset(content, name, length):
 
 
 def _true_person(number, entry, length):
-    """An annotation with all that pycocotools asks for; one of several exceptions where it cannot be had."""
+    """An annotation with all that pycocotools asks for; one of several exceptions where it cannot
+    be had."""
     keypoints = np.array(entry.get("keypoints") or np.zeros(length), float)
     joints = keypoints.reshape(length // 3, 3)
     labelled = joints[:, 2] > 0
@@ -168,9 +180,11 @@ def _true_person(number, entry, length):
 
 
 def _found(results, true, length):
-    """Results as annotations, as pycocotools' loadRes makes them, which can do nothing with an empty list.
+    """Results as annotations, as pycocotools' loadRes makes them, which can do nothing with an
+    empty list.
 
-    The area is that of the joints' extent: a pose that is no person's counts as wrong in its size alone.
+    The area is that of the joints' extent: a pose that is no person's counts as wrong in its size
+    alone.
     """
     found = []
     for number, entry in enumerate(results, 1):
@@ -182,7 +196,8 @@ def _found(results, true, length):
 
 
 def _checked_result(number, entry, true, length):
-    """Keypoints (3 J,) and score of a result; InputError for one that is none: a NaN would count as a hit."""
+    """Keypoints (3 J,) and score of a result; InputError for one that is none: a NaN would count as
+    a hit."""
     try:
         keypoints = np.array(entry["keypoints"], float)
         score = float(entry["score"])

@@ -1,11 +1,15 @@
-"""The page of predict.py --page: a server for this computer, which keeps what it is sent in memory alone.
+"""The page of predict.py --page: a server for this computer, which keeps what it is sent in memory
+alone.
 
     GET  /                                     the page, page.html, with its style and script
-    POST /photograph                           a photograph -> the same upright, as a JPEG of at most 2,000 px
-    POST /pose?name=NAME&box=X0,Y0,X1,Y1&box=  a photograph -> what photo_pose.json has, and each stage's confidence
+    POST /photograph                           a photograph -> the same upright, as a JPEG of at
+                                               most 2,000 px
+    POST /pose?name=NAME&box=X0,Y0,X1,Y1&box=  a photograph -> what photo_pose.json has, and each
+                                               stage's confidence
 
-A request's body is the photograph's file as it is. Whatever arrives is read as a stranger's: bounded in bytes, pixels,
-people and seconds, one at a time; and only the page itself may ask, not another page that a browser has open.
+A request's body is the photograph's file as it is. Whatever arrives is read as a stranger's:
+bounded in bytes, pixels, people and seconds, one at a time; and only the page itself may ask, not
+another page that a browser has open.
 """
 import base64
 import hashlib
@@ -89,8 +93,9 @@ class Server(ThreadingMixIn, TCPServer):
 
     address, port  where; port 0 is any that is free
     stages         their names, "stage_1" and those after it
-    pose           function of a photograph's bytes, its people's boxes (None: the whole of it) and its name: the
-                   answer as JSON will have it; InputError where the photograph cannot be read
+    pose           function of a photograph's bytes, its people's boxes (None: the whole of it) and
+                   its name: the answer as JSON will have it; InputError where the photograph cannot
+                   be read
     white          of 16 bits, the value that is shown white: the model's
     Raises InputError for an address that is none, RunError for a port that cannot be had.
     """
@@ -134,8 +139,9 @@ class Server(ThreadingMixIn, TCPServer):
     def knows(self, host):
         """Whether a Host header names this server.
 
-        A page elsewhere can have its own name resolved to this computer (DNS rebinding), and its browser then sends
-        that name; so names are listed, and where all addresses are served, any address in figures will do.
+        A page elsewhere can have its own name resolved to this computer (DNS rebinding), and its
+        browser then sends that name; so names are listed, and where all addresses are served, any
+        address in figures will do.
         """
         if not (parts := HOST.fullmatch(host)):
             return False
@@ -156,7 +162,8 @@ class Server(ThreadingMixIn, TCPServer):
             self.turn.release()
 
     def run(self, work, photograph):
-        """The answer that work(photograph) gives, in the worker's thread; Refusal where it fails."""
+        """The answer that work(photograph) gives, in the worker's thread; Refusal where it
+        fails."""
         try:
             future = self.worker.submit(work, photograph)
         except RuntimeError:  # Ctrl-C came first
@@ -190,7 +197,8 @@ class Server(ThreadingMixIn, TCPServer):
             self.room.release()
 
     def handle_error(self, request, client_address):
-        """Say what went wrong, except that a sender left before the answer: other files are read within run()."""
+        """Say what went wrong, except that a sender left before the answer: other files are read
+        within run()."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -203,7 +211,8 @@ class Server(ThreadingMixIn, TCPServer):
 class Arriving(io.RawIOBase):
     """What a connection sends until a deadline, after which reading raises TimeoutError.
 
-    A socket's own time-out starts anew with each byte, so that one byte now and then would keep it for ever.
+    A socket's own time-out starts anew with each byte, so that one byte now and then would keep it
+    for ever.
     """
 
     def __init__(self, connection):
@@ -328,7 +337,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status, words):
-        """Answer, then let the rest of the body arrive, bounded: a browser cut off while it sends hears nothing."""
+        """Answer, then let the rest of the body arrive, bounded: a browser cut off while it sends
+        hears nothing."""
         retry = [("Retry-After", str(RETRY_SECONDS))] if status == 503 else []
         self._send(status, "application/json", as_json({"error": words}), retry)
         self.connection.shutdown(socket.SHUT_WR)
@@ -356,7 +366,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def content_policy(html):
-    """The Content-Security-Policy under which the page's own style and script work, and nothing else does."""
+    """The Content-Security-Policy under which the page's own style and script work, and nothing
+    else does."""
     def digest(tag):
         content = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
         return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
@@ -365,7 +376,8 @@ def content_policy(html):
 
 
 def check_scans(photograph):
-    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the web's have 10."""
+    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the
+    web's have 10."""
     if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
         raise Refusal(400, f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
 
@@ -373,8 +385,9 @@ def check_scans(photograph):
 def scan_count(jpeg):
     """How many scans a JPEG's first image has, as far as MOST_SCANS + 1.
 
-    Each segment's content is passed over, since a thumbnail in it has scans too, and so is what follows the image, such
-    as the film of a moving photograph. In a scan's own data each byte 255 is followed by 0 or by a restart's marker.
+    Each segment's content is passed over, since a thumbnail in it has scans too, and so is what
+    follows the image, such as the film of a moving photograph. In a scan's own data each byte 255
+    is followed by 0 or by a restart's marker.
     """
     count, place = 0, 2
     while count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE:
@@ -384,10 +397,12 @@ def scan_count(jpeg):
 
 
 def show(photograph, white):
-    """A photograph's bytes -> what _send takes: the JPEG, upright, and the photograph's own width and height.
+    """A photograph's bytes -> what _send takes: the JPEG, upright, and the photograph's own width
+    and height.
 
-    Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is decoded at full size,
-    since one that has its people to be found in it by hand needs more pixels than a network's frame.
+    Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is
+    decoded at full size, since one that has its people to be found in it by hand needs more pixels
+    than a network's frame.
     """
     photo = photos.read(io.BytesIO(photograph), 1, white)
     jpeg = io.BytesIO()

@@ -1,4 +1,5 @@
-"""People in photographs: what is to be cut from each, and what is wrong with their files. No torch here."""
+"""People in photographs: what is to be cut from each, and what is wrong with their files. No torch
+here."""
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -54,7 +55,8 @@ class Job:
     size: tuple | None = None
 
     def read(self, white=downloads.WHITE):
-        """The photograph as RGB; InputError where it cannot be read, or a joint or a box does not fit it.
+        """The photograph as RGB; InputError where it cannot be read, or a joint or a box does not
+        fit it.
 
         white  the value of 16 bits that is white
         """
@@ -82,7 +84,8 @@ class BrokenImages(Exception):
 
 
 def name_broken(complaints, skip, most_named=None):
-    """Name the images that cannot be used; InputError unless --skip-broken wants to go on without them.
+    """Name the images that cannot be used; InputError unless --skip-broken wants to go on without
+    them.
 
     most_named  how many are named, the rest being counted; None: all
     """

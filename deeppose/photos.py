@@ -1,7 +1,9 @@
-"""Any photograph as upright RGB, the frames of its people, and the names of what predict.py reads and writes.
+"""Any photograph as upright RGB, the frames of its people, and the names of what predict.py reads
+and writes.
 
-EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is transparent becomes
-black, as what lies outside a frame does. A large JPEG is reduced while it is decoded.
+EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is
+transparent becomes black, as what lies outside a frame does. A large JPEG is reduced while it is
+decoded.
 """
 import itertools
 import warnings
@@ -29,7 +31,8 @@ PICTURE_ENDING = "_pose.png"
 
 @dataclass(frozen=True)
 class Photo:
-    """image: upright RGB, each pixel `factor` of the photograph's wide; size: the photograph's (w, h), upright."""
+    """image: upright RGB, each pixel `factor` of the photograph's wide; size: the photograph's (w,
+    h), upright."""
     image: Image.Image
     factor: float
     size: tuple
@@ -38,8 +41,9 @@ class Photo:
 def read(source, smallest_px=None, white=downloads.WHITE):
     """A Photo from a path, a Pillow image or an array of uint8, (H, W) or (H, W, 3).
 
-    smallest_px  longer side of the smallest box that will be cut, in pixels of the photograph (None: the whole of
-                 it): a JPEG file that has far more than it takes is reduced while it is decoded
+    smallest_px  longer side of the smallest box that will be cut, in pixels of the photograph
+                 (None: the whole of it): a JPEG file that has far more than it takes is reduced
+                 while it is decoded
     white        the value of 16 bits that is white
     Raises InputError where it cannot be read, in one line that names it.
     """
@@ -72,7 +76,8 @@ def name_of(source):
 
 
 def _draft(image, box_px):
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where the box has pixels to spare; returns the 2, 4 or 8."""
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where the box has pixels to spare; returns
+    the 2, 4 or 8."""
     factor, (width, height) = spare(box_px), image.size
     if factor == 1 or image.format not in ("JPEG", "MPO"):
         return 1
@@ -112,9 +117,11 @@ def reduced(photo, longest_px):
 
 
 def read_people(source, people, frame, margin, white=downloads.WHITE):
-    """A photograph's Photo, reduced to be drawn on, and regions (P, 4) px and frames (P, h, w, 3) of its people.
+    """A photograph's Photo, reduced to be drawn on, and regions (P, 4) px and frames (P, h, w, 3)
+    of its people.
 
-    people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one person's
+    people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one
+                   person's
     frame, margin  of the model, see arrays.Dataset;  white  see read
     """
     name, smallest = name_of(source), None
@@ -129,7 +136,8 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
 
 
 def show(photo, region_px, frame):
-    """The frame (h, w, 3) that shows a region (4,) px of the photograph, cut as the training frames are."""
+    """The frame (h, w, 3) that shows a region (4,) px of the photograph, cut as the training frames
+    are."""
     region = np.asarray(region_px, float) / photo.factor
     factor = spare(max(region[2:]))
     image = photo.image if factor == 1 else photo.image.reduce(factor)
@@ -139,7 +147,8 @@ def show(photo, region_px, frame):
 def find(inputs):
     """The photographs that files and folders name, each once; InputError for a folder without one.
 
-    In a folder a photograph is known by its name's ending; the pictures that predict.py wrote there are left out.
+    In a folder a photograph is known by its name's ending; the pictures that predict.py wrote there
+    are left out.
     """
     found = []
     for path in inputs:
@@ -166,9 +175,11 @@ def is_picture(path):
 
 
 def outputs(paths, folder=None):
-    """photo_pose.png for each photograph, in the folder or beside it; numbered where that is another file's name.
+    """photo_pose.png for each photograph, in the folder or beside it; numbered where that is
+    another file's name.
 
-    Others are those of two photographs that would have the same, and what is there without being predict.py's.
+    Others are those of two photographs that would have the same, and what is there without being
+    predict.py's.
     """
     chosen, taken = [], set()
     for path in paths:

@@ -1,4 +1,5 @@
-"""Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by epoch."""
+"""Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by
+epoch."""
 import itertools
 import math
 
@@ -70,7 +71,8 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
 
 
 def error_clouds(path, stages, true, skeleton, sizes=None):
-    """Write each joint's displacements from the truth, of the first and the last of the stages, in units.
+    """Write each joint's displacements from the truth, of the first and the last of the stages, in
+    units.
 
     stages  name -> joints (N, J, 2) px
     """
@@ -80,7 +82,8 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
 
 
 def scores_by_factor(path, scores, intervals, plain, skeleton):
-    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by, with intervals.
+    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by,
+    with intervals.
 
     scores, intervals  "x 1.2" -> metrics.score's and metrics.intervals' dictionaries
     plain              metrics.score's on step 1's frames: a level to compare with
@@ -116,7 +119,8 @@ def learning_clouds(path, clouds, skeleton):
 
 
 def _clouds(path, clouds, skeleton, between, unit):
-    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it; above, the medians."""
+    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it;
+    above, the medians."""
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
@@ -156,9 +160,11 @@ def _title(group, count):
 
 
 def half_ellipse(errors):
-    """Centre (2,), width, height and angle in degrees of the ellipse, of their covariance's shape, of half of (N, 2).
+    """Centre (2,), width, height and angle in degrees of the ellipse, of their covariance's shape,
+    of half of (N, 2).
 
-    Not of a normal distribution's half: what is far off, such as a left joint taken for the right one, would widen it.
+    Not of a normal distribution's half: what is far off, such as a left joint taken for the right
+    one, would widen it.
     """
     centre, covariance = errors.mean(0), np.cov(errors.T)
     spread, turn = np.linalg.eigh(covariance)
@@ -169,7 +175,8 @@ def half_ellipse(errors):
 
 
 def stage_1_training(path, curves):
-    """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv -> (rows,)."""
+    """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv ->
+    (rows,)."""
     names = [name for name in curves  # of the held-out rows' scores; the first chooses the epoch
              if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)]
     epochs = curves["epoch"]
@@ -199,7 +206,8 @@ def stage_1_training(path, curves):
 
 
 def learning_curves(path, curves):
-    """Write held-out PDJ@0.2 and strict PCP of several runs over the training images that they had seen.
+    """Write held-out PDJ@0.2 and strict PCP of several runs over the training images that they had
+    seen.
 
     curves  run -> {"images", "pdj_0.2", "pcp_strict_mean_4"}, (epochs,) each
     """
@@ -219,7 +227,8 @@ def learning_curves(path, curves):
 
 
 def stage_2_training(path, curves):
-    """Write every joint's held-out error by epoch; curves: joint -> column of curves_<joint>.csv -> (epochs,)."""
+    """Write every joint's held-out error by epoch; curves: joint -> column of curves_<joint>.csv ->
+    (epochs,)."""
     lines = {"loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
              "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
              "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"])}  # on top: with a gain of 0 they are one

@@ -1,4 +1,5 @@
-"""A posed body in three dimensions, and how much of the image it fills: drawn at random, in body heights."""
+"""A posed body in three dimensions, and how much of the image it fills: drawn at random, in body
+heights."""
 import numpy as np
 
 # Degrees, low and high of each: hip flexion of leg A and B, knee bend of A and B, leg spread,

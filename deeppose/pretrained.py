@@ -1,4 +1,5 @@
-"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a whole model."""
+"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a
+whole model."""
 import http.client
 import threading
 import urllib.request
@@ -24,7 +25,8 @@ def add_argument(parser):
 def load_initial(network, choice, skeleton):
     """Load what --weights names into the network; returns what it was, for the record.
 
-    The network's `backbone` takes torchvision's weights, whose name its class has as IMAGENET (None: there are none).
+    The network's `backbone` takes torchvision's weights, whose name its class has as IMAGENET
+    (None: there are none).
     """
     if choice == "none":
         return "random"
@@ -50,7 +52,8 @@ def load_initial(network, choice, skeleton):
 
 
 def _load_file(network, path, skeleton):
-    """Load a file of torchvision's, or a whole model, told apart by the .json that a model has beside it."""
+    """Load a file of torchvision's, or a whole model, told apart by the .json that a model has
+    beside it."""
     path = path / "model_1.pt" if path.is_dir() else path
     made_by = "--weights takes torchvision's weights (.pth) or a whole model (model_1.pt with model_1.json beside it)"
     if path.suffix == ".npz":
@@ -75,8 +78,9 @@ def _load_file(network, path, skeleton):
 def adopt(network, weights, joints, wanted):
     """Copy what fits of another model's weights into the network; returns how many tensors it was.
 
-    joints, wanted  the joint names of the other model and of the network: what has a channel a joint (the modules
-                    that the network names as `joint_layers`) is taken joint by joint, by name
+    joints, wanted  the joint names of the other model and of the network: what has a channel a
+                    joint (the modules that the network names as `joint_layers`) is taken joint by
+                    joint, by name
     """
     own = network.state_dict()
     taken = 0
@@ -97,7 +101,8 @@ def adopt(network, weights, joints, wanted):
 
 
 def _copy_joints(value, other, joints, wanted):
-    """Copy the rows of the joints that both have; True if there is one. A joint may have several rows in a line."""
+    """Copy the rows of the joints that both have; True if there is one. A joint may have several
+    rows in a line."""
     each = len(value) // len(wanted)
     if len(other) != each * len(joints):
         return False
@@ -139,7 +144,8 @@ def _load_backbone(network, weights, path):
 
 
 def _load_translated(network, weights, path):
-    """Load weights whose names or layout are others than the network's, which translates them itself."""
+    """Load weights whose names or layout are others than the network's, which translates them
+    itself."""
     made_by = "see --weights, and from_imagenet in the network's file"
     try:
         taken = network.from_imagenet(weights)

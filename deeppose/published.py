@@ -1,8 +1,8 @@
 """Published scores by data set, and which variant of each score they are.
 
-Of LSP: the 1,000 test images, person-centric. PCP as its authors or later comparisons print it: strict PCP@0.5 of 4
-limbs or 10 sticks; PCK@0.2 is PDJ@0.2. Of MPII: PCKh@0.5, on two splits of its training images, since the labels of its
-test images are not public.
+Of LSP: the 1,000 test images, person-centric. PCP as its authors or later comparisons print it:
+strict PCP@0.5 of 4 limbs or 10 sticks; PCK@0.2 is PDJ@0.2. Of MPII: PCKh@0.5, on two splits of its
+training images, since the labels of its test images are not public.
 """
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ class Published:
     """Scores that others published on a data set's test images.
 
     heads   groups of columns, as tables.Table has them; the last column says what was trained on
-    keys    where each column stands in metrics.score's dictionary; a tuple of names at its end: the mean of theirs
+    keys    where each column stands in metrics.score's dictionary; a tuple of names at its end: the
+            mean of theirs
     images  how many test images they are of
     """
     title: str

@@ -1,4 +1,5 @@
-"""How a network is trained, as data: what --recipe of the two training steps names and --vary changes."""
+"""How a network is trained, as data: what --recipe of the two training steps names and --vary
+changes."""
 import argparse
 import dataclasses
 import math
@@ -59,11 +60,13 @@ class Recipe:
 
     @property
     def held_out_loss(self):
-        """The kind of loss of held-out coordinates: training's, or the mean distance where it is of heatmaps alone."""
+        """The kind of loss of held-out coordinates: training's, or the mean distance where it is of
+        heatmaps alone."""
         return "l1" if self.loss == "none" else self.loss
 
     def optimiser_of(self, network, device):
-        """The optimiser for the network, fused into one pass over its weights where PyTorch has that."""
+        """The optimiser for the network, fused into one pass over its weights where PyTorch has
+        that."""
         weights = network.parameters()
         fused = device.type in ("cpu", "cuda")
         if self.optimiser == "adagrad":
@@ -88,7 +91,8 @@ class Recipe:
         return rate
 
     def average_of(self, network):
-        """A moving average of the network's weights and batch statistics, to be updated after each step, or None."""
+        """A moving average of the network's weights and batch statistics, to be updated after each
+        step, or None."""
         def update(averages, currents, count):
             if averages[0].is_floating_point():
                 decay = min(self.average, (1 + int(count)) / (10 + int(count)))  # the start is soon forgotten
@@ -101,7 +105,8 @@ class Recipe:
 
 
 def varied(recipe, changes):
-    """The recipe with other entries: changes is a sequence of (name, text); ValueError names what is wrong."""
+    """The recipe with other entries: changes is a sequence of (name, text); ValueError names what
+    is wrong."""
     for name, text in changes:
         if name in recipe.options:
             recipe = dataclasses.replace(recipe, options=recipe.options | {name: _value(name, text, recipe.options)})
@@ -111,7 +116,8 @@ def varied(recipe, changes):
 
 
 def for_skeleton(recipe, skeleton):
-    """The recipe, without mirroring, which it says, where the skeleton does not tell left from right."""
+    """The recipe, without mirroring, which it says, where the skeleton does not tell left from
+    right."""
     if not recipe.mirror or skeleton.has_sides:
         return recipe
     print("no joint has an opposite one, so no image is mirrored")
@@ -140,7 +146,8 @@ def _value(name, text, entries):
 
 
 def fitting(recipe, data):
-    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker than it was."""
+    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker
+    than it was."""
     if data.depth_white is None:
         return recipe
     return dataclasses.replace(recipe, colour=0.0)
@@ -164,7 +171,8 @@ def add_arguments(parser, names):
 
 
 def choose(parser, options, recipes):
-    """Make options.recipe the Recipe that the flags stand for, and options.called what it is called."""
+    """Make options.recipe the Recipe that the flags stand for, and options.called what it is
+    called."""
     if options.recipe not in recipes:
         parser.error(f"argument --recipe: there is no {options.recipe!r}; there are {', '.join(recipes)}")
     options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)

@@ -1,4 +1,5 @@
-"""report.html: one file with the tables, the curves and every test image, to be opened from disk, without a network.
+"""report.html: one file with the tables, the curves and every test image, to be opened from disk,
+without a network.
 
 The page itself, with its style and script, is report_page.html beside this file.
 """
@@ -24,7 +25,8 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
 
     score_tables  Tables;  pictures  caption -> path of a PNG
     images        uint8 (N, h, w, 3);  names  what each is called
-    poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of the frame
+    poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of
+                  the frame
     units_px      (N,): what each image's errors are measured in, px of the frame
     confidence    stage -> (N, J)
     """
@@ -59,7 +61,8 @@ def _rounded(values):
 
 
 def _points(joints_px):
-    """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for a joint that has no label."""
+    """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for a joint that has no
+    label."""
     return [[round(float(x), 1), round(float(y), 1)] if np.isfinite((x, y)).all() else None for x, y in joints_px]
 
 
@@ -74,7 +77,8 @@ def _jpeg(image, quality):
 
 
 def _thumbnails(images):
-    """Every image as a JPEG data address, in the best of QUALITIES that keeps within JPEG_BYTES on average."""
+    """Every image as a JPEG data address, in the best of QUALITIES that keeps within JPEG_BYTES on
+    average."""
     sample = images[np.linspace(0, len(images) - 1, min(len(images), 40)).astype(int)]
     for quality in QUALITIES:
         if sum(len(_jpeg(image, quality)) for image in sample) <= JPEG_BYTES * len(sample):

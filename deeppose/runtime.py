@@ -27,7 +27,8 @@ PATIENCE = datetime.timedelta(days=30)  # a process may wait that long for the o
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how the networks run. precision is "bf16" or "fp32"; rank and world are torchrun's, 0 of 1 without."""
+    """Where and how the networks run. precision is "bf16" or "fp32"; rank and world are torchrun's,
+    0 of 1 without."""
     device: torch.device
     precision: str
     compile: bool = False
@@ -40,7 +41,8 @@ class Runtime:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def autocast(self):
-        """bfloat16 for what is safe in it, or nothing; the networks keep their last layer in float32 themselves."""
+        """bfloat16 for what is safe in it, or nothing; the networks keep their last layer in
+        float32 themselves."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def place(self, network):
@@ -55,10 +57,11 @@ class Runtime:
         return replace(self, rank=0, world=1)
 
     def share(self, network):
-        """The network as it is trained by all processes together: gradients are means over the processes.
+        """The network as it is trained by all processes together: gradients are means over the
+        processes.
 
-        Its weights stay those of `network`. Batch statistics are of all processes' images on GPUs, of each
-        process's own on CPUs, where PyTorch has no synchronised normalisation.
+        Its weights stay those of `network`. Batch statistics are of all processes' images on GPUs,
+        of each process's own on CPUs, where PyTorch has no synchronised normalisation.
         """
         if self.world == 1:
             return network
@@ -97,7 +100,8 @@ class Runtime:
 
 
 def parser(description, **workdir):
-    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and --compile.
+    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and
+    --compile.
 
     workdir  shell.parser's further arguments
     """
@@ -112,7 +116,8 @@ def parser(description, **workdir):
 
 
 def add_training_arguments(arguments, epochs):
-    """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log; `epochs` is the default."""
+    """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log; `epochs` is
+    the default."""
     arguments.add_argument("--epochs", type=shell.at_least(1), default=epochs, metavar="N",
                            help=f"passes over the training rows (default: {epochs})")
     arguments.add_argument("--rows", type=shell.at_least(1), metavar="N",
@@ -138,7 +143,8 @@ def add_log_argument(arguments):
 
 
 def log(options):
-    """A context in which --log has what is printed, of several processes what the first one prints."""
+    """A context in which --log has what is printed, of several processes what the first one
+    prints."""
     if options.log is None or int(os.environ.get("RANK", 0)) > 0:
         return nullcontext()
     return shell.log(options.log, getattr(options, "resume", False))
@@ -156,9 +162,11 @@ def add_model_argument(arguments):
 
 
 def choose(options, parallel=False):
-    """The Runtime that --device, --precision and torchrun ask for; InputError for a device that is not there.
+    """The Runtime that --device, --precision and torchrun ask for; InputError for a device that is
+    not there.
 
-    parallel  whether this step knows how to work as several processes; all but the first of them print nothing
+    parallel  whether this step knows how to work as several processes; all but the first of them
+              print nothing
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1 and not parallel:
@@ -193,7 +201,8 @@ def choose(options, parallel=False):
 
 @contextmanager
 def _process_group(backend):
-    """torch's process group, whose threads have ended when it is left: else they may abort a process that is done.
+    """torch's process group, whose threads have ended when it is left: else they may abort a
+    process that is done.
 
     After an error it is left as it is, since the other processes may be waiting in it.
     """
@@ -204,7 +213,8 @@ def _process_group(backend):
 
 
 def _keep_freed_memory():
-    """Have the C library use freed memory again, instead of returning it and fetching new pages for every batch.
+    """Have the C library use freed memory again, instead of returning it and fetching new pages for
+    every batch.
 
     Measured on 2 cores: training 5 % (ResNet) and 10 % (AlexNet) faster, prediction 40 %.
     """
@@ -214,7 +224,8 @@ def _keep_freed_memory():
 
 
 def progress(items, what=None, **options):
-    """The items, with a progress bar labelled `what`; none without a label, a terminal, or in further processes."""
+    """The items, with a progress bar labelled `what`; none without a label, a terminal, or in
+    further processes."""
     hidden = what is None or int(os.environ.get("RANK", 0)) > 0
     return tqdm(items, what, disable=True if hidden else None, **options)
 
@@ -233,18 +244,21 @@ def _has_bf16(device):
 
 
 def rng(seed, *place):
-    """NumPy's generator for one place in a run, such as ("permutation", epoch): a function of seed and place alone."""
+    """NumPy's generator for one place in a run, such as ("permutation", epoch): a function of seed
+    and place alone."""
     words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in place]
     return np.random.default_rng((seed, *words))
 
 
 def seed_torch(seed, *place):
-    """Seed torch (initial weights, dropout) for one place in a run, so that a resumed run draws the same."""
+    """Seed torch (initial weights, dropout) for one place in a run, so that a resumed run draws the
+    same."""
     torch.manual_seed(int(rng(seed, *place).integers(2**63)))
 
 
 def choose_rows(rows, wanted, seed):
-    """`wanted` of the row numbers, drawn by the seed and sorted (all where None or more than there are)."""
+    """`wanted` of the row numbers, drawn by the seed and sorted (all where None or more than there
+    are)."""
     if wanted is None or wanted >= len(rows):
         return rows
     return np.sort(rng(seed, "rows").choice(rows, wanted, replace=False))
@@ -254,9 +268,11 @@ def choose_rows(rows, wanted, seed):
 def infer(compute, frames, rows, run, batch_size=64, what=None):
     """What compute makes of frames: a list of arrays, float32, one for each tensor that it returns.
 
-    Of several processes each computes some of the batches, which are those of one process, and all get everything.
+    Of several processes each computes some of the batches, which are those of one process, and all
+    get everything.
 
-    compute  function of images (n, 3, h, w) in [0, 1] and the slice of `rows` that they are: tensors (n, ...)
+    compute  function of images (n, 3, h, w) in [0, 1] and the slice of `rows` that they are:
+             tensors (n, ...)
     frames   a Frames
     rows     numbers of the frames wanted
     what     a label for the progress bar; None shows none
@@ -274,7 +290,8 @@ def infer(compute, frames, rows, run, batch_size=64, what=None):
 
 
 def _gathered(parts, pieces, count, run):
-    """All `count` rows of what the processes computed, an array; each adds its parts, of its pieces, to zeros."""
+    """All `count` rows of what the processes computed, an array; each adds its parts, of its
+    pieces, to zeros."""
     whole = torch.zeros(count, *parts[0].shape[1:])
     for part, piece in zip(parts, pieces):
         whole[piece] = part.float().cpu()

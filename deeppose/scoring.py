@@ -1,4 +1,5 @@
-"""What both test scripts do with their poses: score them, write every score as JSON, print the tables."""
+"""What both test scripts do with their poses: score them, write every score as JSON, print the
+tables."""
 import argparse
 import functools
 import itertools
@@ -45,7 +46,8 @@ def parser(description):
 
 
 def sampled(data, one_in):
-    """The Dataset with the test rows that --sample asks for, and what metrics_stage_N.json says of them.
+    """The Dataset with the test rows that --sample asks for, and what metrics_stage_N.json says of
+    them.
 
     one_in  of so many rows one is kept; None: all
     """
@@ -73,11 +75,12 @@ def _threshold(text):
 
 
 def evaluate(workdir, data, stages, threshold=None):
-    """Scores and intervals of the stages' predictions, name -> joints (N, J, 2) px, beside the mean pose's.
+    """Scores and intervals of the stages' predictions, name -> joints (N, J, 2) px, beside the mean
+    pose's.
 
-    Returns two dictionaries by column name: metrics.score's for the mean pose and every stage, metrics.intervals'
-    for every stage, for what each gained over the one before ("gained by stage 2"), and the last over the first
-    ("gained").
+    Returns two dictionaries by column name: metrics.score's for the mean pose and every stage,
+    metrics.intervals' for every stage, for what each gained over the one before ("gained by stage
+    2"), and the last over the first ("gained").
     """
     true = data.test_labels.astype(float)
     skeleton = data.skeleton
@@ -102,7 +105,8 @@ def evaluate(workdir, data, stages, threshold=None):
 
 
 def write(path, scores, intervals, facts):
-    """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of the run."""
+    """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of
+    the run."""
     files.save_json(path, keyed(scores) | facts | {
         "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
 
@@ -113,12 +117,14 @@ def keyed(columns):
 
 
 def seen_facts(data):
-    """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training": rows}, or {}."""
+    """The mark of metrics_stage_N.json where test images were trained on: {"seen_in_training":
+    rows}, or {}."""
     return {"seen_in_training": data.seen_in_training} if data.seen_in_training else {}
 
 
 def finish_detected(path, by_coco, data, facts):
-    """Write metrics_stage_N.json and print COCO's scores: detections have no labels, so there is nothing else."""
+    """Write metrics_stage_N.json and print COCO's scores: detections have no labels, so there is
+    nothing else."""
     write(path, {}, {}, facts | seen_facts(data))
     show(coco_results.score_tables(by_coco, data), len(data.test_rows))
 
@@ -131,7 +137,8 @@ def show(score_tables, image_count):
 
 
 def save_poses(folder, stage, joints, confidence):
-    """Write test_output_S.npy and test_confidence_S.npy, from joints (N, J, 2) px and confidence (N, J)."""
+    """Write test_output_S.npy and test_confidence_S.npy, from joints (N, J, 2) px and confidence
+    (N, J)."""
     arrays.save(folder / f"test_output_{stage}.npy", joints.reshape(len(joints), -1))
     arrays.save(folder / f"test_confidence_{stage}.npy", confidence.astype(np.float32))
 

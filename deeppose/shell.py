@@ -16,7 +16,8 @@ OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
 class InputError(Exception):
-    """Bad input or usage: one line that names the file, says what is wrong and what to do. Exit code 2."""
+    """Bad input or usage: one line that names the file, says what is wrong and what to do. Exit
+    code 2."""
 
 
 class RunError(Exception):
@@ -32,7 +33,8 @@ def _one_line(error):
 
 
 def command(main):
-    """Decorate a script's main(argv=None): errors become one line on stderr and SystemExit with 1, 2, 130 or 143."""
+    """Decorate a script's main(argv=None): errors become one line on stderr and SystemExit with 1,
+    2, 130 or 143."""
     @functools.wraps(main)
     def wrapped(argv=None):
         name = os.path.basename(sys.modules[main.__module__].__file__)
@@ -62,7 +64,8 @@ def command(main):
 
 
 def until_end(context):
-    """Enter a context manager, such as a lock, that is left when the command ends; returns what it gives."""
+    """Enter a context manager, such as a lock, that is left when the command ends; returns what it
+    gives."""
     return _held.enter_context(context)
 
 
@@ -83,7 +86,8 @@ class _Both:
 
 @contextmanager
 def log(path, append):
-    """While the block runs, what is printed is written to `path` too, and in the end why it was stopped.
+    """While the block runs, what is printed is written to `path` too, and in the end why it was
+    stopped.
 
     append  to what is there; else it is replaced
     InputError where it cannot be written.
@@ -109,7 +113,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(description, workdir=Path("."), shown="%(default)s"):
-    """An ArgumentParser that shows a script's docstring, with --workdir, whose default --help shows as `shown`."""
+    """An ArgumentParser that shows a script's docstring, with --workdir, whose default --help shows
+    as `shown`."""
     arguments = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--workdir", type=Path, default=workdir,
                            help=f"folder of the arrays and models (default: {shown})")
@@ -128,7 +133,8 @@ def add_source_arguments(arguments, limited):
 
 
 def at_least(lowest, kind=int, most=math.inf):
-    """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is float."""
+    """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is
+    float."""
     def number(text):
         if not (value := kind(text)) >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")

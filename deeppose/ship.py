@@ -1,10 +1,14 @@
-"""Make a small model to hand on of a working directory's: stage 1 and its refiners, in half precision.
+"""Make a small model to hand on of a working directory's: stage 1 and its refiners, in half
+precision.
 
-Reads   model_1.pt  model_shared.pt (or model_<joint>.pt) and those of stage 3, each with its .json, from WORKDIR
-Writes  the same names into FOLDER: matrices and kernels in float16, all else, batch norms among it, in float32
+Reads   model_1.pt  model_shared.pt (or model_<joint>.pt) and those of stage 3, each with its .json,
+        from WORKDIR
+Writes  the same names into FOLDER: matrices and kernels in float16, all else, batch norms among it,
+        in float32
 Run     python -m deeppose.ship WORKDIR models/lsp
 
-Whatever loads a model takes these as well, and computes as ever. The .json say what they were made from.
+Whatever loads a model takes these as well, and computes as ever. The .json say what they were made
+from.
 """
 import argparse
 import sys
@@ -19,7 +23,8 @@ LAYOUT = "float16, of more than one axis; else float32"
 
 
 def halved(weights, path):
-    """A state_dict with its matrices and kernels in float16; InputError where a number is too large for that.
+    """A state_dict with its matrices and kernels in float16; InputError where a number is too large
+    for that.
 
     Biases, batch norms' statistics and gains, which are few, stay in float32.
     """
@@ -44,7 +49,8 @@ def models_of(folder):
 
 
 def ship(source, folder, twice=False):
-    """Write the small model; returns its bytes by file name. InputError where it is larger than LARGEST_MB."""
+    """Write the small model; returns its bytes by file name. InputError where it is larger than
+    LARGEST_MB."""
     made = {}
     for path in models_of(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)

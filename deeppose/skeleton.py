@@ -1,6 +1,8 @@
-"""Skeletons: which joints a data set labels, how they hang together and how it is scored, all by joint name.
+"""Skeletons: which joints a data set labels, how they hang together and how it is scored, all by
+joint name.
 
-A further data set is one more Skeleton, here or described by its files. No other file knows a joint's number.
+A further data set is one more Skeleton, here or described by its files. No other file knows a
+joint's number.
 """
 import difflib
 import re
@@ -25,23 +27,26 @@ class Skeleton:
     """Joints, limbs, units and scores of one data set.
 
     joints          names in the order of the label arrays; left_ and right_ are the person's own
-    limbs           part -> its sticks, each a pair of ends; an end is a tuple of joint names, its point their mean
+    limbs           part -> its sticks, each a pair of ends; an end is a tuple of joint names, its
+                    point their mean
     bones           pairs of joints to draw a line between; no score depends on them
-    unit            what errors are measured in: the distance of two true joints, "head" (the row's head size) or "box"
-                    (the larger side of the row's box)
+    unit            what errors are measured in: the distance of two true joints, "head" (the row's
+                    head size) or "box" (the larger side of the row's box)
     unit_name       the unit's name in tables and pictures, in the plural
-    crop_size_from  what the cascade's boxes are sized by, of the predicted pose and never of the truth: the distance
-                    of two joints, or "extent" (the larger side of the pose)
+    crop_size_from  what the cascade's boxes are sized by, of the predicted pose and never of the
+                    truth: the distance of two joints, or "extent" (the larger side of the pose)
     crop_scale      sides of a box / that size: DeepPose's sigma
     scores          of SCORES, which it is judged by
-    thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by one
+    thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by
+                    one
     curve_to        PDJ is given in steps of 0.05 up to this, in units, and drawn so far
     chosen_by       the score that picks an epoch: (kind, key), such as ("pdj", "0.20")
-    means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over sticks
+    means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over
+                    sticks
     head            two true joints whose distance is the head size where the rows have none; or ()
     sigmas          joint -> OKS's constant; UNKNOWN_SIGMA where a joint has none
-    pairs           (left, right) joints that a mirrored image exchanges, where names other than left_x and right_x
-                    tell them; None: those names do; () has nothing mirrored
+    pairs           (left, right) joints that a mirrored image exchanges, where names other than
+                    left_x and right_x tell them; None: those names do; () has nothing mirrored
     """
     name: str
     joints: tuple
@@ -73,7 +78,8 @@ class Skeleton:
 
     @property
     def flip(self):
-        """Permutation: a mirrored image's joint j is joint flip[j] of the original (left <-> right)."""
+        """Permutation: a mirrored image's joint j is joint flip[j] of the original (left <->
+        right)."""
         opposite = {name: other for pair in self.joint_pairs for name, other in (pair, pair[::-1])}
         return tuple(self.index(opposite.get(name, name)) for name in self.joints)
 
@@ -93,7 +99,8 @@ class Skeleton:
 
     @property
     def has_sides(self):
-        """Whether any joint has an opposite one: without them, mirroring an image would be a guess."""
+        """Whether any joint has an opposite one: without them, mirroring an image would be a
+        guess."""
         return self.flip != tuple(range(self.joint_count))
 
     @property
@@ -103,7 +110,8 @@ class Skeleton:
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, part after part: what metrics.pcp takes. An end is a tuple of indices."""
+        """All limbs as pairs of ends, part after part: what metrics.pcp takes. An end is a tuple of
+        indices."""
         return tuple(tuple(tuple(self.index(name) for name in end) for end in stick)
                      for sticks in self.limbs.values() for stick in sticks)
 
@@ -114,7 +122,8 @@ class Skeleton:
 
     @property
     def joint_groups(self):
-        """Group -> its joints' indices, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
+        """Group -> its joints' indices, left and right together: {"ankle": (0, 5), ..., "neck":
+        (12,)}."""
         groups = {}
         for j, name in enumerate(self.joints):
             groups.setdefault(without_side(name) if self.side(name) else name, []).append(j)
@@ -130,7 +139,8 @@ class Skeleton:
         return geometry.distance(true_px, [self.index(name) for name in self.unit])
 
     def head_px(self, true_px, sizes):
-        """The head size (N,) px of each row: the row's own, or else the distance of the two joints of `head`."""
+        """The head size (N,) px of each row: the row's own, or else the distance of the two joints
+        of `head`."""
         own = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
         if not self.head:
             return own
@@ -138,7 +148,8 @@ class Skeleton:
         return np.where(np.isnan(own), from_joints, own)
 
     def pose_sizes_px(self, predicted_px):
-        """What the cascade's boxes are sized by, (...) px, of predicted poses (..., J, 2). Tensors work too."""
+        """What the cascade's boxes are sized by, (...) px, of predicted poses (..., J, 2). Tensors
+        work too."""
         if self.crop_size_from == "extent":
             return geometry.extent(predicted_px)
         return geometry.distance(predicted_px, [self.index(name) for name in self.crop_size_from])
@@ -179,7 +190,8 @@ def _check_shapes(skeleton):
 
 
 def _check_scores(skeleton):
-    """ValueError where a mean is of parts that are none, or what picks an epoch is no score of the skeleton's."""
+    """ValueError where a mean is of parts that are none, or what picks an epoch is no score of the
+    skeleton's."""
     if "pcp" in skeleton.scores and not skeleton.limbs:
         raise ValueError("PCP is of limbs, and there are none")
     for parts in skeleton.means.values():
@@ -250,7 +262,8 @@ def mirror_name(name):
 
 
 def without_side(name):
-    """The joint's name without its side: left_eye -> eye, paw_l -> paw, front_left_paw -> front_paw, leftear -> ear."""
+    """The joint's name without its side: left_eye -> eye, paw_l -> paw, front_left_paw ->
+    front_paw, leftear -> ear."""
     for side in SIDE_WORDS:
         words = name.split("_")
         if side in words:
@@ -340,7 +353,8 @@ K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' reader
 
 
 def joints_named(text, skeleton):
-    """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError for another name."""
+    """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError
+    for another name."""
     if text is None:
         return skeleton.joints
     wanted = [name.strip() for name in text.split(",")]

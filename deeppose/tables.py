@@ -14,7 +14,8 @@ MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "m
 
 @dataclass(frozen=True)
 class Table:
-    """title; groups: (title, column heads) pairs; rows: (name, cells), all strings; a note below."""
+    """title; groups: (title, column heads) pairs; rows: (name, cells), all strings; a note
+    below."""
     title: str
     groups: tuple
     rows: tuple
@@ -71,7 +72,8 @@ def _few(scores, count):
 def summary_table(scores, intervals, skeleton):
     """The scores that sum up, each with its interval.
 
-    scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S, "stage 2": S}
+    scores     column name -> metrics.score's dictionary, such as {"mean pose": S, "stage 1": S,
+               "stage 2": S}
     intervals  column name, or "gained" -> metrics.intervals'
     """
     rows = {}
@@ -99,7 +101,8 @@ def mean_name(mean):
 
 
 def part_table(scores, skeleton):
-    """Strict and relaxed PCP of every part; the mean pose is left out where there are three stages."""
+    """Strict and relaxed PCP of every part; the mean pose is left out where there are three
+    stages."""
     scores = _few(scores, 3)
     kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
     rows = {part: part.replace("_", " ") for part in skeleton.limbs}
@@ -111,7 +114,8 @@ def part_table(scores, skeleton):
 
 
 def joint_table(scores, skeleton, thresholds, kind="pdj"):
-    """PDJ of every joint at up to three thresholds: of two columns, with two stages or more the first's and last's.
+    """PDJ of every joint at up to three thresholds: of two columns, with two stages or more the
+    first's and last's.
 
     kind  "pckh" for PCKh instead
     """
@@ -127,7 +131,8 @@ def joint_table(scores, skeleton, thresholds, kind="pdj"):
 
 
 def published_table(scores, skeleton, image_count):
-    """The published scores on the skeleton's test images, each under the variant that it is, then ours; or None."""
+    """The published scores on the skeleton's test images, each under the variant that it is, then
+    ours; or None."""
     published = PUBLISHED.get(skeleton.name)
     if published is None:
         return None
@@ -151,7 +156,8 @@ def _noted(table, line):
 
 
 def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=0):
-    """All tables of a test script; `threshold` is a further one of PDJ, `seen` counts images that were trained on."""
+    """All tables of a test script; `threshold` is a further one of PDJ, `seen` counts images that
+    were trained on."""
     tables = [summary_table(scores, intervals, skeleton)]
     if "pcp" in skeleton.scores:
         tables.append(part_table(scores, skeleton))

@@ -1,11 +1,12 @@
 """Write the annotations of PoseTrack18 or of MPII as one file in COCO's format.
 
-PoseTrack18 has a file a video; FOLDER holds those of one split, such as annotations/val. Persons without a box get
-the one around their labelled joints; frames that nobody labelled are left out.
+PoseTrack18 has a file a video; FOLDER holds those of one split, such as annotations/val. Persons
+without a box get the one around their labelled joints; frames that nobody labelled are left out.
 
-MPII has one file, mpii_human_pose_v1_u12_1.mat, or the .zip or .tar.gz that it is downloaded in. What is written are
-the persons with joints, who are all on training images, and their images. An image's id is its place in annolist,
-counted from 1; its size is left out, since the file does not tell.
+MPII has one file, mpii_human_pose_v1_u12_1.mat, or the .zip or .tar.gz that it is downloaded in.
+What is written are the persons with joints, who are all on training images, and their images. An
+image's id is its place in annolist, counted from 1; its size is left out, since the file does not
+tell.
 
     python -m deeppose.to_coco posetrack FOLDER OUT.json
     python -m deeppose.to_coco mpii FILE OUT.json
@@ -28,8 +29,8 @@ SMALLEST_BOX_PX = 1.0  # along each axis, of a person of MPII's with one joint, 
 def posetrack(folder):
     """Content in COCO's format, all of a folder's sequences merged in the order of their names.
 
-    Images and annotations keep every entry they have; ids are the set's own. InputError for a folder without such
-    files, or with one that does not fit the others.
+    Images and annotations keep every entry they have; ids are the set's own. InputError for a
+    folder without such files, or with one that does not fit the others.
     """
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     if not paths:
@@ -107,7 +108,8 @@ class _Merged:
 
 
 def _lists(path):
-    """The three lists of a file in COCO's format, whole; InputError for an entry that is no object."""
+    """The three lists of a file in COCO's format, whole; InputError for an entry that is no
+    object."""
     lists = {"categories": [], "images": [], "annotations": []}
     for key, entry in json_stream.entries(path):
         if key in lists and not isinstance(entry, dict):
@@ -118,7 +120,8 @@ def _lists(path):
 
 
 def _person(path, entry, joint_count):
-    """An annotation with keypoints, num_keypoints, bbox, area and iscrowd, whichever of them it had."""
+    """An annotation with keypoints, num_keypoints, bbox, area and iscrowd, whichever of them it
+    had."""
     keypoints = np.zeros(3 * joint_count)
     if entry.get("keypoints"):
         keypoints = coco.as_numbers(entry["keypoints"])
@@ -153,7 +156,8 @@ def mpii(path):
 
 
 def _mpii_person(number, person):
-    """The annotation of an mpii.Person; v is 1 for joints that the file calls hidden, 2 for all other labelled ones."""
+    """The annotation of an mpii.Person; v is 1 for joints that the file calls hidden, 2 for all
+    other labelled ones."""
     labelled = ~np.isnan(person.joints).any(1)
     seen = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)
     box = coco.box_around(person.joints[labelled])
@@ -164,7 +168,8 @@ def _mpii_person(number, person):
 
 
 def write(path, content):
-    """Write content in COCO's format, an entry a line; InputError for a number that is not finite."""
+    """Write content in COCO's format, an entry a line; InputError for a number that is not
+    finite."""
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         separator = "{"
         for key, entries in content.items():

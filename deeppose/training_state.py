@@ -1,4 +1,5 @@
-"""The state of unfinished training: saved, resumed bit for bit on a CPU in fp32, and what trained a model.
+"""The state of unfinished training: saved, resumed bit for bit on a CPU in fp32, and what trained a
+model.
 
 A model_*.resume.pt is there only while a run is unfinished.
 """
@@ -32,22 +33,25 @@ class TrainingState:
 
     Bit for bit on the CPU in fp32; in bf16 and on GPUs that is not promised.
 
-    What is drawn at random in a step is a function of (seed, epoch, step), so weights, the optimiser's
-    state and the place in the run are all there is to keep. The training loop keeps `epoch`, `step` (the
-    next one), `total`, `best`, `best_weights` and `history` here and calls `tick` after each step.
+    What is drawn at random in a step is a function of (seed, epoch, step), so weights, the
+    optimiser's state and the place in the run are all there is to keep. The training loop keeps
+    `epoch`, `step` (the next one), `total`, `best`, `best_weights` and `history` here and calls
+    `tick` after each step.
     """
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
     def __init__(self, path, settings, run, network, optimiser, options, average=None):
-        """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with --resume.
+        """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with
+        --resume.
 
         settings   what may not differ on --resume
-        run        the Runtime: what it is may differ, with a warning, and the code too; of its processes only the
-                   first writes
+        run        the Runtime: what it is may differ, with a warning, and the code too; of its
+                   processes only the first writes
         options    of the script: resume, save_minutes, keep_epochs, epochs
-        average    of the network's weights, an AveragedModel that the training loop updates: `model` is then it
-        Raises InputError where the saved state is broken or was made with other settings, RunError where
-        the disk is too small for what will be written.
+        average    of the network's weights, an AveragedModel that the training loop updates:
+                   `model` is then it
+        Raises InputError where the saved state is broken or was made with other settings, RunError
+        where the disk is too small for what will be written.
         """
         self.model_path = path
         self.path = state_path(path)
@@ -140,14 +144,16 @@ class TrainingState:
         self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
 
     def exchange(self, loss):
-        """The mean of the processes' losses; they also tell each other of signals, so that all stop after one step."""
+        """The mean of the processes' losses; they also tell each other of signals, so that all stop
+        after one step."""
         mean, stopping = self.run.sum(torch.tensor([loss / self.run.world, self.signal is not None],
                                                    dtype=torch.float64)).tolist()
         self.stopping = self.signal or signal.SIGTERM if stopping else None
         return mean
 
     def tick(self):
-        """Between two steps: save if it is time; if a signal came, save and exit with 128 + its number."""
+        """Between two steps: save if it is time; if a signal came, save and exit with 128 + its
+        number."""
         self._count()
         stopping = self.signal if self.run.world == 1 else self.stopping
         if stopping or time.monotonic() - self.saved_at >= self.interval:
@@ -165,9 +171,11 @@ class TrainingState:
         raise SystemExit(128 + number)
 
     def check_finite(self, loss, rows):
-        """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN or infinite.
+        """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN
+        or infinite.
 
-        It names the step, the losses so far and the rows (n,) of the batch. What was saved before stays.
+        It names the step, the losses so far and the rows (n,) of the batch. What was saved before
+        stays.
         """
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         what, value = "loss", loss
@@ -186,7 +194,8 @@ class TrainingState:
     def evaluating(self):
         """Within this block nothing is changed, so that a signal need not wait for its end.
 
-        Of several processes none may leave by itself: they stop together after the next step, see exchange.
+        Of several processes none may leave by itself: they stop together after the next step, see
+        exchange.
         """
         self.at_rest = self.run.world == 1
         try:
@@ -200,7 +209,8 @@ class TrainingState:
     def catching_signals(self):
         """Within this block SIGINT and SIGTERM end the run as soon as its state is sound, saved.
 
-        That is at the next tick, while evaluating at once, in finish after it. A second signal ends the run at once.
+        That is at the next tick, while evaluating at once, in finish after it. A second signal ends
+        the run at once.
         """
         def note(number, frame):
             if self.signal:
@@ -225,13 +235,15 @@ class TrainingState:
             raise SystemExit(128 + self.signal)
 
     def keep_epoch(self, found):
-        """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that; `found` is what best would be."""
+        """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that; `found` is what
+        best would be."""
         if self.keep_epochs and self.epoch % self.keep_epochs == 0:
             path = workdir.epoch_path(self.model_path, self.epoch)
             self._write(path, checkpoint.weights_of(self.model), found)
 
     def finish(self):
-        """Write the best weights as the model, with their provenance; the training state is done with."""
+        """Write the best weights as the model, with their provenance; the training state is done
+        with."""
         self._write(self.model_path, self.best_weights, self.best)
         self.path.unlink(missing_ok=True)
 
@@ -241,7 +253,8 @@ class TrainingState:
 
 
 def code_digest():
-    """sha256 of the project's own files that are imported: a resumed run warns where they have changed."""
+    """sha256 of the project's own files that are imported: a resumed run warns where they have
+    changed."""
     loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
     own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
@@ -271,7 +284,8 @@ def commit():
 
 
 def commits_of(before, now, same_code):
-    """The commits that trained a resumed run, in order, as "first, second"; of the same code the first is enough."""
+    """The commits that trained a resumed run, in order, as "first, second"; of the same code the
+    first is enough."""
     if not before or not now or same_code or now in before.split(", "):
         return before or now
     return f"{before}, {now}"
@@ -287,7 +301,8 @@ def compare_settings(path, saved, wanted):
 
 
 def finished(path, settings, resume):
-    """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other settings."""
+    """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other
+    settings."""
     if not resume or not path.exists() or state_path(path).exists():
         return False
     known = files.load_json(path.with_suffix(".json"), "the training")

@@ -1,7 +1,9 @@
-"""Test rows cut anew from their photographs, around the boxes of their true joints, for stage 1 to be scored on.
+"""Test rows cut anew from their photographs, around the boxes of their true joints, for stage 1 to
+be scored on.
 
-A photograph whose joints are not known has no such box, so these scores are marked "true boxes". They are comparable
-with those of authors who test so, and show how a network bears people that fill their frames more or less.
+A photograph whose joints are not known has no such box, so these scores are marked "true boxes".
+They are comparable with those of authors who test so, and show how a network bears people that fill
+their frames more or less.
 """
 import argparse
 import os
@@ -44,7 +46,8 @@ class TrueBoxes:
     def regions(self, factor, stretch):
         """What frames show (n, 4) px: the joints' boxes times a factor, and the margin around them.
 
-        stretch  whether the frames show just that, stretched; else the boxes are grown to the frame's proportions
+        stretch  whether the frames show just that, stretched; else the boxes are grown to the
+                 frame's proportions
         """
         tight = np.stack([geometry.joints_box(joints) for joints in self.joints_px])
         boxes = geometry.box_around(tight[:, :2] + tight[:, 2:] / 2, np.maximum(factor * tight[:, 2:], SMALLEST_BOX_PX))
@@ -62,7 +65,8 @@ class TrueBoxes:
         return frames
 
     def score(self, model, factors, stretch, run, flip=False):
-        """Scores and intervals of stage 1 (a Stage_1) by factor, two dictionaries as scoring.evaluate gives them."""
+        """Scores and intervals of stage 1 (a Stage_1) by factor, two dictionaries as
+        scoring.evaluate gives them."""
         scores = {}
         intervals = {}
         for factor in factors:
@@ -97,7 +101,8 @@ def open_photographs(data, source):
 
 
 def find(source, name):
-    """The path, for errors, of a photograph below a folder, and what opens it, by its name in test_photographs.txt.
+    """The path, for errors, of a photograph below a folder, and what opens it, by its name in
+    test_photographs.txt.
 
     InputError where it is not there, or two of that name are.
     """

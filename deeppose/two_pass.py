@@ -1,7 +1,8 @@
-"""Twice over a picture: a box around the pose that stage 1 found at first, for it to look at anew. No truth is used.
+"""Twice over a picture: a box around the pose that stage 1 found at first, for it to look at anew.
+No truth is used.
 
-A person who is small in a wide photograph gets few of the network's pixels, and a scale that it hardly met while it
-was trained.
+A person who is small in a wide photograph gets few of the network's pixels, and a scale that it
+hardly met while it was trained.
 """
 import numpy as np
 

@@ -1,4 +1,5 @@
-"""The files between the steps: what they are called, what they were made from, and which are stale. No torch here."""
+"""The files between the steps: what they are called, what they were made from, and which are stale.
+No torch here."""
 import re
 from pathlib import Path
 
@@ -18,7 +19,8 @@ RESULT = "result.json"                      # the last stage's poses of the test
 
 
 def refiner_name(name, stage=2):
-    """What a refiner's files are called, without their ending; name is a joint's, or SHARED: model_3_head."""
+    """What a refiner's files are called, without their ending; name is a joint's, or SHARED:
+    model_3_head."""
     return f"model_{name}" if stage == 2 else f"model_{stage}_{name}"
 
 
@@ -42,7 +44,8 @@ def kept_epochs(path):
 
 
 def model_path(options):
-    """Stage 1's checkpoint that --model and --epoch name; InputError where that epoch was not kept."""
+    """Stage 1's checkpoint that --model and --epoch name; InputError where that epoch was not
+    kept."""
     path = (options.model or options.workdir) / "model_1.pt"
     if options.epoch is not None and not epoch_path(path, options.epoch).is_file():
         kept = ", ".join(map(str, kept_epochs(path))) if path.parent.is_dir() else ""
@@ -56,31 +59,36 @@ def curves_path(folder, name, stage=2):
 
 
 def refiners_here(folder, skeleton, stage, epoch=None):
-    """The names of a stage's refiners that a folder has, or has of an epoch that was kept: joints', and SHARED last."""
+    """The names of a stage's refiners that a folder has, or has of an epoch that was kept: joints',
+    and SHARED last."""
     return [name for name in (*skeleton.joints, SHARED) if refiner_path(folder, name, stage, epoch).exists()]
 
 
 def stages_here(folder, skeleton, epoch=None):
-    """The stages of the cascade of which a folder has a refiner (of that epoch): (), (2,) or (2, 3)."""
+    """The stages of the cascade of which a folder has a refiner (of that epoch): (), (2,) or (2,
+    3)."""
     return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage, epoch))
 
 
 def with_model():
-    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either; else SHIPPED."""
+    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either; else
+    SHIPPED."""
     here = Path(".")
     has_own = (here / "model_1.pt").exists()
     return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
 
 
 def refiners_from(workdir, skeleton, model=None, epoch=None):
-    """The folder whose refiners are used: the working directory, or where that has none the model's, if that has."""
+    """The folder whose refiners are used: the working directory, or where that has none the
+    model's, if that has."""
     if model is not None and not stages_here(workdir, skeleton, epoch) and stages_here(model, skeleton, epoch):
         return model
     return workdir
 
 
 def model_digests(model_path, skeleton, refiners=None, epoch=None):
-    """sha256 of stage 1's weights, and of those of all refiners in a folder, or of an epoch that was kept there.
+    """sha256 of stage 1's weights, and of those of all refiners in a folder, or of an epoch that
+    was kept there.
 
     refiners  None: of stage 1 alone
     """
@@ -113,7 +121,8 @@ def origin(workdir, data, stage=1, model=None):
 
 
 def save_output(path, joints_px, made_from):
-    """Write joints (N, J, 2) as the rows of `path` (.npy), and beside it (.json) its digest and its origin()."""
+    """Write joints (N, J, 2) as the rows of `path` (.npy), and beside it (.json) its digest and its
+    origin()."""
     arrays.save(path, joints_px.reshape(len(joints_px), -1))
     files.save_json(path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from})
 
@@ -121,7 +130,8 @@ def save_output(path, joints_px, made_from):
 def load_output(workdir, data, stage=1, model=None):
     """A stage's predictions of the training rows, float32 (N, J, 2) px.
 
-    InputError where they are missing, not finite, or made from something else than what is there now.
+    InputError where they are missing, not finite, or made from something else than what is there
+    now.
     """
     path = output_path(workdir, stage)
     count, joint_count, _ = data.train_labels.shape
@@ -134,7 +144,8 @@ def load_output(workdir, data, stage=1, model=None):
 
 
 def is_made_from(path, origin_now):
-    """Whether the array at `path` is there, with the .json that says it was made from just this origin()."""
+    """Whether the array at `path` is there, with the .json that says it was made from just this
+    origin()."""
     beside = path.with_suffix(".json")
     if not path.exists() or not beside.exists():
         return False
@@ -145,7 +156,8 @@ def is_made_from(path, origin_now):
 def stale_refiners(workdir, data, stage, model=None, epoch=None):
     """Refiners that learnt from other predictions of the former stage than its models make now.
 
-    Those predictions' file tells; where it is missing, or a refiner has no .json, nothing is known, and none is stale.
+    Those predictions' file tells; where it is missing, or a refiner has no .json, nothing is known,
+    and none is stale.
     """
     path = output_path(workdir, stage - 1)
     if not path.exists() or not path.with_suffix(".json").exists():
@@ -162,7 +174,8 @@ def stale_refiners(workdir, data, stage, model=None, epoch=None):
 
 
 def _check_origin(path, made_from, made_by):
-    """InputError where the .json beside `path` says that it was made from something else than what is there now.
+    """InputError where the .json beside `path` says that it was made from something else than what
+    is there now.
 
     An array without one was not made by this project's step, and passes.
     """

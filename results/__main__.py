@@ -1,11 +1,12 @@
 """Run the rows of the tables of results, record them, and make the tables.
 
 Reads   the photographs in --source, as LSP_data.py does
-Writes  of a row that is scored on the test images a line in results/ledger.csv, results/<size>_<row>.json, and
-        results/predictions/<size>_<row>_stage_<S>.npz; of a variant, which is not, a line in results/variants.csv;
-        the tables in README.md and docs/accuracy.md
+Writes  of a row that is scored on the test images a line in results/ledger.csv,
+        results/<size>_<row>.json, and results/predictions/<size>_<row>_stage_<S>.npz; of a variant,
+        which is not, a line in results/variants.csv; the tables in README.md and docs/accuracy.md
 Run     python -m results            make results
-        python -m results --check    recompute every recorded score and interval from the recorded predictions
+        python -m results --check    recompute every recorded score and interval from the recorded
+                                     predictions
 
 Rows that are there already are left alone; a run that was stopped goes on where it was.
 """

@@ -1,8 +1,9 @@
-"""Write a shipped model's MODEL_CARD.md from what is recorded of it, and failures.png, of rendered people alone.
+"""Write a shipped model's MODEL_CARD.md from what is recorded of it, and failures.png, of rendered
+people alone.
 
-Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the arrays and what `python test_stage_2.py --model
-        FOLDER` left there, metrics_stage_2.json and the last stage's test_output_N.npy (where FOLDER has no refiner
-        test_stage_1.py)
+Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the arrays and what `python
+        test_stage_2.py --model FOLDER` left there, metrics_stage_2.json and the last stage's
+        test_output_N.npy (where FOLDER has no refiner test_stage_1.py)
 Writes  MODEL_CARD.md and failures.png in FOLDER
 Run     python -m results.card models/lsp --workdir WORKDIR
 """
@@ -27,7 +28,8 @@ more than research has to find out what the photographs' owners allow. The pictu
 
 
 def load_scored(folder, options):
-    """The Dataset, the last stage's joints (N, J, 2) px in the last test run, and what metrics_stage_N.json says of it.
+    """The Dataset, the last stage's joints (N, J, 2) px in the last test run, and what
+    metrics_stage_N.json says of it.
 
     Raises InputError where that run's models were others than the folder's.
     """
@@ -98,7 +100,8 @@ def difficulties(data):
 
 
 def difficulty_lines(data, joints):
-    """A table of the headline scores of each third of the test images, by each of `difficulties`."""
+    """A table of the headline scores of each third of the test images, by each of
+    `difficulties`."""
     rows = []
     sizes = data.sizes("test")
     for name, values in difficulties(data).items():
@@ -132,7 +135,8 @@ def model_lines(folder):
 
 
 def failures(folder, options):
-    """Write failures.png: people rendered here, the best, middling and worst by the model; returns the mean errors."""
+    """Write failures.png: people rendered here, the best, middling and worst by the model; returns
+    the mean errors."""
     model = predict.load(folder, options.device, options.precision, options.compile)
     frame = model.stage_1.frame
     images = []

@@ -1,4 +1,5 @@
-"""Recompute every score and interval of the records from their recorded predictions, and compare."""
+"""Recompute every score and interval of the records from their recorded predictions, and
+compare."""
 import itertools
 import math
 
@@ -13,7 +14,8 @@ COMPARED = (("pcp_strict", "mean_4"), ("pdj", "0.20"))
 
 
 def check(folder, source):
-    """Lines that say what came of each record, and of each two rows' last stages; RunError where a number differs."""
+    """Lines that say what came of each record, and of each two rows' last stages; RunError where a
+    number differs."""
     lines, wrong, poses = [], [], {}
     for result in table.found():
         name, size, stages = result["row"], result["size"], stage_numbers(result["test"])
@@ -38,7 +40,8 @@ def stage_numbers(test):
 
 
 def test_labels(folder, source, result):
-    """Step 1's working directory and Dataset with the record's test labels; RunError where they are others."""
+    """Step 1's working directory and Dataset with the record's test labels; RunError where they are
+    others."""
     workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
     data = arrays.open_dataset(workdir)
     if data.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:
@@ -75,7 +78,8 @@ def _close(recorded, now):
 
 
 def paired(poses):
-    """Lines: what each row's last stage has over each other's, with intervals paired image by image.
+    """Lines: what each row's last stage has over each other's, with intervals paired image by
+    image.
 
     poses  row -> Dataset, joints (N, J, 2) px
     """

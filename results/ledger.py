@@ -1,6 +1,8 @@
-"""The ledger of the test set's use: results/ledger.csv, a line each time a row is scored on the test images.
+"""The ledger of the test set's use: results/ledger.csv, a line each time a row is scored on the
+test images.
 
-The first lines were read off the project's history: one for each record, or README, that first held such scores.
+The first lines were read off the project's history: one for each record, or README, that first held
+such scores.
 """
 import time
 
@@ -11,7 +13,8 @@ COLUMNS = ("date", "row", "stages", "commit", "what")
 
 
 def append(row, stages, commit, what):
-    """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage 1."""
+    """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage
+    1."""
     entry = (time.strftime("%Y-%m-%d %H:%M", time.gmtime()), row, " ".join(map(str, stages)), commit, what)
     files.append_csv(paths.ledger(), dict(zip(COLUMNS, entry)))
 

@@ -1,6 +1,8 @@
-"""Recorded predictions of the test images, int16 in 1/64 px, from which every score and interval can be recomputed.
+"""Recorded predictions of the test images, int16 in 1/64 px, from which every score and interval
+can be recomputed.
 
-A record's scores are those of its recorded predictions, so that recomputing gives the same numbers, not nearly so.
+A record's scores are those of its recorded predictions, so that recomputing gives the same numbers,
+not nearly so.
 """
 import zipfile
 
@@ -15,7 +17,8 @@ ADVICE = "record the row again with --again"
 
 
 def save(path, joints_px):
-    """Write joints (N, J, 2) px; what lies beyond 511 px of the frame's corner is recorded at 511 px."""
+    """Write joints (N, J, 2) px; what lies beyond 511 px of the frame's corner is recorded at 511
+    px."""
     if not np.isfinite(joints_px).all():
         raise InputError(f"{path}: a predicted joint is not finite; run step 3 or 6 again")
     limits = np.iinfo(np.int16)
@@ -26,7 +29,8 @@ def save(path, joints_px):
 
 
 def load(path, shape):
-    """Joints (N, J, 2) px as recorded; InputError where the file is missing, broken or of another shape."""
+    """Joints (N, J, 2) px as recorded; InputError where the file is missing, broken or of another
+    shape."""
     try:
         with np.load(files.present(path, "python -m results"), allow_pickle=False) as content:
             steps = content["joints"]
@@ -43,6 +47,7 @@ def load_stages(name, size, stages, shape):
 
 
 def scores_of(workdir, data, poses):
-    """Scores and intervals of stages' joints, keyed as in metrics_stage_N.json: two dictionaries."""
+    """Scores and intervals of stages' joints, keyed as in metrics_stage_N.json: two
+    dictionaries."""
     return [{name.replace(" ", "_"): column for name, column in columns.items()}
             for columns in scoring.evaluate(workdir, data, poses)]

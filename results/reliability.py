@@ -1,4 +1,5 @@
-"""Whether a model's confidence means something: how often joints are right, by how sure it was, on held-out rows.
+"""Whether a model's confidence means something: how often joints are right, by how sure it was, on
+held-out rows.
 
 Reads   a working directory after step 2: model_1.pt  model_1.json  train_*.npy  dataset.json
 Run     python -m results.reliability --workdir FOLDER
@@ -15,7 +16,8 @@ NEAR = 0.2                                       # units within which a joint is
 
 
 def reliability(confidence, errors):
-    """Rows (low, high, joints, mean confidence, share within NEAR) for each span of EDGES that has joints.
+    """Rows (low, high, joints, mean confidence, share within NEAR) for each span of EDGES that has
+    joints.
 
     confidence, errors  (K,), of joints; errors in the skeleton's units, NaN without a label
     """

@@ -14,7 +14,8 @@ class Row:
     weights  "none", "imagenet" or "part" (the file that --part names)
     stages   how many: 1, 2 or 3
     copies   whether step 1 makes the original's copies
-    against  the row that it differs from in one thing: it is then judged by the held-out images alone
+    against  the row that it differs from in one thing: it is then judged by the held-out images
+             alone
     """
     title: str
     stage_1: tuple = ()
@@ -100,15 +101,16 @@ FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the o
 
 
 def refiners(joints, weights, count, epochs=1, crops=SMALL_CROPS):
-    """A command of step 5: `count` rows, each with a real estimate and simulated ones in an epoch."""
+    """A command of step 5: `count` rows, each with a real estimate and simulated ones in an
+    epoch."""
     return ("--joints", joints, "--weights", weights, "--rows", str(count), *crops, "--epochs", str(epochs))
 
 
 def pairs(far, near, right, crops=SMALL_CROPS):
     """Commands of step 5 that train both sides' refiners for little more than one side's.
 
-    far    rows for the left elbow, whose network the others of its side and of the middle start from, and for the
-           ends of its limbs
+    far    rows for the left elbow, whose network the others of its side and of the middle start
+           from, and for the ends of its limbs
     near   rows for the left side's and the middle's other joints
     right  rows for the right side's, which start from the left's networks, mirrored
     crops  flags: their size, and how many simulated estimates a row has
@@ -170,12 +172,14 @@ def stage_1_flags(name, size):
 
 
 def base_of(name):
-    """The row, of the first seed, that a row is compared with, or another seed's run of; or itself."""
+    """The row, of the first seed, that a row is compared with, or another seed's run of; or
+    itself."""
     return (ROWS[name].against or name).removesuffix("_again")
 
 
 def is_variant(name):
-    """Whether a row is compared with another, or is what others are compared with: by the held-out images alone."""
+    """Whether a row is compared with another, or is what others are compared with: by the held-out
+    images alone."""
     return base_of(name) in {row.against for row in ROWS.values()}
 
 

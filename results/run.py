@@ -1,4 +1,5 @@
-"""Run a row's six steps, then record it: a scored row's scores and predictions, a variant's line in the table."""
+"""Run a row's six steps, then record it: a scored row's scores and predictions, a variant's line in
+the table."""
 import json
 import os
 import subprocess
@@ -22,7 +23,8 @@ DIGITS = 6  # of a recorded number: scores are shown with 3
 
 
 def step(script, *flags):
-    """Run one script; returns what it was, without the paths of this machine, and its seconds; RunError if it fails."""
+    """Run one script; returns what it was, without the paths of this machine, and its seconds;
+    RunError if it fails."""
     began = time.monotonic()
     child = subprocess.Popen([sys.executable, str(ROOT / script), *map(str, flags)])
     try:
@@ -37,12 +39,14 @@ def step(script, *flags):
 
 
 def shown_path(path):
-    """A path as a row's commands show it: from the folder of the rows on, other files by name alone."""
+    """A path as a row's commands show it: from the folder of the rows on, other files by name
+    alone."""
     return f"{path.parent.name}/{path.name}" if path.suffix == ".pt" else path.name
 
 
 def prepare(folder, source, copies):
-    """The arrays of step 1, made once for all rows that want the same: their folder, and the flags."""
+    """The arrays of step 1, made once for all rows that want the same: their folder, and the
+    flags."""
     workdir = folder / ("data" if copies else "data_no_copies")
     flags = () if copies else ("--no-copies",)
     if not (workdir / "dataset.json").exists():
@@ -51,7 +55,8 @@ def prepare(folder, source, copies):
 
 
 def run_row(name, size, folder, source, part, stages, more):
-    """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder, commands."""
+    """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder,
+    commands."""
     row, workdir = ROWS[name], run_folder(folder, size, name)
     if row.against and not (run_folder(folder, size, row.against) / "model_1.pt").exists():
         raise RunError(f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
@@ -92,7 +97,8 @@ def run_folder(folder, size, name):
 
 
 def enter_in_ledger(name, size, workdir, stages):
-    """Note that a row is about to be scored: before it is, so that no score can be seen without its line."""
+    """Note that a row is about to be scored: before it is, so that no score can be seen without its
+    line."""
     model = files.load_json(workdir / "model_1.json", "step 2")
     count = len(arrays.open_dataset(workdir).test_labels)
     ledger.append(f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images")
@@ -112,7 +118,8 @@ def held_out_poses(workdir, data, stages, run):
 
 
 def record(name, size, workdir, steps, most, run):
-    """Record a row of no more than so many stages: a variant in the table, another in its own file. Returns which."""
+    """Record a row of no more than so many stages: a variant in the table, another in its own file.
+    Returns which."""
     model = files.load_json(workdir / "model_1.json", "step 2")
     if is_variant(name):
         variants.save(variant_entry(name, size, workdir, model, run))
@@ -151,7 +158,8 @@ def variant_entry(name, size, workdir, model, run):
 
 
 def base_poses(workdir, data, run):
-    """Held-out joints (H, J, 2) px of the run in a working directory; RunError where it had other arrays."""
+    """Held-out joints (H, J, 2) px of the run in a working directory; RunError where it had other
+    arrays."""
     own = arrays.open_dataset(workdir)
     if own.digests != data.digests:
         raise RunError(f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "
@@ -169,7 +177,8 @@ def held_out_scores(workdir, data, stages, run):
 
 
 def test_scores(name, size, workdir, data, stages):
-    """Facts of metrics_stage_N.json, with scores and intervals of the predictions as they are recorded here."""
+    """Facts of metrics_stage_N.json, with scores and intervals of the predictions as they are
+    recorded here."""
     shape, numbers = data.test_labels.shape, [1, *stages]
     for stage in numbers:
         path = workdir / f"test_output_{stage}.npy"
@@ -196,7 +205,8 @@ def is_recorded(name, size):
 
 
 def compare(joints, true, skeleton, base):
-    """What the base's joints have over these on the held-out images, with paired intervals; (H, J, 2) px all."""
+    """What the base's joints have over these on the held-out images, with paired intervals; (H, J,
+    2) px all."""
     ends = metrics.intervals(base, true, skeleton, before=joints)
     here = metrics.score(joints, true, skeleton)
     there = metrics.score(base, true, skeleton)

@@ -1,4 +1,5 @@
-"""The tables of results in README.md and docs/accuracy.md, made from results/: no figure in them is typed by hand."""
+"""The tables of results in README.md and docs/accuracy.md, made from results/: no figure in them is
+typed by hand."""
 import itertools
 import json
 import re
@@ -23,7 +24,8 @@ SEEDS = 3  # of a variant and of its base, before a difference between them coun
 
 
 def found():
-    """Contents of all records of scored rows, titled as in ROWS and in their order, full runs first."""
+    """Contents of all records of scored rows, titled as in ROWS and in their order, full runs
+    first."""
     order = list(ROWS)
     contents = [json.loads(path.read_text()) for path in paths.records()]
     sizes = {result["size"] for result in contents}
@@ -55,7 +57,8 @@ def weights_name(result):
 
 
 def row_name(result):
-    """Name of a run in the tables: its recipe, how long stage 1 was trained, on how large images, and from where."""
+    """Name of a run in the tables: its recipe, how long stage 1 was trained, on how large images,
+    and from where."""
     epochs = f"{result['epochs']} epochs at {result['input_px']} px"
     return f"{result['title']}, {epochs}, {weights_name(result)}"
 
@@ -89,7 +92,8 @@ def stages_of(test):
 
 
 def score_table(results, heads, keys):
-    """Markdown: scores at `keys`, pairs such as ("pdj", "0.20"), of every stage of every scored run, with intervals."""
+    """Markdown: scores at `keys`, pairs such as ("pdj", "0.20"), of every stage of every scored
+    run, with intervals."""
     rows = []
     if results:
         floor = results[0]["test"]["mean_pose"]
@@ -124,7 +128,8 @@ def published_table():
 
 
 def gain_table(results):
-    """Markdown: what each stage gained over the one before on the test images, part by part, with paired intervals."""
+    """Markdown: what each stage gained over the one before on the test images, part by part, with
+    paired intervals."""
     keys = [("pcp_strict", part) for part in PARTS] + [("pdj", "0.20")]
     rows = []
     for result in results:
@@ -137,7 +142,8 @@ def gain_table(results):
 
 
 def variant_tables(lines):
-    """Markdown: held-out scores of the recipe and of variants, a table for each row compared with."""
+    """Markdown: held-out scores of the recipe and of variants, a table for each row compared
+    with."""
     groups = {}
     for line in sorted(lines, key=lambda line: line["seed"]):
         groups.setdefault((line["size"], base_of(line["row"])), []).append(line)
@@ -162,7 +168,8 @@ def variant_table(lines):
 
 
 def seeds_sentence(lines):
-    """How much another seed moved what the variants' tables show, and how many seeds any line has."""
+    """How much another seed moved what the variants' tables show, and how many seeds any line
+    has."""
     by_title = {}
     for line in lines:
         by_title.setdefault((line["size"], base_of(line["row"]), ROWS[line["row"]].title), []).append(line)
@@ -193,7 +200,8 @@ def run_table(results):
 
 
 def growth(result):
-    """How much a doubling of the training images seen added on the held-out images, as a sentence."""
+    """How much a doubling of the training images seen added on the held-out images, as a
+    sentence."""
     seen = np.log2([entry["epoch"] * result["rows"] for entry in result["history"]])
     if len(seen) < 5:
         return ""

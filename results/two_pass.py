@@ -1,7 +1,9 @@
-"""Whether a second look at the photograph helps: scores of the same images, looked at once and twice.
+"""Whether a second look at the photograph helps: scores of the same images, looked at once and
+twice.
 
-Held-out images as they are, and smaller in black surroundings; with --source also whole photographs of the training
-rows, by how much of them the person fills. Those were trained on, in closer views, so they flatter the second look.
+Held-out images as they are, and smaller in black surroundings; with --source also whole photographs
+of the training rows, by how much of them the person fills. Those were trained on, in closer views,
+so they flatter the second look.
 
 Reads   a working directory after step 1, and a model
 Run     python -m results.two_pass --workdir FOLDER
@@ -23,7 +25,8 @@ FEWEST = 10                      # photographs that are worth a line
 
 
 def line(name, once, again, true, skeleton, sizes):
-    """A line of the table: the headline scores of N images, joints (N, J, 2) px, and what the second look gained."""
+    """A line of the table: the headline scores of N images, joints (N, J, 2) px, and what the
+    second look gained."""
     before = metrics.headline(metrics.score(once, true, skeleton, sizes), skeleton)
     after = metrics.headline(metrics.score(again, true, skeleton, sizes), skeleton)
     gained = metrics.headline(metrics.intervals(again, true, skeleton, sizes, before=once), skeleton)
@@ -62,7 +65,8 @@ def held_out_lines(model, data, run):
 
 
 def photographs_of(data, source, count):
-    """Paths of up to `count` photographs of one labelled person each, evenly over the training rows, and the rows."""
+    """Paths of up to `count` photographs of one labelled person each, evenly over the training
+    rows, and the rows."""
     names = arrays.load_names(data.folder / "train_photographs.txt", len(data.train_labels))
     numbers, people = np.split(data.identities("train"), [2], 1)
     labelled = ~np.isnan(data.train_labels).all((1, 2)) & (data.column("train", "mirrored") == 0)

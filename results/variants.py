@@ -27,7 +27,8 @@ def entry(facts, scores, gains):
 
 
 def save(line):
-    """Put a line into the table, in place of what it had of that row and size, in the order of ROWS."""
+    """Put a line into the table, in place of what it had of that row and size, in the order of
+    ROWS."""
     with lock(paths.RECORDS, paths.variants().name, wait=True):
         key = (line["size"], line["row"])
         lines = [other for other in _lines() if (other["size"], other["row"]) != key]

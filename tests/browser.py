@@ -1,4 +1,5 @@
-"""Headless Chromium, driven by its DevTools protocol over a pair of pipes: no package is needed for that."""
+"""Headless Chromium, driven by its DevTools protocol over a pair of pipes: no package is needed for
+that."""
 import base64
 import json
 import os
@@ -146,7 +147,8 @@ class Browser:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
     def complaints(self):
-        """Exceptions, and what the browser logged as an error, such as what the page's policy forbids.
+        """Exceptions, and what the browser logged as an error, such as what the page's policy
+        forbids.
 
         Answers that are no success are logged too, and left out.
         """

@@ -1,4 +1,5 @@
-"""A made-up set in COCO's format: drawn pictures of people whose joints are discs, a colour each."""
+"""A made-up set in COCO's format: drawn pictures of people whose joints are discs, a colour
+each."""
 import json
 
 import numpy as np
@@ -40,7 +41,8 @@ def draw(path, people):
 def content(folder, numbers, names=COCO.joints, first=1):
     """Draw two people in each image of these numbers into the folder; returns the file's content.
 
-    Of every third image one person is a crowd; the last image has one person more, without any labelled joint.
+    Of every third image one person is a crowd; the last image has one person more, without any
+    labelled joint.
     """
     images = []
     annotations = []
@@ -67,7 +69,8 @@ def write(path, value):
 
 
 def write_set(folder, train=range(1, 13), test=range(101, 106)):
-    """A set in COCO's own layout: annotations/, images/train2017/ and images/val2017/; returns both contents."""
+    """A set in COCO's own layout: annotations/, images/train2017/ and images/val2017/; returns both
+    contents."""
     contents = {}
     for part, numbers, first in (("train", train, 1), ("val", test, 1001)):
         contents[part] = content(folder / "images" / f"{part}2017", numbers, first=first)

@@ -1,6 +1,8 @@
-"""Step 1 for a made-up data set: drawn pictures of two dolls of five joints each, in frames that are not square.
+"""Step 1 for a made-up data set: drawn pictures of two dolls of five joints each, in frames that
+are not square.
 
-Writes  the pictures, into --source; {train,test}_{images,labels,rows}.npy, their _photographs.txt, dataset.json
+Writes  the pictures, into --source; {train,test}_{images,labels,rows}.npy, their _photographs.txt,
+        dataset.json
 """
 import sys
 from functools import partial
@@ -32,7 +34,8 @@ def draw_picture(path, rng):
 
 
 def plan(options, left_out):
-    """The Job of each picture, in order: both people, and of those that are trained on a mirrored copy."""
+    """The Job of each picture, in order: both people, and of those that are trained on a mirrored
+    copy."""
     jobs = []
     for part, numbers in NUMBERS.items():
         for number in numbers:

@@ -1,10 +1,11 @@
-"""Mutation fuzzing of every reader: whatever a file holds, it is read, or refused in one line that names it.
+"""Mutation fuzzing of every reader: whatever a file holds, it is read, or refused in one line that
+names it.
 
     python -m tests.fuzz --count 20000
 
-Each case changes a good file (bits, bytes, blocks, lengths, numbers in headers, values in JSON) and reads it. A finding
-is any exception but InputError and RunError, a warning (one more line on stderr), more than 5 s, or 1 GB more memory.
-Case n of a seed is always the same one.
+Each case changes a good file (bits, bytes, blocks, lengths, numbers in headers, values in JSON) and
+reads it. A finding is any exception but InputError and RunError, a warning (one more line on
+stderr), more than 5 s, or 1 GB more memory. Case n of a seed is always the same one.
 """
 import argparse
 import collections
@@ -104,7 +105,8 @@ class Small_stage_1(torch.nn.Module):
 
 @functools.cache
 def small_alexnet():
-    """What a .npz is read into; it has no linear layers, whose weights would be hundreds of megabytes."""
+    """What a .npz is read into; it has no linear layers, whose weights would be hundreds of
+    megabytes."""
     return Alexnet_stage_1(LSP.joint_count, layers="bvlc")
 
 
@@ -136,7 +138,8 @@ def mat_bytes(shape, **options):
 
 
 def mpii_bytes(**options):
-    """Annotations of three images in MPII's format: structs in structs, empty arrays, characters, cells."""
+    """Annotations of three images in MPII's format: structs in structs, empty arrays, characters,
+    cells."""
     points = np.zeros((1, 16), [(field, object) for field in ("x", "y", "id", "is_visible")])
     for joint in range(16):
         points[0, joint] = np.uint8(10 * joint), 5.5, np.uint8(joint), ("1", np.uint8(0), np.empty((0, 0)))[joint % 3]
@@ -489,7 +492,8 @@ def one_case(path, content, read):
 
 
 def fuzz(count, seed=0):
-    """Run `count` cases over all readers in turn; returns counts {reader: {outcome: n}} and the findings."""
+    """Run `count` cases over all readers in turn; returns counts {reader: {outcome: n}} and the
+    findings."""
     counts, findings = collections.defaultdict(collections.Counter), []
     with tempfile.TemporaryDirectory() as folder:
         readers = {}

@@ -19,7 +19,8 @@ SMALL_CROPS = [*SMALL, "--crop-px", "67"]
 
 
 def fails(main, flags, capsys, *said, code=2):
-    """main(flags) ends with the exit code and one line on stderr in which every one of `said` stands."""
+    """main(flags) ends with the exit code and one line on stderr in which every one of `said`
+    stands."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([str(flag) for flag in flags])
@@ -41,7 +42,8 @@ def write_predictions(folder, error_px=8.0):
 
 
 def write_model(folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, input_size=None, **facts):
-    """A stage-1 network as step 2 leaves it: model_1.pt and its .json, ending in further `facts`; returns the network.
+    """A stage-1 network as step 2 leaves it: model_1.pt and its .json, ending in further `facts`;
+    returns the network.
 
     network     a Resnet_stage_1 (default: one with random weights)
     input_size  (w, h) px of what it takes (default: as the view box is)
@@ -56,7 +58,8 @@ def write_model(folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, 
 
 def write_refiner(folder, name, network=None, *, skeleton=LSP, stage=2, crop_scale=None, smallest_crop_px=40.0,
                   **facts):
-    """A refiner as step 5 leaves it: its .pt and its .json, ending in further `facts`; returns the network.
+    """A refiner as step 5 leaves it: its .pt and its .json, ending in further `facts`; returns the
+    network.
 
     name     a joint's, or "shared"
     network  an Alex_net_c1 (default: one with random weights, which serves that joint or all)

@@ -1,4 +1,5 @@
-"""PCP, PDJ, PCKh and OKS as literal loops, to check the vectorised ones and the files of the scripts against."""
+"""PCP, PDJ, PCKh and OKS as literal loops, to check the vectorised ones and the files of the
+scripts against."""
 import math
 
 

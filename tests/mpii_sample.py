@@ -1,4 +1,5 @@
-"""A rendered set in MPII's layout: images/ of people as deeppose.figure draws them, and the annotation file."""
+"""A rendered set in MPII's layout: images/ of people as deeppose.figure draws them, and the
+annotation file."""
 import numpy as np
 from PIL import Image
 from test_mpii import EMPTY, image, mat, point, rect, structs
@@ -24,7 +25,8 @@ def mpii_joints(lsp_joints):
 
 
 def annotated(joints, complete=True):
-    """An annorect of a person (16, 2); the first joints are hidden, head and neck are not said to be."""
+    """An annorect of a person (16, 2); the first joints are hidden, head and neck are not said to
+    be."""
     points = []
     for joint, (x, y) in enumerate(joints):
         if complete or MPII.joints[joint].split("_")[-1] not in ("wrist", "ankle"):
@@ -39,7 +41,8 @@ def annotated(joints, complete=True):
 
 
 def write_mpii(folder, seed=0):
-    """Write the set into a folder; returns the photographs' joints, name -> (P, 16, 2) px of the complete people."""
+    """Write the set into a folder; returns the photographs' joints, name -> (P, 16, 2) px of the
+    complete people."""
     (folder / "images").mkdir(parents=True)
     listed = []
     joints_of = {}

@@ -1,4 +1,5 @@
-"""Run by torchrun (or alone) in test_torchrun.py: gradients of steps of stage 1, with stored batch statistics.
+"""Run by torchrun (or alone) in test_torchrun.py: gradients of steps of stage 1, with stored batch
+statistics.
 
 python one_gradient.py WORKDIR OUTPUT.pt
 """

@@ -1,4 +1,5 @@
-"""AlexNet as stage 1: its layers in both layouts, its recipes, and ImageNet's weights from files of both formats."""
+"""AlexNet as stage 1: its layers in both layouts, its recipes, and ImageNet's weights from files of
+both formats."""
 import json
 import zipfile
 
@@ -108,7 +109,8 @@ def test_each_joint_is_the_mean_place_under_its_heatmap(layers):
 @pytest.mark.parametrize("layers", LAYOUTS)
 @pytest.mark.parametrize("head", ["integral", "direct"])
 def test_images_of_any_size_from_64_pixels_on(head, layers, narrow):
-    """The heatmaps have as many cells as `cells` says, and linear layers for one size serve another."""
+    """The heatmaps have as many cells as `cells` says, and linear layers for one size serve
+    another."""
     network = Alexnet_stage_1(3, head, layers, second=8).eval()
     with torch.inference_mode():
         for size in (64, 65, 66, 67, 68, 69, 70, 71, 97, 129, 227):
@@ -121,7 +123,8 @@ def test_images_of_any_size_from_64_pixels_on(head, layers, narrow):
 @pytest.mark.parametrize("layers", LAYOUTS)
 @pytest.mark.parametrize("size", [67, 70, 97, 131])
 def test_heatmap_cells_lie_where_their_receptive_fields_are_centred(size, layers):
-    """With all weights alike, a pixel near the centre is seen most by the cells that `cells` puts around it."""
+    """With all weights alike, a pixel near the centre is seen most by the cells that `cells` puts
+    around it."""
     network = Alexnet_stage_1(1, layers=layers).eval().double()
     network.factor, network.shift = network.factor.double(), network.shift.double()
     pixel = size // 2
@@ -219,7 +222,8 @@ def test_batch_normalisation_between_does_not_hinder_torchvisions_weights(tmp_pa
 
 
 def literal_convolution(weights, bias, image, y, x, channel, inputs):
-    """One output of a convolution in TensorFlow's layout: the window of an image (h, w, c) whose corner is (y, x)."""
+    """One output of a convolution in TensorFlow's layout: the window of an image (h, w, c) whose
+    corner is (y, x)."""
     total = float(bias[channel])
     for row in range(weights.shape[0]):
         for column in range(weights.shape[1]):
@@ -229,7 +233,8 @@ def literal_convolution(weights, bias, image, y, x, channel, inputs):
 
 
 def test_weights_of_caffes_model_from_a_npz(tmp_path):
-    """Convolutions 1 and 2 by hand: blue, green, red, 0...255 less the mean; the second in two groups."""
+    """Convolutions 1 and 2 by hand: blue, green, red, 0...255 less the mean; the second in two
+    groups."""
     arrays = caffe_arrays()
     np.savez(tmp_path / "bvlc.npz", **arrays)
     network = Alexnet_stage_1(14, layers="bvlc").eval()
@@ -355,7 +360,8 @@ def test_the_recipe_of_deeppose_tf(narrow):
 
 
 def test_the_recipe_of_k2hpd_takes_the_steps_of_caffe():
-    """Its loss is of joints in pixels, Σd² / (2 images outputs), and its solver's rate and decay go with that."""
+    """Its loss is of joints in pixels, Σd² / (2 images outputs), and its solver's rate and decay go
+    with that."""
     recipe = RECIPES["k2hpd"]
     assert recipe.ranges == augment.Ranges(mirror=0.5) and recipe.stretch == 1
     torch.manual_seed(0)
@@ -407,7 +413,8 @@ def test_what_was_trained_is_loaded_again(recipe, data, own_workdir, narrow):
 
 
 def test_convolutions_from_imagenet_stay_as_they_are_for_their_share_of_the_run(own_workdir, narrow, monkeypatch):
-    """The two epochs' scores are made up, so that the second is kept: trained on from its first step, or not at all."""
+    """The two epochs' scores are made up, so that the second is kept: trained on from its first
+    step, or not at all."""
     scores = iter(2 * [0.1, 0.2])
 
     def evaluate(model, *rest):

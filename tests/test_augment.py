@@ -1,4 +1,5 @@
-"""What is drawn anew for training images: pixels and joints move together, unlabelled stays unlabelled."""
+"""What is drawn anew for training images: pixels and joints move together, unlabelled stays
+unlabelled."""
 import numpy as np
 import pytest
 import torch
@@ -46,7 +47,8 @@ def test_a_white_spot_and_its_joint_stay_together(box, size, ranges):
 
 @pytest.mark.parametrize("turn_deg", [0, 30])
 def test_turning_keeps_shapes_in_boxes_of_any_proportions(turn_deg):
-    """Distances of joints in pixels change by the drawn scale alone, the same along all directions."""
+    """Distances of joints in pixels change by the drawn scale alone, the same along all
+    directions."""
     sides = torch.tensor([120.0, 300.0])
     ranges = augment.Ranges(turn_deg=turn_deg, scale=0.2)
     views = augment.draw(20, ranges, np.random.default_rng(0), 120 / 300)

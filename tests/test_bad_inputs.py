@@ -1,4 +1,5 @@
-"""What a user can get wrong: one line that names the file, exit code 2, and no earlier output changed."""
+"""What a user can get wrong: one line that names the file, exit code 2, and no earlier output
+changed."""
 import errno
 import json
 import os
@@ -201,7 +202,8 @@ def test_every_broken_image_is_named(source, ready, capsys):
 
 
 def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
-    """Unreadable, missing, misnamed: named and left out; every other image's rows are the same, byte for byte."""
+    """Unreadable, missing, misnamed: named and left out; every other image's rows are the same,
+    byte for byte."""
     (source / "images_1/im0003.jpg").write_bytes(b"")
     (source / "images_1/im0020.jpg").unlink()
     (source / "images_2/im00007.jpg").rename(source / "images_2/seven.jpg")
@@ -614,7 +616,8 @@ def test_step_1_on_a_full_disk(photos, small_disk, capsys):
 
 
 def test_a_full_disk_leaves_the_former_files(small_disk):
-    """Whatever is written: an error that names the file and the disk, the former file whole, no temporary."""
+    """Whatever is written: an error that names the file and the disk, the former file whole, no
+    temporary."""
     writers = {
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
         "a.json": lambda path, size: files.save_json(path, ["x" * size]),
@@ -646,7 +649,8 @@ def test_a_step_on_a_full_disk(ready, small_disk, capsys):
 
 @pytest.fixture
 def stranger():
-    """While the test runs, permissions count: root, who has none to fear, becomes a user without rights."""
+    """While the test runs, permissions count: root, who has none to fear, becomes a user without
+    rights."""
     if os.name != "posix":
         pytest.skip("permissions are those of POSIX")
     root = os.geteuid() == 0
@@ -823,7 +827,8 @@ def test_json_holds_no_nan(tmp_path):
 @pytest.mark.parametrize("script", ["LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py",
                                     "Train_stage_2.py", "test_stage_2.py"])
 def test_the_shell_sees_it_too(script, tmp_path):
-    """In an empty folder every script ends with exit code 2 and one line; --help shows the docstring and its flags."""
+    """In an empty folder every script ends with exit code 2 and one line; --help shows the
+    docstring and its flags."""
     done = subprocess.run([sys.executable, ROOT / script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
     assert not list(tmp_path.iterdir())

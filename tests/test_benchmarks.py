@@ -39,7 +39,8 @@ def test_a_bench_of_step_1(photos, tmp_path, capsys):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_bench_of_predict(tmp_path, monkeypatch, capsys):
-    """Rates of one and of several at a time, on one thread; loading beyond torch; memory of the whole command."""
+    """Rates of one and of several at a time, on one thread; loading beyond torch; memory of the
+    whole command."""
     monkeypatch.setattr(predicting, "TOGETHER", 3)
     monkeypatch.setattr(predicting, "LOADS", 1)
     write_model(tmp_path, input_size=(65, 65))

@@ -1,4 +1,5 @@
-"""Keypoint files in COCO's format, as they come from strangers: what is read, what is refused, what is left out."""
+"""Keypoint files in COCO's format, as they come from strangers: what is read, what is refused, what
+is left out."""
 import copy
 import json
 import math
@@ -249,7 +250,8 @@ def test_pieces_of_any_length_give_what_json_gives(tmp_path_factory, value, piec
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_value_anywhere_is_read_or_refused(tmp_path_factory, data):
-    """No value, wherever it stands, leads to anything but a CocoFile or an InputError of one line."""
+    """No value, wherever it stands, leads to anything but a CocoFile or an InputError of one
+    line."""
     value = copy.deepcopy(content(person(1), person(2)))
     place = data.draw(st.sampled_from(["images", "categories", "annotations"]))
     key = data.draw(st.sampled_from(sorted(value[place][0]) + [None]))

@@ -275,7 +275,8 @@ def test_bad_annotations_and_missing_photographs_are_named_and_left_out(source, 
 
 
 def test_boxes_of_next_to_nothing(source, tmp_path, capsys):
-    """A person whose joints lie far outside of the box is left out; a detection still makes a frame."""
+    """A person whose joints lie far outside of the box is left out; a detection still makes a
+    frame."""
     flags = broken(lambda value: value["annotations"][0].update(bbox=[50, 50, 1e-9, 1e-9]))(tmp_path, source)
     data = prepare(tmp_path, *flags)
     assert "annotation 1 has a joint far outside of its box (left out)" in capsys.readouterr().out
@@ -292,7 +293,8 @@ def real(*place):
 
 
 def test_the_real_coco(tmp_path):
-    """True labels as predictions lead back to the annotations, far within half a pixel of the photograph."""
+    """True labels as predictions lead back to the annotations, far within half a pixel of the
+    photograph."""
     folder = real("coco")
     data = prepare(tmp_path, "--source", folder)
     assert (len(data.train_rows), len(data.test_rows)) == (86, 80) and data.seen_in_training == 0

@@ -1,4 +1,5 @@
-"""COCO's scores of the test steps: result.json, mapped back to the photographs, and the six steps on such data."""
+"""COCO's scores of the test steps: result.json, mapped back to the photographs, and the six steps
+on such data."""
 import json
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Which code trained a model: the project's git commit and the digest of its code, in the model's .json."""
+"""Which code trained a model: the project's git commit and the digest of its code, in the model's
+.json."""
 import json
 import re
 import shutil
@@ -26,7 +27,8 @@ def git(folder, *words):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder with a script and a text, in place of the project's; commit looks there, each time anew."""
+    """A folder with a script and a text, in place of the project's; commit looks there, each time
+    anew."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     folder = tmp_path / "project"

@@ -1,4 +1,5 @@
-"""curves_stage_1.csv: every score of the held-out rows and of some that are trained on, by epoch and between."""
+"""curves_stage_1.csv: every score of the held-out rows and of some that are trained on, by epoch
+and between."""
 import json
 
 import numpy as np
@@ -93,7 +94,8 @@ def test_how_many_rows_are_scored_goes_with_the_epoch(data, own_workdir, monkeyp
 
 
 def test_scores_between_the_ends_of_epochs_change_nothing_else(own_workdir):
-    """Rows at the steps asked for; weights, the epoch chosen and the epochs' own rows stay as they were."""
+    """Rows at the steps asked for; weights, the epoch chosen and the epochs' own rows stay as they
+    were."""
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS])
     expected, plain = weights(own_workdir, "model_1"), table_of(own_workdir)
     assert plain["epoch"].tolist() == [1, 2] and plain["step"].tolist() == [4, 8]

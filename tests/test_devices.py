@@ -1,4 +1,5 @@
-"""Without a GPU: every tensor of a training step would lie on it. Tensors without content stand for those on it."""
+"""Without a GPU: every tensor of a training step would lie on it. Tensors without content stand for
+those on it."""
 import copy
 from dataclasses import replace
 
@@ -36,7 +37,8 @@ def no_content(monkeypatch):
 
 
 def on_gpu(make):
-    """The network that `make` makes, with what it keeps on the CPU moved over: as Runtime.place does."""
+    """The network that `make` makes, with what it keeps on the CPU moved over: as Runtime.place
+    does."""
     with GPU.device:
         network = make()
     for module in network.modules():
@@ -84,7 +86,8 @@ def normalisations(network):
 
 @pytest.mark.parametrize("run, kind", [(GPU, nn.SyncBatchNorm), (CPU, nn.BatchNorm2d)])
 def test_networks_of_several_processes_and_of_one_interchange_checkpoints(run, kind, monkeypatch):
-    """Batch statistics are of all GPUs' images, in layers that keep their names and the very weights; not on CPUs."""
+    """Batch statistics are of all GPUs' images, in layers that keep their names and the very
+    weights; not on CPUs."""
     monkeypatch.setattr(runtime, "DistributedDataParallel", lambda network, devices=None: network)
     torch.manual_seed(0)
     network, images = Resnet_stage_1(14), torch.rand(1, 3, 65, 65)

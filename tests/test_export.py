@@ -1,4 +1,5 @@
-"""One ONNX file: its joints are PyTorch's, for every kind of model, and its metadata tell what it is."""
+"""One ONNX file: its joints are PyTorch's, for every kind of model, and its metadata tell what it
+is."""
 import ast
 import importlib.util
 import json
@@ -30,7 +31,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def spread(network):
-    """Random weights in the head and statistics, so that joints lie all over and no layer passes for another."""
+    """Random weights in the head and statistics, so that joints lie all over and no layer passes
+    for another."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.05)
@@ -74,7 +76,8 @@ def frames():
 
 
 def write_onnx(folder, network, size=SEEN_PX):
-    """Model, refiners already there, exported to pose.onnx: a SimpleNamespace of folder, session and model."""
+    """Model, refiners already there, exported to pose.onnx: a SimpleNamespace of folder, session
+    and model."""
     import onnxruntime
     write_model(folder, network, skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin, input_size=size,
                 epoch=7, seed=3)
@@ -99,8 +102,8 @@ def compare(written, frames):
 
 @pytest.fixture(scope="module")
 def integral(tmp_path_factory):
-    """An integral head that sees the middle of the frame; of stage 2 a joint's own refiner and a shared one, without
-    gain for one joint and none for another; a third stage of one joint.
+    """An integral head that sees the middle of the frame; of stage 2 a joint's own refiner and a
+    shared one, without gain for one joint and none for another; a third stage of one joint.
     """
     folder = tmp_path_factory.mktemp("integral")
     torch.manual_seed(0)

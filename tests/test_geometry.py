@@ -21,7 +21,8 @@ def test_normalise_is_the_originals_formula():
 
 
 def test_normalise_is_by_width_and_height():
-    """Equation 1 of DeepPose: a box's corners lie half its width and half its height from its centre."""
+    """Equation 1 of DeepPose: a box's corners lie half its width and half its height from its
+    centre."""
     box = np.array([10.0, 20, 40, 80])
     corners = np.array([[10.0, 20], [50, 100], [30, 60], [50, 60]])
     np.testing.assert_allclose(geometry.normalise(corners, box), [[-0.5, -0.5], [0.5, 0.5], [0, 0], [0.5, 0]])
@@ -142,7 +143,8 @@ def test_white_pixel_stays_under_its_joint_in_frames(box, mirrored):
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("box", BOXES)
 def test_white_pixel_stays_under_its_joint_in_frames_of_any_proportions(box, frame, margin, mirrored):
-    """The joint's box, grown to the frame's proportions, with a margin; and back to the photograph again."""
+    """The joint's box, grown to the frame's proportions, with a margin; and back to the photograph
+    again."""
     image = Image.fromarray(white_pixel(100, 80, 40, 45))
     region = geometry.scale_box(geometry.to_aspect(np.array(box), frame), margin)
     shown = framing.cut(image, region, frame, mirrored)

@@ -1,4 +1,5 @@
-"""The heatmap network: its attention, what it learns from, decoding, the flip test, and tiny runs through the steps."""
+"""The heatmap network: its attention, what it learns from, decoding, the flip test, and tiny runs
+through the steps."""
 import json
 import math
 
@@ -102,7 +103,8 @@ def test_attention_has_a_gradient_in_all_its_weights_and_features():
 
 
 def test_branches_are_one_network_a_joint():
-    """The features times the joint's own attention, 1 x 1 to one map; concatenated; 1 x 1 of all maps."""
+    """The features times the joint's own attention, 1 x 1 to one map; concatenated; 1 x 1 of all
+    maps."""
     torch.manual_seed(0)
     branches = drawn(Branches(6, 4))
     features = torch.randn(2, 6, 5, 3, dtype=torch.float64)
@@ -176,7 +178,8 @@ def test_every_weight_learns():
 
 
 def test_the_originals_recipe_is_its_authors():
-    """Targets 255 high, sigma 2 (3 of 384 px); MSE; Adam 5e-4, a tenth of it at 90 and 120 of 140 epochs."""
+    """Targets 255 high, sigma 2 (3 of 384 px); MSE; Adam 5e-4, a tenth of it at 90 and 120 of 140
+    epochs."""
     recipe = Train_stage_1.parse(["--network", "heatmap", "--recipe", "original"]).recipe
     assert recipe.options == {"backbone": "resnet50", "attention": 1, "softmax": 0, "decoding": "quarter",
                               "spread": 1 / 32}
@@ -262,7 +265,8 @@ def test_cells_lie_evenly_about_the_centre_four_pixels_apart(size):
 @pytest.mark.parametrize("decoding, most", [("vertex", 1e-3), ("quarter", 1.001)])
 @pytest.mark.parametrize("size", SIZES)
 def test_perfect_heatmaps_decode_to_their_joints(size, decoding, most):
-    """By the vertex exactly; by the quarter shift within a quarter of a cell, one pixel, but beyond the last cells."""
+    """By the vertex exactly; by the quarter shift within a quarter of a cell, one pixel, but beyond
+    the last cells."""
     torch.manual_seed(0)
     network = Heatmap_stage_1(6, "resnet18", decoding=decoding)
     inside = 1 if decoding == "vertex" else 1 - 8 / min(size)
@@ -294,7 +298,8 @@ def dolls(tmp_path_factory):
 
 
 class Perfect(Heatmap_stage_1):
-    """A network whose heatmaps are perfect, of joints `true` (N, J, 2), normalised, whatever the images show."""
+    """A network whose heatmaps are perfect, of joints `true` (N, J, 2), normalised, whatever the
+    images show."""
 
     def predict_heatmaps(self, images):
         return perfect(self, self.true, (images.shape[3], images.shape[2]))
@@ -305,7 +310,8 @@ class Perfect(Heatmap_stage_1):
 
 @pytest.mark.parametrize("decoding, most_cells", [("vertex", 0.001), ("quarter", 0.251)])
 def test_perfect_heatmaps_lead_back_to_the_photographs(decoding, most_cells, dolls):
-    """Within half a pixel of the photograph by the vertex; by the quarter shift within a quarter of a cell."""
+    """Within half a pixel of the photograph by the vertex; by the quarter shift within a quarter of
+    a cell."""
     data = arrays.open_dataset(dolls)
     network = Perfect(5, "resnet18", decoding=decoding)
     size = networks.input_size(data.view_box[2:])
@@ -325,7 +331,8 @@ def test_perfect_heatmaps_lead_back_to_the_photographs(decoding, most_cells, dol
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_flip_test_is_of_heatmaps(recipe, dolls):
-    """Poses of mirror images are the mirrored poses, whatever the network; the mean is of heatmaps, not of joints."""
+    """Poses of mirror images are the mirrored poses, whatever the network; the mean is of heatmaps,
+    not of joints."""
     torch.manual_seed(0)
     data = arrays.open_dataset(dolls)
     network = Heatmap_stage_1(5, **RECIPES[recipe].options | {"backbone": "resnet18"})

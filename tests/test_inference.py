@@ -1,4 +1,5 @@
-"""Networks made ready to predict say what they said before, and load without what only training needs."""
+"""Networks made ready to predict say what they said before, and load without what only training
+needs."""
 import subprocess
 import sys
 from functools import partial
@@ -21,7 +22,8 @@ BF16 = runtime.Runtime(torch.device("cpu"), "bf16")
 
 
 def used(network):
-    """The network as training leaves it: batch norms that do something, and heatmaps that are not flat."""
+    """The network as training leaves it: batch norms that do something, and heatmaps that are not
+    flat."""
     torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -44,7 +46,8 @@ def best_networks():
 
 @pytest.mark.parametrize("build, side", list(best_networks()))
 def test_bfloat16_weights_are_stored_as_autocast_would_cast_them(build, side):
-    """All but the last layers', of which coordinates are made; so what is said stays the same to the bit."""
+    """All but the last layers', of which coordinates are made; so what is said stays the same to
+    the bit."""
     torch.manual_seed(0)
     network = used(build())
     asked = (torch.tensor([network.joints[0]]),) if isinstance(network, Alex_net_c1) else ()

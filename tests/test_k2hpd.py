@@ -1,4 +1,5 @@
-"""K2HPD's annotation files: read line by line, and refused with the line's number where they are broken."""
+"""K2HPD's annotation files: read line by line, and refused with the line's number where they are
+broken."""
 import time
 
 import numpy as np

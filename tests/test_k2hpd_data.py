@@ -1,4 +1,5 @@
-"""K2HPD in the pipeline: step 1 against its files, depth of 16 bits, scores, the authors' refiner, six steps."""
+"""K2HPD in the pipeline: step 1 against its files, depth of 16 bits, scores, the authors' refiner,
+six steps."""
 import json
 import struct
 import zlib
@@ -41,7 +42,8 @@ def pose(number):
 
 
 def png_of_16_bits(values):
-    """The bytes of a PNG with three channels of 16 bits, which Pillow does not write; values (h, w, 3)."""
+    """The bytes of a PNG with three channels of 16 bits, which Pillow does not write; values (h, w,
+    3)."""
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
     height, width = values.shape[:2]
@@ -58,7 +60,8 @@ def depth(number):
 
 
 def write_image(path, number):
-    """An image of one of four kinds: 8 or 16 bits, one or three channels; returns the greys (212, 256) to be seen."""
+    """An image of one of four kinds: 8 or 16 bits, one or three channels; returns the greys (212,
+    256) to be seen."""
     millimetres = depth(number)
     if number % 4 < 2:
         greys = (millimetres // 36).astype(np.uint8)
@@ -103,7 +106,8 @@ def prepared(film, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(prepared):
-    """A working directory after all six steps, as small as can be, with the authors' refiner, trusted by half."""
+    """A working directory after all six steps, as small as can be, with the authors' refiner,
+    trusted by half."""
     own = ["--workdir", str(prepared)]
     Train_stage_1.main([*own, "--weights", "none", "--rows", "4", "--epochs", "1", "--batch-size", "4", "--input-px",
                         "64", *FP32])
@@ -194,7 +198,8 @@ def test_broken_sets_are_refused_in_one_line(tmp_path, capsys):
 
 
 def test_images_of_another_size_are_refused(film, tmp_path, capsys):
-    """Kinect 2's own frames are twice as large: joints of the smaller ones would lie wrong in them."""
+    """Kinect 2's own frames are twice as large: joints of the smaller ones would lie wrong in
+    them."""
     write_film(tmp_path)
     large = tmp_path / K2HPD_data.IMAGES / "00000003.png"
     Image.new("L", (512, 424)).save(large)
@@ -256,7 +261,8 @@ def test_mirrored_rows_swap_all_pairs():
 
 
 def literal_scores(predicted, true):
-    """Strict PCP pooled over the authors' ten limbs, PDJ at .05 ... .75, and half the mean square, as loops."""
+    """Strict PCP pooled over the authors' ten limbs, PDJ at .05 ... .75, and half the mean square,
+    as loops."""
     limbs = ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11), (12, 13), (13, 14))
     rates = literal_pcp(predicted, true, [((a,), (b,)) for a, b in limbs], 0.5, True)
     diameters = [float(np.hypot(*(pose[3] - pose[12]))) for pose in true]
@@ -332,7 +338,8 @@ def test_a_mirrored_network_of_theirs_finds_the_opposite_joint():
 
 
 def test_a_step_of_theirs_is_caffes():
-    """On one linear layer: their loss in pixels of the crop, rate 1e-4 (1 + 1e-4 step)^-.75, momentum and decay."""
+    """On one linear layer: their loss in pixels of the crop, rate 1e-4 (1 + 1e-4 step)^-.75,
+    momentum and decay."""
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (6, 8))
     wanted_px = rng.normal(0, 8, (6, 2))  # (truth - prediction) / side x 64

@@ -1,4 +1,5 @@
-"""Images that a model was trained on and is tested with: recorded, refused, or marked where that is wanted."""
+"""Images that a model was trained on and is tested with: recorded, refused, or marked where that is
+wanted."""
 import json
 import re
 
@@ -186,7 +187,8 @@ def test_a_model_of_this_dataset_passes_with_nothing_said(models, data, capsys):
 
 @pytest.fixture
 def overlapping(photos, tmp_path, monkeypatch, capsys):
-    """A working directory whose training rows show two of the test images, 12 and 13; and what step 1 said."""
+    """A working directory whose training rows show two of the test images, 12 and 13; and what step
+    1 said."""
     plan = LSP_data.plan
 
     def with_test_images(lsp, *rest):
@@ -225,7 +227,8 @@ def test_images_that_this_dataset_has_in_both_parts_are_not_refused(overlapping,
 
 
 def score(folder, monkeypatch, capsys):
-    """For steps 3 and 6 what each prints, but the paths, and its metrics_stage_N.json; no pictures are drawn."""
+    """For steps 3 and 6 what each prints, but the paths, and its metrics_stage_N.json; no pictures
+    are drawn."""
     found = []
     for step, stage in ((test_stage_1, 1), (test_stage_2, 2)):
         monkeypatch.setattr(step, "draw", lambda *_: {})

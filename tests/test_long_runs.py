@@ -1,4 +1,5 @@
-"""What long runs leave: epochs that were kept, for the steps that take them, and a log of what was printed."""
+"""What long runs leave: epochs that were kept, for the steps that take them, and a log of what was
+printed."""
 import json
 import re
 
@@ -24,7 +25,8 @@ STAGE_2 = ["--joints", "head", "--rows", "2", "--batch-size", "2", "--simulated"
 
 @pytest.fixture
 def kept(own_workdir, monkeypatch):
-    """A working directory with model_1.pt and its epoch 2, networks with other weights; no pictures are drawn."""
+    """A working directory with model_1.pt and its epoch 2, networks with other weights; no pictures
+    are drawn."""
     for step in (test_stage_1, test_stage_2):
         monkeypatch.setattr(step, "draw", lambda *_: {})
     for seed, name in ((1, "model_1.epoch_2"), (2, "model_1")):  # write_model writes model_1

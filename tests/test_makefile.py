@@ -1,4 +1,5 @@
-"""The Makefile as a dependency graph: what an edit or another flag makes stale, and nothing else; and `make clean`."""
+"""The Makefile as a dependency graph: what an edit or another flag makes stale, and nothing else;
+and `make clean`."""
 import json
 import os
 import shutil
@@ -74,7 +75,8 @@ def steps_run(project, *arguments, **environment):
 
 
 def finish(project, third=()):
-    """All steps were run by hand, with a third stage for some joints: empty files, each newer than the one before."""
+    """All steps were run by hand, with a third stage for some joints: empty files, each newer than
+    the one before."""
     order = ["dataset.json", "model_1.pt", "metrics_stage_1.json", "train_output.npy",
              *(f"model_{name}.pt" for name in JOINTS), *(f"model_3_{name}.pt" for name in third),
              "metrics_stage_2.json"]

@@ -85,7 +85,8 @@ def check_equal(ours, theirs):
 
 
 def struct_of(shape, **fields):
-    """An array that savemat writes as a struct array; each field is a list of values in column order."""
+    """An array that savemat writes as a struct array; each field is a list of values in column
+    order."""
     made = np.empty(shape, [(field, object) for field in fields])
     for field, values in fields.items():
         for place, value in zip(np.ndindex(*shape[::-1]), values, strict=True):

@@ -175,7 +175,8 @@ def test_the_real_persons(real_mpii):
 
 
 def test_the_real_persons_are_those_of_the_list_of_sources(real_mpii):
-    """sources.csv was written from the sources alone: image, rect and number of joints of every rect."""
+    """sources.csv was written from the sources alone: image, rect and number of joints of every
+    rect."""
     path = real_mpii / "mpii_human_pose_v1_u12_1.mat"
     people = mpii.read_annotations(path, lambda: open(path, "rb"))
     found = {(person.image, person.rect + 1): int((~np.isnan(person.joints[:, 0])).sum()) for person in people}

@@ -49,7 +49,8 @@ def prepare(source, workdir, *flags):
 
 
 def persons_by_scipy(path):
-    """(image, rect), both from 1 -> what scipy reads of a person with joints, and the images that are for training.
+    """(image, rect), both from 1 -> what scipy reads of a person with joints, and the images that
+    are for training.
 
     Joints (16, 2), NaN where there is none; head box, objpos and scale.
     """
@@ -73,7 +74,8 @@ def persons_by_scipy(path):
 
 
 def check_rows(workdir, source):
-    """Every label is the similarity of the .mat's joints that its row names, and every frame its objpos and scale's."""
+    """Every label is the similarity of the .mat's joints that its row names, and every frame its
+    objpos and scale's."""
     people = persons_by_scipy(source / mpii.FILE_NAME)
     data = arrays.open_dataset(workdir)
     assert data.skeleton == MPII and data.frame == (227, 227) and data.margin == 1
@@ -115,7 +117,8 @@ def test_frames_show_the_photographs(prepared, source):
 
 
 def split_by_hand(people):
-    """The test persons in the order that they are drawn, and all complete ones, as (image, rect)."""
+    """The test persons in the order that they are drawn, and all complete ones, as (image,
+    rect)."""
     complete = [place for place, one in people.items() if not np.isnan(one["joints"]).any()]
     order = np.random.RandomState(1701).permutation(len(complete))
     return [complete[k] for k in order[:int(0.1 * len(complete))]], complete
@@ -142,7 +145,8 @@ def test_held_out_rows_are_every_tenth_image(prepared):
 
 
 def test_persons_far_outside_are_none_of_deeppose_tfs(tmp_path):
-    """A joint 4 px outside of an image 300 px high, or 7 and 6 px of one that they halve: 3.5 and 3 px."""
+    """A joint 4 px outside of an image 300 px high, or 7 and 6 px of one that they halve: 3.5 and 3
+    px."""
     for name, height in (("low.jpg", 300), ("high.jpg", 800)):
         Image.new("RGB", (200, height)).save(tmp_path / name)
 
@@ -381,7 +385,8 @@ def test_the_real_rows(real_mpii, tmp_path):
 
 
 def test_the_floor_of_the_real_persons(real_mpii):
-    """PCKh@0.5 of the mean training pose in the test persons' frames, by hand from the .mat's joints."""
+    """PCKh@0.5 of the mean training pose in the test persons' frames, by hand from the .mat's
+    joints."""
     people = persons_by_scipy(real_mpii / mpii.FILE_NAME)
     test, _ = split_by_hand(people)
     tested = {number for number, _ in test}

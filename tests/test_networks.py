@@ -74,7 +74,8 @@ def test_stage_1_network():
 
 
 def test_stage_1_network_of_images_that_are_no_squares():
-    """Joints are in widths and heights; a network for 227 x 128 is one for 128 x 227 that sees images turned over."""
+    """Joints are in widths and heights; a network for 227 x 128 is one for 128 x 227 that sees
+    images turned over."""
     torch.manual_seed(0)
     network = Resnet_stage_1(14)
     joints, _, log_heatmaps = network(torch.rand(2, 3, 128, 227))
@@ -109,7 +110,8 @@ def test_confidence_is_the_heatmaps_share_near_its_joint(network, more):
 
 
 def test_heatmap_cells_lie_where_their_receptive_fields_are_centred():
-    """With all weights alike, the centre pixel is seen most by the cell that `cells` puts there, evenly around."""
+    """With all weights alike, the centre pixel is seen most by the cell that `cells` puts there,
+    evenly around."""
     torch.manual_seed(0)
     network, size = Resnet_stage_1(1).eval().double(), 129  # small differences of large numbers
     with torch.no_grad():
@@ -125,7 +127,8 @@ def test_heatmap_cells_lie_where_their_receptive_fields_are_centred():
 
 
 def only_coarse(network):
-    """The network with a pyramid that hands on the coarsest features alone: convolutions see their middle only."""
+    """The network with a pyramid that hands on the coarsest features alone: convolutions see their
+    middle only."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -145,7 +148,8 @@ SIZES = [(96, 96), (128, 128), (129, 129), (160, 160), (224, 224), (227, 227), (
 
 @pytest.mark.parametrize("height, width", SIZES)
 def test_coarse_features_lie_where_they_are_seen(height, width):
-    """A white pixel where the coarse cell k looks, at 32 k, is brightest in the heatmaps' cell 4 k."""
+    """A white pixel where the coarse cell k looks, at 32 k, is brightest in the heatmaps' cell 4
+    k."""
     network = only_coarse(Resnet_stage_1(1).eval())
     with torch.inference_mode():
         for y, x in ((32, 32), (32 * ((height - 1) // 64), 32 * ((width - 33) // 32))):
@@ -157,7 +161,8 @@ def test_coarse_features_lie_where_they_are_seen(height, width):
 
 @pytest.mark.parametrize("height, width", SIZES)
 def test_the_pyramid_keeps_a_ramp_a_ramp(height, width):
-    """Coarse features that tell their pixel's number become heatmaps that do, up to the last coarse cell."""
+    """Coarse features that tell their pixel's number become heatmaps that do, up to the last coarse
+    cell."""
     network = only_coarse(Resnet_stage_1(1).eval())
     cells = [[-(-size // stride) for size in (height, width)] for stride in (8, 16, 32)]
     y, x = (32.0 * torch.arange(count) for count in cells[2])
@@ -171,7 +176,8 @@ def test_the_pyramid_keeps_a_ramp_a_ramp(height, width):
 
 @pytest.mark.parametrize("size", [129, 227])
 def test_the_pyramid_of_odd_maps_is_what_it_was(size):
-    """Models that were trained before every size was right saw these sizes as they are seen now, bit for bit."""
+    """Models that were trained before every size was right saw these sizes as they are seen now,
+    bit for bit."""
     torch.manual_seed(0)
     network = Resnet_stage_1(14).eval()
     heads = network.heatmaps
@@ -187,7 +193,8 @@ def test_the_pyramid_of_odd_maps_is_what_it_was(size):
 @pytest.mark.parametrize("frame, margin, size, box", [
     ((227, 227), 1.0, (65, 65), (0, 0, 227, 227)), ((160, 200), 1.25, (64, 80), (16, 20, 128, 160))])
 def test_what_a_network_takes_is_kept_beside_its_weights(frame, margin, size, box, tmp_path):
-    """Frames are cut and reduced to it whoever calls, and a network loaded from its files does the same."""
+    """Frames are cut and reduced to it whoever calls, and a network loaded from its files does the
+    same."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, frame[1], frame[0])
     model = networks.Stage_1(Resnet_stage_1(14).eval(), "resnet", LSP, frame, margin, size)
@@ -251,7 +258,8 @@ def test_cascade_network():
 
 
 def test_cascade_network_with_heatmaps():
-    """It begins by leaving every estimate where it is; then its offset is the mean place under its joint's."""
+    """It begins by leaving every estimate where it is; then its offset is the mean place under its
+    joint's."""
     torch.manual_seed(0)
     network, images = Alex_net_c1(14, (3,)), torch.rand(2, 3, 227, 227)
     assert weight_count(network) == pytest.approx(4.2e6, rel=0.01)
@@ -266,7 +274,8 @@ def test_cascade_network_with_heatmaps():
 
 
 def test_cascade_heatmaps_expect_the_joint_near_the_centre():
-    """Of all joints only the network's own: its flat heatmap falls off like a Gaussian of EXPECTED box sides."""
+    """Of all joints only the network's own: its flat heatmap falls off like a Gaussian of EXPECTED
+    box sides."""
     network = Alex_net_c1(14, (3,))
     log_heatmaps = network(torch.rand(2, 3, 227, 227), asked(3)).heatmaps
     cells = square_cells(CROP_PX, Alex_net_c1).square().sum(1)
@@ -276,7 +285,8 @@ def test_cascade_heatmaps_expect_the_joint_near_the_centre():
 
 @pytest.mark.parametrize("size", [67, 68, 69, 70, 71, 72, 73, 74, 100, 131, 227])  # all remainders by 8
 def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
-    """With all weights alike, a pixel near the centre is seen most by the cell that `cells` puts nearest."""
+    """With all weights alike, a pixel near the centre is seen most by the cell that `cells` puts
+    nearest."""
     network = Alex_net_c1(1, (0,), crop_px=size).eval().double()
     pixel = size // 2
     with torch.no_grad():
@@ -456,7 +466,8 @@ def test_gain_leaves_the_least_error_within_0_and_1():
 
 
 def test_gain_is_zero_unless_it_clearly_helps():
-    """Displacements that have nothing to do with what is wanted get a gain above 0 by chance in one case of 40."""
+    """Displacements that have nothing to do with what is wanted get a gain above 0 by chance in one
+    case of 40."""
     rng = np.random.default_rng(1)
     pairs = rng.normal(size=(400, 2, 30, 1, 2))
     assert np.mean([fit_gain(said, wanted, HALF) > 0 for said, wanted in pairs]) < 0.06

@@ -1,4 +1,5 @@
-"""OKS, its suppression of duplicates and its ten scores: against literal loops, and COCO's own numbers."""
+"""OKS, its suppression of duplicates and its ten scores: against literal loops, and COCO's own
+numbers."""
 import json
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def real():
 
 @pytest.fixture
 def made():
-    """Content of a file with two images, one person on the first, one without joints on the second."""
+    """Content of a file with two images, one person on the first, one without joints on the
+    second."""
     keypoints = [[10 * j, 5 * j, 1 + j % 2] for j in range(17)]
     return {"images": [{"id": 7}, {"id": 3}], "categories": [{"id": 1, "name": "person"}],
             "annotations": [{"id": 0, "image_id": 7, "category_id": 1, "keypoints": sum(keypoints, []),

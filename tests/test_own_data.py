@@ -24,7 +24,8 @@ FEWER = {"Train_stage_1.py": ["--epochs", "1", "--rows", "8", "--input-px", "64"
 
 
 def render(folder, count):
-    """Photographs and labels.json, as a labelling tool exports them: without an area, some joints not labelled."""
+    """Photographs and labels.json, as a labelling tool exports them: without an area, some joints
+    not labelled."""
     folder.mkdir()
     images = []
     annotations = []

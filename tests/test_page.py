@@ -1,4 +1,5 @@
-"""predict.py --page: what strangers may send to it, and what people do with it in a real browser."""
+"""predict.py --page: what strangers may send to it, and what people do with it in a real
+browser."""
 import base64
 import contextlib
 import hashlib
@@ -37,7 +38,8 @@ EVIL = "http://evil.example"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A working directory with random networks, as small as they go, whose predictions differ: both stages."""
+    """A working directory with random networks, as small as they go, whose predictions differ: both
+    stages."""
     folder = tmp_path_factory.mktemp("trained")
     torch.manual_seed(0)
     network = Resnet_stage_1(14)
@@ -82,7 +84,8 @@ def server(model):
 
 
 def triangle(photograph, people, name):
-    """A pose that takes no network: joints on a line across each box; of stage 2 some are unsure."""
+    """A pose that takes no network: joints on a line across each box; of stage 2 some are
+    unsure."""
     size = Image.open(io.BytesIO(photograph)).size
     entries = []
     for x0, y0, x1, y1 in people or [(0, 0, *size)]:
@@ -118,7 +121,8 @@ def bomb():
 
 
 def ask(server, method="POST", path="/pose", body=None, headers=()):
-    """(status, headers, content) of one request; Host and Content-Length are as a browser sends them unless given."""
+    """(status, headers, content) of one request; Host and Content-Length are as a browser sends
+    them unless given."""
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
     with contextlib.closing(connection):
         headers = list(headers)
@@ -145,7 +149,8 @@ def raw(server, sent, wait=10):
 
 
 def refused(answer, status, *said):
-    """The answer is a refusal: its status, one line of JSON with these words, and headers as of every answer."""
+    """The answer is a refusal: its status, one line of JSON with these words, and headers as of
+    every answer."""
     found, headers, content = answer
     assert found == status, content
     line = json.loads(content)["error"]
@@ -375,7 +380,8 @@ def test_the_snippet_of_the_documentation_runs(server, tmp_path, monkeypatch, ca
 # ---- when
 
 def trickle(server, start, every=0.05):
-    """Send start, then a byte now and then, until an answer comes; returns it and the seconds that it took."""
+    """Send start, then a byte now and then, until an answer comes; returns it and the seconds that
+    it took."""
     begun = time.monotonic()
     with socket.create_connection(server.server_address[:2], timeout=every) as connection:
         connection.sendall(start)

@@ -1,4 +1,5 @@
-"""The pictures: what they choose to show, that it is drawn where it lies, and what the tables say."""
+"""The pictures: what they choose to show, that it is drawn where it lies, and what the tables
+say."""
 import threading
 from dataclasses import replace
 
@@ -119,7 +120,8 @@ def test_curves_hold_the_numbers_and_differ_in_grey(stages):
 
 
 def test_a_joint_in_the_centre_of_a_pixel_is_drawn_there(tmp_path):
-    """On a sheet of one image of 8 x 8 pixels, one of them lit, the left shoulder's dot lies in that pixel's middle."""
+    """On a sheet of one image of 8 x 8 pixels, one of them lit, the left shoulder's dot lies in
+    that pixel's middle."""
     images = np.full((1, 8, 8, 3), (0, 0, 90), np.uint8)
     images[0, 2, 5] = (0, 255, 0)  # not white, as the paper is
     true = np.full((1, 14, 2), np.nan)
@@ -137,7 +139,8 @@ def test_a_joint_in_the_centre_of_a_pixel_is_drawn_there(tmp_path):
 
 @pytest.mark.parametrize("size", [(300, 200), (20, 30), (3000, 1500)])
 def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
-    """On a grey photograph of any size, the left hip and knee are joined by a line of the left's colour."""
+    """On a grey photograph of any size, the left hip and knee are joined by a line of the left's
+    colour."""
     joints = np.full((14, 2), np.nan)
     joints[LSP.index("left_hip")] = np.array([0.25, 0.5]) * size
     joints[LSP.index("left_knee")] = np.array([0.75, 0.5]) * size
@@ -154,7 +157,8 @@ def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
 
 
 def test_what_is_unsure_is_drawn_faint(tmp_path):
-    """A limb is as faint as its less sure end, a dot as its own joint; without a confidence all is opaque."""
+    """A limb is as faint as its less sure end, a dot as its own joint; without a confidence all is
+    opaque."""
     assert (drawing.opacity(LSP, None) == 1).all() and (drawing.opacity(LSP, np.full(14, np.nan)) == 1).all()
     joints = np.random.default_rng(0).uniform(0, 100, (14, 2))
     sure = np.ones(14)
@@ -170,7 +174,8 @@ def test_what_is_unsure_is_drawn_faint(tmp_path):
 
 @pytest.mark.parametrize("value, seen", [(0.1, "faint"), (0.9, "opaque"), (np.nan, "opaque")])
 def test_a_faint_limb_lets_the_photograph_through(value, seen, tmp_path):
-    """Of two people in a grey photograph the lower one's thigh is unsure: it is drawn, but mixed with the grey."""
+    """Of two people in a grey photograph the lower one's thigh is unsure: it is drawn, but mixed
+    with the grey."""
     poses = np.full((2, 14, 2), np.nan)
     poses[:, LSP.index("left_hip"), 0], poses[:, LSP.index("left_knee"), 0] = 100, 500
     poses[:, [LSP.index("left_hip"), LSP.index("left_knee")], 1] = [[100], [300]]
@@ -230,7 +235,8 @@ def test_tables_that_are_none_are_named(text, tmp_path):
 
 @pytest.mark.parametrize("first", [3, 6])
 def test_steps_that_draw_the_same_picture_wait_for_each_other(first, own_workdir, data, stages, monkeypatch):
-    """Steps 3 and 6 both draw stage 1's training: one starts while the other is in the middle of writing it."""
+    """Steps 3 and 6 both draw stage 1's training: one starts while the other is in the middle of
+    writing it."""
     history = [{"epoch": 1, "train_loss": 1, "held_out_loss": 2, "pdj_0.2": 0.1, "pcp_strict_mean_4": 0.2}]
     files.save_csv(own_workdir / "curves_stage_1.csv", history)
     for module, name in ((plots, "pdj_curves"), (plots, "error_clouds"), (drawing, "contact_sheet")):

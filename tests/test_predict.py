@@ -1,4 +1,5 @@
-"""predict.py: the same joints as the test scripts, exact places in the photograph, and any kind of file."""
+"""predict.py: the same joints as the test scripts, exact places in the photograph, and any kind of
+file."""
 import json
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from Resnet_stage_1 import Resnet_stage_1
 
 @pytest.fixture(scope="module")
 def trained(workdir, tmp_path_factory):
-    """A working directory with random networks whose predictions differ from image to image: stage 1, two joints."""
+    """A working directory with random networks whose predictions differ from image to image: stage
+    1, two joints."""
     folder = tmp_path_factory.mktemp("trained")
     for path in workdir.iterdir():
         (folder / path.name).symlink_to(path)
@@ -62,7 +64,8 @@ def joints(path, stage="stage_1", person=0):
 
 
 def test_test_images_get_the_joints_of_the_test_scripts(trained, photos, tmp_path):
-    """Mapped back from the frame to 0.01 px, both stages; and everything that the two files should hold."""
+    """Mapped back from the frame to 0.01 px, both stages; and everything that the two files should
+    hold."""
     test_stage_2.main(["--workdir", str(trained), *FP32])
     first = np.load(trained / "test_output_2.npy").reshape(-1, 14, 2).astype(float)
     sure = np.load(trained / "test_confidence_2.npy")
@@ -90,7 +93,8 @@ SURE = np.linspace(0, 1, 14)
 
 
 class Corners(torch.nn.Module):
-    """A stage 1 that always says joints at known places of its view, in widths and heights from its centre."""
+    """A stage 1 that always says joints at known places of its view, in widths and heights from its
+    centre."""
 
     def __init__(self, confidence):
         super().__init__()
@@ -122,7 +126,8 @@ def test_places_are_exact_even_for_boxes_that_leave_the_photograph(size, box, mo
 @pytest.mark.parametrize("frame, margin, input_size", [((192, 256), 1.0, (192, 256)), ((240, 320), 1.25, (96, 128)),
                                                        ((320, 180), 1.5, (227, 227))])
 def test_places_are_exact_in_frames_of_any_proportions(frame, margin, input_size, model, scene, tmp_path):
-    """The box grown to the frame's proportions is what the network's joints are places of, whatever the margin."""
+    """The box grown to the frame's proportions is what the network's joints are places of, whatever
+    the margin."""
     fake = with_corners(model, frame=frame, margin=margin, input_size=input_size)
     scene.resize((300, 200)).save(tmp_path / "photo.png")
     people = [[20, 30, 120, 190], [100, 50, 280, 90]]
@@ -139,7 +144,8 @@ def test_places_are_exact_in_frames_of_any_proportions(frame, margin, input_size
 
 
 def test_unsure_joints_are_told_and_drawn_faint(model, tmp_path):
-    """Where the confidence is low, photo_pose.json says so and photo_pose.png lets the photograph through."""
+    """Where the confidence is low, photo_pose.json says so and photo_pose.png lets the photograph
+    through."""
     Image.new("RGB", (480, 480), (90, 90, 90)).save(tmp_path / "grey.png")
     differences = {}
     for name, sure in (("faint", 0.125), ("opaque", 0.875), ("untold", np.nan)):
@@ -157,7 +163,8 @@ def test_unsure_joints_are_told_and_drawn_faint(model, tmp_path):
 @pytest.mark.parametrize("factor", [1, 30])
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_the_frame_shows_what_the_box_holds(ending, factor, tmp_path):
-    """A white square in a photograph of any size is where it should be in the frame; outside is black."""
+    """A white square in a photograph of any size is where it should be in the frame; outside is
+    black."""
     image = Image.new("RGB", (100 * factor, 150 * factor), (90, 90, 90))
     ImageDraw.Draw(image).rectangle([40 * factor, 60 * factor, 50 * factor - 1, 70 * factor - 1], "white")
     image.save(tmp_path / f"photo.{ending}")
@@ -409,7 +416,8 @@ def test_a_refiner_of_which_nothing_is_told(content, trained, tmp_path):
 
 
 def test_nothing_but_the_models_is_needed(trained, scene, tmp_path):
-    """No dataset.json, no arrays; without a refiner stage 2 is null. From the shell, with what it prints."""
+    """No dataset.json, no arrays; without a refiner stage 2 is null. From the shell, with what it
+    prints."""
     for name in ("model_1.pt", "model_1.json"):
         (tmp_path / name).symlink_to(trained / name)
     scene.save(tmp_path / "a photo.png")

@@ -26,7 +26,8 @@ def columns(rows, *names):
 
 
 def mat_joints(photos):
-    """Both sets' joints as (N, 14, 2) px, NaN where LSPe has no label: read here independently of step 1."""
+    """Both sets' joints as (N, 14, 2) px, NaN where LSPe has no label: read here independently of
+    step 1."""
     lsp = scipy.io.loadmat(photos / "joints_1.mat")["joints"]  # (3, 14, N)
     lspe = scipy.io.loadmat(photos / "joints_2.mat")["joints"]  # (14, 3, N)
     first = np.stack([lsp[0].T, lsp[1].T], -1)
@@ -40,7 +41,8 @@ def image_path(photos, number_of_set, number):
 
 
 def check_rows(workdir, photos):
-    """Every label is the similarity of the .mat joints that its row names; held-out and test rows are letterboxes."""
+    """Every label is the similarity of the .mat joints that its row names; held-out and test rows
+    are letterboxes."""
     facts, joints = json.loads((workdir / "dataset.json").read_text()), mat_joints(photos)
     assert facts["columns"] == list(arrays.COLUMNS)
     for part in ("train", "test"):
@@ -185,7 +187,8 @@ def test_sets_as_they_are_downloaded(form, photos, workdir, tmp_path):
 
 
 def test_images_go_by_their_number_not_by_their_name(photos, workdir, tmp_path):
-    """im2.JPG is image 2, whatever the listing's order; ragged sizes and other files beside them do not matter."""
+    """im2.JPG is image 2, whatever the listing's order; ragged sizes and other files beside them do
+    not matter."""
     source = tmp_path / "source"
     shutil.copytree(photos, source)
     (source / "images_1" / "im0002.jpg").rename(source / "images_1" / "im2.JPG")

@@ -16,7 +16,8 @@ CPU = torch.device("cpu")
 
 
 def test_the_originals_recipe_is_its_authors():
-    """MSE on labels (px - 113.5) / 227, Adam 5e-4, batch 64, 200 epochs, no schedule, nothing drawn on the fly."""
+    """MSE on labels (px - 113.5) / 227, Adam 5e-4, batch 64, 200 epochs, no schedule, nothing drawn
+    on the fly."""
     options = Train_stage_1.parse(["--recipe", "original"])
     recipe = options.recipe
     assert (options.batch_size, options.epochs) == (64, 200)

@@ -1,4 +1,5 @@
-"""report.html in a real browser: what its gallery shows, sorts and leaves out, driven through its address."""
+"""report.html in a real browser: what its gallery shows, sorts and leaves out, driven through its
+address."""
 import html
 import json
 import re
@@ -20,9 +21,11 @@ NASTY = "a </script><script>document.title='broken'</script> & \"b\" {{data}}.jp
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A report of 5 images with known errors in torso diameters (0.1 px of 100), by stage; image 3 has no wrist.
+    """A report of 5 images with known errors in torso diameters (0.1 px of 100), by stage; image 3
+    has no wrist.
 
-    How sure each image is of its poses differs, and image 2 tells nothing of it; image 4 is unsure of a knee.
+    How sure each image is of its poses differs, and image 2 tells nothing of it; image 4 is unsure
+    of a knee.
     """
     folder = tmp_path_factory.mktemp("report")
     true = np.tile(np.random.default_rng(0).uniform(60, 160, (14, 2)), (5, 1, 1))
@@ -45,7 +48,8 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def browse(page, tmp_path):
-    """browse(address, script): the page as the browser has it after its own script, then this one, ran."""
+    """browse(address, script): the page as the browser has it after its own script, then this one,
+    ran."""
     if not BROWSER:
         pytest.skip("no Chromium on the PATH")
 
@@ -99,7 +103,8 @@ def test_errors_stand_under_the_images_and_skeletons_where_they_are(browse, page
 
 
 def test_unsure_limbs_are_faint_and_those_alone(browse):
-    """Both limbs of the knee that image 4 is unsure of, in stage 2 alone; in image 2, which tells nothing, none."""
+    """Both limbs of the knee that image 4 is unsure of, in stage 2 alone; in image 2, which tells
+    nothing, none."""
     def groups(image):
         dom = browse(f"#image={image}")
         dialog = dom[dom.index("<dialog"):dom.index("</dialog>")]
@@ -143,7 +148,8 @@ def test_an_upright_frame_and_another_unit(tmp_path):
 
 
 def test_clicks_and_keys(browse):
-    """A click on the second image, two steps on with the arrow, stage 1 and the truth off with their keys; then Esc."""
+    """A click on the second image, two steps on with the arrow, stage 1 and the truth off with
+    their keys; then Esc."""
     script = """
         const press = key => at("large").dispatchEvent(new KeyboardEvent("keydown", {key}));
         document.querySelectorAll(".thumb")[1].click();

@@ -1,4 +1,5 @@
-"""`python -m results`: rows are run, recorded, checked, set as tables; those of README.md and docs are up to date."""
+"""`python -m results`: rows are run, recorded, checked, set as tables; those of README.md and docs
+are up to date."""
 import json
 import re
 import subprocess
@@ -21,7 +22,8 @@ MOST_BYTES = 800_000  # of results/, which every clone carries
 
 @pytest.fixture
 def records(tmp_path, monkeypatch):
-    """An empty folder of records, with a README and an account of accuracy that have a place for tables."""
+    """An empty folder of records, with a README and an account of accuracy that have a place for
+    tables."""
     monkeypatch.setattr(paths, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
     for name in ("README", "ACCURACY"):
@@ -154,7 +156,8 @@ def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from
 
 
 def test_deltas_npy_is_drawn_from_the_recorded_errors():
-    """The project's deltas.npy has the spread of the held-out errors that the run it came from recorded."""
+    """The project's deltas.npy has the spread of the held-out errors that the run it came from
+    recorded."""
     path = paths.RECORDS / "deltas.json"
     if not path.exists():
         pytest.skip("the project's deltas.npy comes from a run that was not recorded")
@@ -214,7 +217,8 @@ def test_a_variant_is_judged_against_its_base_image_by_image():
 
 def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(workdir, data, tmp_path, records,
                                                                           monkeypatch):
-    """What the base says of the held-out images comes from the folder of its run, not from a record."""
+    """What the base says of the held-out images comes from the folder of its run, not from a
+    record."""
     for name in ("tiny_variants", "tiny_no_turn"):
         (tmp_path / name).mkdir()
         for path in workdir.iterdir():

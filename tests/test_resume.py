@@ -24,7 +24,8 @@ class Killed(BaseException):
 
 @pytest.fixture
 def kill(monkeypatch):
-    """kill(main, flags, n): a run that is killed in its n-th tick, before that tick does anything."""
+    """kill(main, flags, n): a run that is killed in its n-th tick, before that tick does
+    anything."""
     tick = TrainingState.tick
 
     def run_and_kill(main, flags, count):
@@ -116,7 +117,8 @@ def test_resume_with_nothing_to_resume_starts_afresh(own_workdir):
 
 @pytest.fixture
 def signalled(own_workdir, monkeypatch):
-    """signalled(module, function, number): a run gets a signal on entering there; its folder, undisturbed weights."""
+    """signalled(module, function, number): a run gets a signal on entering there; its folder,
+    undisturbed weights."""
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
 
     def arrange(module, name, number=signal.SIGTERM, times=1):
@@ -158,7 +160,8 @@ def test_a_second_signal_while_saving_ends_the_run_at_once(signalled):
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(own_workdir, monkeypatch, capsys):
-    """The saved state stays as it was, and from there a run without the fault gives the undisturbed weights."""
+    """The saved state stays as it was, and from there a run without the fault gives the undisturbed
+    weights."""
     expected, = undisturbed(Train_stage_1.main, STAGE_1, own_workdir, ["model_1"])
     former, calls = losses.masked_loss, []
 

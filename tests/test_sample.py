@@ -37,7 +37,8 @@ def test_lsp_joints_lie_inside_and_lspe_has_unlabelled_and_outside_ones():
 
 
 def test_left_and_right_are_the_persons_own():
-    """Seen from behind (the head's nose is farther off than its nape) the left side is at the image's left."""
+    """Seen from behind (the head's nose is farther off than its nape) the left side is at the
+    image's left."""
     for seed in range(200):
         points = posing.pose_body(np.random.default_rng(seed))
         across = points["left_hip"] - points["right_hip"]

@@ -1,4 +1,5 @@
-"""PCP, PDJ and their kin against literal loops, by hand, on hostile inputs, and on errors of known size."""
+"""PCP, PDJ and their kin against literal loops, by hand, on hostile inputs, and on errors of known
+size."""
 import time
 from dataclasses import replace
 
@@ -107,7 +108,8 @@ def test_score_has_the_contracts_keys_and_means():
 
 
 def test_pckh_by_hand():
-    """Two people with heads of 10 and 20; all four joints are 6 off, so within half the head for the second alone."""
+    """Two people with heads of 10 and 20; all four joints are 6 off, so within half the head for
+    the second alone."""
     true = np.zeros((2, 2, 2))
     predicted = true + [6, 0]
     assert metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0.5, 0.5])
@@ -131,8 +133,8 @@ def test_pckh_equals_a_literal_loop(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pckh_at_any_threshold_equals_a_literal_loop(seed):
-    """Pooled and by group, left and right together, with unlabelled joints and heads; what is not asked for is not
-    there."""
+    """Pooled and by group, left and right together, with unlabelled joints and heads; what is not
+    asked for is not there."""
     predicted, true = example(seed, missing=0.3 * (seed % 2))
     head = np.linalg.norm(true[:, 13] - true[:, 12], axis=1)
     scores = metrics.score(predicted, true, LSP, head_thresholds=(0.1, 0.5))
@@ -164,7 +166,8 @@ def test_pcps_parts_and_means_equal_a_literal_loops(seed):
 
 
 def test_pckh_is_by_each_rows_own_head_size():
-    """A skeleton whose unit is the head: the sizes are the rows', at every threshold, joint by joint and pooled."""
+    """A skeleton whose unit is the head: the sizes are the rows', at every threshold, joint by
+    joint and pooled."""
     rng = np.random.default_rng(12)
     true = rng.uniform(0, 227, (30, 3, 2))
     predicted = true + rng.normal(0, 8, true.shape)
@@ -195,7 +198,8 @@ OKS = replace(FACES, unit="box", unit_name="box sides", scores=("pdj", "oks"), c
 
 @pytest.mark.parametrize("seed", range(3))
 def test_oks_is_the_mean_of_a_literal_loops(seed):
-    """Over the people with a label whose area is known; a predicted joint that is no number is wrong."""
+    """Over the people with a label whose area is known; a predicted joint that is no number is
+    wrong."""
     rng = np.random.default_rng(seed)
     true = rng.uniform(0, 227, (30, 3, 2))
     predicted = true + rng.normal(0, 8, true.shape)
@@ -338,7 +342,8 @@ def test_intervals_are_those_of_a_literal_bootstrap_and_take_less_than_a_second(
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():
-    """Of 200 sets of 60 images the 95 % interval of PDJ holds the true rate in 95 %, give or take what 200 allow."""
+    """Of 200 sets of 60 images the 95 % interval of PDJ holds the true rate in 95 %, give or take
+    what 200 allow."""
     rng, covered = np.random.default_rng(3), 0
     true = np.tile(rng.uniform(0, 100, (1, 14, 2)), (60, 1, 1))
     diameter = np.linalg.norm(true[0, 9] - true[0, 2])

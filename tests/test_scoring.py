@@ -1,4 +1,5 @@
-"""What the test scripts say and write beside the scores themselves: intervals, the flip test, a further threshold."""
+"""What the test scripts say and write beside the scores themselves: intervals, the flip test, a
+further threshold."""
 import json
 
 import numpy as np
@@ -15,7 +16,8 @@ from Resnet_stage_1 import Resnet_stage_1
 
 @pytest.fixture
 def trained(own_workdir):
-    """A working directory with a random stage 1 whose predictions differ from image to image, if by far too much."""
+    """A working directory with a random stage 1 whose predictions differ from image to image, if by
+    far too much."""
     torch.manual_seed(0)
     network = Resnet_stage_1(14, "direct")
     network.joints.weight.data *= 30
@@ -59,7 +61,8 @@ def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror(trained, data):
 
 
 def test_the_flip_tests_confidence_is_the_mean_of_both(own_workdir, data):
-    """Of a head that tells how sure it is: left and right change places in the mirror image's too."""
+    """Of a head that tells how sure it is: left and right change places in the mirror image's
+    too."""
     torch.manual_seed(0)
     network = Resnet_stage_1(14)
     network.heatmaps.joints.weight.data *= 100

@@ -1,4 +1,5 @@
-"""The seams: another data set and another network go through the steps, and no other file knows of them."""
+"""The seams: another data set and another network go through the steps, and no other file knows of
+them."""
 import io
 import json
 
@@ -48,7 +49,8 @@ def finished(dolls):
 
 
 def true_joints(part):
-    """Joints (N, J, 2) px of the pictures, of all rows of a part: drawn again, independently of step 1."""
+    """Joints (N, J, 2) px of the pictures, of all rows of a part: drawn again, independently of
+    step 1."""
     joints = []
     for number in five_joints_data.NUMBERS[part]:
         for person in drawn_again(number):

@@ -1,4 +1,5 @@
-"""A model to hand on: half the size, the same scores, its card, and what uses it without being told."""
+"""A model to hand on: half the size, the same scores, its card, and what uses it without being
+told."""
 import json
 import shutil
 import subprocess
@@ -85,7 +86,8 @@ def test_what_cannot_be_shipped(trained, tmp_path, capsys, monkeypatch):
 
 
 def test_the_shipped_model_scores_by_one_command_what_its_card_says(shipped, own_workdir, capsys):
-    """Steps 3 and 6 with --model, in a folder without models: both stages, to .001 of what its card says."""
+    """Steps 3 and 6 with --model, in a folder without models: both stages, to .001 of what its card
+    says."""
     rerun(test_stage_2, own_workdir, "--model", shipped)
     assert f"refiners of {shipped}" in capsys.readouterr().out
     found = scores(own_workdir, 2)
@@ -124,7 +126,8 @@ def test_a_card_is_of_the_model_that_was_tested(shipped, trained, own_workdir, c
 
 
 def test_steps_4_5_and_6_run_without_step_2(shipped, own_workdir, capsys):
-    """From a shipped model; once step 5 has trained a refiner here, step 6 takes that and not the model's."""
+    """From a shipped model; once step 5 has trained a refiner here, step 6 takes that and not the
+    model's."""
     for name in ("model_1.pt", "model_1.json"):
         assert not (own_workdir / name).exists()
     rerun(Generate_train_output, own_workdir, "--model", shipped)
@@ -180,7 +183,8 @@ def test_the_sample_photo_is_rendered(tmp_path):
 @pytest.mark.skipif(not (workdir.SHIPPED / "model_1.pt").exists(), reason="there is no shipped model yet")
 @pytest.mark.skipif(not (arrays.PROJECT / ".git").exists(), reason="git does not know what belongs to the project")
 def test_a_fresh_clone_predicts_in_its_first_minute(tmp_path):
-    """Picture and numbers from the README's first command, in a copy of what git knows; 15 s on 2 idle cores."""
+    """Picture and numbers from the README's first command, in a copy of what git knows; 15 s on 2
+    idle cores."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=arrays.PROJECT, capture_output=True, check=True).stdout
     for name in names.decode().split("\0"):
         source = arrays.PROJECT / name

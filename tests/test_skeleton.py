@@ -60,7 +60,8 @@ def test_units_and_head_sizes_of_the_rows():
 
 
 def test_a_skeleton_travels_as_json():
-    """As dataset.json and model_1.json have it: what is read back is the same Skeleton, and flips the same."""
+    """As dataset.json and model_1.json have it: what is read back is the same Skeleton, and flips
+    the same."""
     eyes = Skeleton("faces", PAIR, unit="head", scores=("pckh", "oks"), chosen_by=("oks",), sigmas={"nose": 0.026})
     for skeleton in (LSP, eyes):
         again = from_description(json.loads(json.dumps(skeleton.described())))

@@ -24,7 +24,8 @@ BOXING = cascade.Boxing(LSP.crop_scale, 40)
 
 
 def save_constant(path, x, y, gain=1.0):
-    """A refiner of the joint that the path names, whose offset is (x, y) box sides for everything."""
+    """A refiner of the joint that the path names, whose offset is (x, y) box sides for
+    everything."""
     name = path.stem.removeprefix("model_").removeprefix("3_")
     torch.manual_seed(0)
     network = Alex_net_c1(LSP.joint_count, [LSP.index(name)], "direct")
@@ -39,7 +40,8 @@ def save_constant(path, x, y, gain=1.0):
 
 @pytest.fixture
 def cascaded(own_workdir):
-    """A working directory with stage 1, its predictions, and a constant refiner for the head in stage 2."""
+    """A working directory with stage 1, its predictions, and a constant refiner for the head in
+    stage 2."""
     torch.manual_seed(0)
     model = networks.Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (227, 227))
     checkpoint.save(own_workdir / "model_1.pt", checkpoint.weights_of(model.network),

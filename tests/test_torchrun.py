@@ -1,4 +1,5 @@
-"""Several processes under torchrun: one gradient, the same refiners, one writer, and a stop that can be resumed."""
+"""Several processes under torchrun: one gradient, the same refiners, one writer, and a stop that
+can be resumed."""
 import json
 import os
 import signal
@@ -54,7 +55,8 @@ def test_refiners_of_two_processes_are_those_of_one(own_workdir):
 
 
 def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
-    """SIGTERM to torchrun ends both processes after the same step; going on gives the undisturbed run's weights."""
+    """SIGTERM to torchrun ends both processes after the same step; going on gives the undisturbed
+    run's weights."""
     flags = ["--workdir", own_workdir, "--weights", "none", *FP32, "--input-px", 65,
              "--batch-size", 4, "--rows", 8, "--epochs", 3]
     command = [str(word) for word in (*TORCHRUN, "Train_stage_1.py", *flags)]
@@ -75,7 +77,8 @@ def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
 
 
 def test_two_processes_train_what_is_frozen_at_first_and_one_scores(own_workdir, tmp_path_factory):
-    """The backbone of a loaded model learns from the second epoch on; scores come at every step all the same."""
+    """The backbone of a loaded model learns from the second epoch on; scores come at every step all
+    the same."""
     folder = tmp_path_factory.mktemp("initial")
     write_model(folder)
     printed = run(*TORCHRUN, "Train_stage_1.py", "--workdir", own_workdir, *FP32, "--weights", folder, "--vary",
@@ -92,7 +95,8 @@ def test_prediction_does_not_take_torchrun(workdir, tmp_path):
 
 
 def repeated(source, folder, times):
-    """Step 1's arrays in another folder, the rows of both parts so many times one after the other."""
+    """Step 1's arrays in another folder, the rows of both parts so many times one after the
+    other."""
     facts = json.loads((source / "dataset.json").read_text())
     for part in ("train", "test"):
         facts["rows"][part] *= times

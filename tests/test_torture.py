@@ -1,4 +1,5 @@
-"""Each of the six steps killed twice at random moments; `python -m tests.torture --kills 10` does it more often."""
+"""Each of the six steps killed twice at random moments; `python -m tests.torture --kills 10` does
+it more often."""
 import os
 
 import pytest

@@ -54,7 +54,8 @@ def test_stage_2_same_seed_same_weights_whatever_other_joints_are_trained(own_wo
 
 
 def test_held_out_rows_are_never_trained_on(data, own_workdir, monkeypatch):
-    """Neither stage passes a held-out row to its training epoch; with all rows wanted, they pass all others."""
+    """Neither stage passes a held-out row to its training epoch; with all rows wanted, they pass
+    all others."""
     predicted, seen = write_predictions(own_workdir), {}
 
     def stage_1_epoch(network, optimiser, examples, rows, *rest):
@@ -95,7 +96,8 @@ def test_no_test_row_reaches_training(own_workdir):
 
 
 def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_workdir):
-    """A refiner that learns from mirror images is judged by the opposite joint's errors too, mirrored."""
+    """A refiner that learns from mirror images is judged by the opposite joint's errors too,
+    mirrored."""
     predicted = write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "left_knee", "--rows", "6",
                         "--epochs", "2", *SMALL_CROPS])
@@ -132,7 +134,8 @@ def write_refiner(folder, name, network):
 
 
 def test_refining_moves_each_joint_by_gain_times_offset_times_the_stage_1_side(data, tmp_path):
-    """Refiners that always say the same: what becomes of the joints follows by arithmetic from the stage-1 poses."""
+    """Refiners that always say the same: what becomes of the joints follows by arithmetic from the
+    stage-1 poses."""
     said = {"left_shoulder": (0.3, -0.2), "right_hip": (-0.4, 0.1), "neck": (0.05, 0.25)}
     for name, move in said.items():  # the torso's joints first: refining them must not change the later boxes
         network = Alex_net_c1(14, (LSP.index(name),), "direct")
@@ -196,7 +199,8 @@ def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_wo
 
 
 def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
-    """Each crop and its targets are what the mirrored frame, labels, prediction and errors would have given."""
+    """Each crop and its targets are what the mirrored frame, labels, prediction and errors would
+    have given."""
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
     examples = Examples(data, Frames(data.train_images, RUN.device), predicted, (joint,), deltas_at(joint, deltas),
@@ -248,7 +252,8 @@ def test_the_joint_asked_for_matters_to_the_shared_network(head):
 
 
 def test_the_shared_refiner_learns_all_joints(data, own_workdir):
-    """A step changes each joint's heatmap; a crop is asked for a labelled joint; there is a gain for each of them."""
+    """A step changes each joint's heatmap; a crop is asked for a labelled joint; there is a gain
+    for each of them."""
     predicted = write_predictions(own_workdir)
     examples = Examples(data, None, predicted, range(14), np.zeros((14, 40, 2)), BEST, 3)
     rows = examples.rows[:6]
@@ -318,7 +323,8 @@ def test_deltas_of_the_working_directory_come_before_the_projects(data, own_work
 
 
 def test_the_same_deltas_are_not_written_again(data, own_workdir):
-    """Each of make's commands for a joint may draw them; the joints before it are not stale for that."""
+    """Each of make's commands for a joint may draw them; the joints before it are not stale for
+    that."""
     predicted = write_predictions(own_workdir)
     options = Train_stage_2.parse(["--workdir", str(own_workdir), "--make-deltas"])
     path, drawn = deltas_of.find(options, data, predicted, RUN)
@@ -332,7 +338,8 @@ def test_the_same_deltas_are_not_written_again(data, own_workdir):
 
 
 def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch):
-    """If the network said exactly what is wanted, nothing would be left over and its gain would be 1."""
+    """If the network said exactly what is wanted, nothing would be left over and its gain would be
+    1."""
     predicted = write_predictions(own_workdir)
     # two held-out rows are too few to tell a gain from chance
     held_out = data.trained_on[::2]
@@ -352,7 +359,8 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
 
 
 def step_of(network, data, count, labelled, run):
-    """Loss and gradient of a training step of stage 1 on `count` rows, in which so many joints are labelled."""
+    """Loss and gradient of a training step of stage 1 on `count` rows, in which so many joints are
+    labelled."""
     network = copy.deepcopy(network)
     options = Train_stage_1.parse([])
     examples = Train_stage_1.Examples(data, options.recipe, (65, 65), run)
@@ -368,7 +376,8 @@ def step_of(network, data, count, labelled, run):
 
 @pytest.mark.parametrize("count, world, labelled", [(1, 2, 14), (3, 4, 14), (1, 4, 1)])
 def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(count, world, labelled, data):
-    """The mean over the processes, as DistributedDataParallel takes it; augmentation is drawn alike."""
+    """The mean over the processes, as DistributedDataParallel takes it; augmentation is drawn
+    alike."""
     torch.manual_seed(0)
     network = Resnet_stage_1(14)
     for module in network.modules():
@@ -392,7 +401,8 @@ def test_stage_1_learns(recipe, falls_to, own_workdir, capsys):
 
 
 def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monkeypatch):
-    """Scores are made up; the weights saved must be those of the epoch that scored best, on held-out rows only."""
+    """Scores are made up; the weights saved must be those of the epoch that scored best, on
+    held-out rows only."""
     scores = iter([0.1, 0.4, 0.3])
     seen = []
 

@@ -1,4 +1,5 @@
-"""Test rows cut anew around their true joints: what the frames show, where photographs are found, what is scored."""
+"""Test rows cut anew around their true joints: what the frames show, where photographs are found,
+what is scored."""
 import json
 import shutil
 import zipfile
@@ -60,7 +61,8 @@ def test_a_white_pixel_lies_where_its_joint_does(stretch, factor, tmp_path):
 
 
 class Offset:
-    """In a Stage_1's place: the true joints in each frame, moved by a share of the frame's sides."""
+    """In a Stage_1's place: the true joints in each frame, moved by a share of the frame's
+    sides."""
 
     def __init__(self, boxes, stretch, share):
         self.boxes, self.stretch, self.share, self.asked = boxes, stretch, share, []
@@ -74,7 +76,8 @@ class Offset:
 
 
 def test_scores_are_of_pixels_of_the_photographs(dolls):
-    """An error of .1 box sides along each axis is right within .1 x factor x the box's sides of the photograph."""
+    """An error of .1 box sides along each axis is right within .1 x factor x the box's sides of the
+    photograph."""
     data = arrays.open_dataset(dolls)
     boxes = true_boxes.open_photographs(data, dolls / "pictures")
     for stretch in (False, True):

@@ -1,4 +1,5 @@
-"""A second look at the photograph: boxes around predicted poses, places that stay exact, and its judge."""
+"""A second look at the photograph: boxes around predicted poses, places that stay exact, and its
+judge."""
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,8 @@ RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
 
 class Brightest(torch.nn.Module):
-    """A stage 1 that finds where the picture is white: seven joints at its left edge, seven at its right.
+    """A stage 1 that finds where the picture is white: seven joints at its left edge, seven at its
+    right.
 
     The finer it sees, the nearer it comes: it rounds to whole pixels of its input.
     """
@@ -51,7 +53,8 @@ class Peaks(torch.nn.Module):
 
 
 def scene(width=900, height=600, at=(520, 300), extent=60):
-    """A wide dark picture with a white bar of that extent, 40 high; and the middles of its ends (2, 2) px."""
+    """A wide dark picture with a white bar of that extent, 40 high; and the middles of its ends (2,
+    2) px."""
     image = Image.new("RGB", (width, height), (20, 20, 20))
     x, y = at
     ImageDraw.Draw(image).rectangle([x, y - 20, x + extent - 1, y + 19], "white")

@@ -1,11 +1,13 @@
-"""Kill each of the six steps at random moments; nothing under a final name is ever broken, and going on gives the same.
+"""Kill each of the six steps at random moments; nothing under a final name is ever broken, and
+going on gives the same.
 
     python -m tests.torture --kills 10
 
-Every step runs once undisturbed. Then, kill after kill: it starts in a folder with its inputs, half of the time over
-the outputs of a former run, and is killed (SIGKILL) after a random part of the time that the undisturbed run took from
-its first line on. All final names must then hold something complete. After `--chain` kills it runs to its end (training
-with --resume), and every array and all weights must be the undisturbed run's, byte for byte.
+Every step runs once undisturbed. Then, kill after kill: it starts in a folder with its inputs, half
+of the time over the outputs of a former run, and is killed (SIGKILL) after a random part of the
+time that the undisturbed run took from its first line on. All final names must then hold something
+complete. After `--chain` kills it runs to its end (training with --resume), and every array and all
+weights must be the undisturbed run's, byte for byte.
 """
 import argparse
 import os
@@ -60,7 +62,8 @@ class Torture:
             self.seconds[step] = time.monotonic() - began
 
     def start(self, step, workdir, *more):
-        """The step as a process that has printed its first line: Python and the libraries are loaded."""
+        """The step as a process that has printed its first line: Python and the libraries are
+        loaded."""
         script, flags, _ = STEPS[step]
         flags = [flag.format(photos=self.photos) for flag in flags]
         process = subprocess.Popen([sys.executable, "-u", ROOT / script, "--workdir", workdir, *flags, *more],
@@ -69,7 +72,8 @@ class Torture:
         return process
 
     def kill_once(self, step, workdir, *more):
-        """Start the step and kill it at a random moment; then look at all that lies under a final name."""
+        """Start the step and kill it at a random moment; then look at all that lies under a final
+        name."""
         process = self.start(step, workdir, *more)
         time.sleep(self.random.uniform(0, 1.05 * self.seconds[step]))
         process.kill()
@@ -96,7 +100,8 @@ class Torture:
 
 
 def link_all(source, target):
-    """A copy of a working directory; what is written anew replaces a name, never what it stands for."""
+    """A copy of a working directory; what is written anew replaces a name, never what it stands
+    for."""
     target.mkdir()
     for path in source.iterdir():
         os.link(path, target / path.name)
