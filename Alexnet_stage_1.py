@@ -5,6 +5,7 @@ et al., ECCV 2018, for the mean place under a heatmap. Two projects after DeepPo
 first stage, and a recipe here each: github.com/asanakoy/deeppose_tf, of LSP and MPII, and one in
 Caffe, of K2HPD's depth images.
 """
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,34 +19,78 @@ HEADS = ("integral", "direct")
 LAYERS = ("torchvision", "bvlc")
 SCALINGS = ("imagenet", "contrast", "256th")
 HIDDEN = 4096
-CELLS = 6                         # along both axes, that the linear layers look at
-WIDTH = 128                       # channels of the integral head
+CELLS = 6  # along both axes, that the linear layers look at
+WIDTH = 128  # channels of the integral head
 PADDING = {"torchvision": 2, "bvlc": 0}  # of convolution 1
-CONVOLUTIONS = (0, 3, 6, 8, 10)   # their numbers in torchvision's `features`
-MEAN = (0.485, 0.456, 0.406)      # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # their numbers in torchvision's `features`
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
 SPREAD = (0.229, 0.224, 0.225)
-EVEN = 1e-5 / 255                 # added to an image's contrast, for those of one colour
-FRAME_PX = 256                    # K2HPD's author has joints in pixels of frames so wide, and
-CAFFE = FRAME_PX ** 2 / 2         # half their square as the loss: so many times ours
+EVEN = 1e-5 / 255  # added to an image's contrast, for those of one colour
+FRAME_PX = 256  # K2HPD's author has joints in pixels of frames so wide, and
+CAFFE = FRAME_PX**2 / 2  # half their square as the loss: so many times ours
 
 RECIPES = {
-    "best": Recipe(               # as the ResNet's; what the head is worth: docs/reference.md
-        options={"head": "integral", "layers": "torchvision", "batch_norm": 0,
-                 "scaling": "imagenet"},
-        loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
-        schedule="cosine", turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3),
+    "best": Recipe(  # as the ResNet's; what the head is worth: docs/reference.md
+        options={
+            "head": "integral",
+            "layers": "torchvision",
+            "batch_norm": 0,
+            "scaling": "imagenet",
+        },
+        loss="l1",
+        heatmaps=0.1,
+        optimiser="adamw",
+        weight_decay=0.05,
+        warm_up=200,
+        schedule="cosine",
+        turn_deg=20,
+        scale=0.25,
+        shift=0.05,
+        mirror=0.5,
+        colour=0.3,
+        hide=0.3,
+    ),
     "deeppose_tf": Recipe(
-        options={"head": "direct", "layers": "bvlc", "scaling": "contrast", "second": 4096,
-                 "dropout": 0.6},
-        loss="image_mse", optimiser="adagrad", learning_rate=5e-4, accumulator=1e-4,
-        frozen=0.01,              # 10,000 of its 1,000,000 steps
-        batch_size=128, stretch=1, scale=0.1, shift=0.1, mirror=0.5),  # its crops: 1.0 to 1.2 x the joints' box
+        options={
+            "head": "direct",
+            "layers": "bvlc",
+            "scaling": "contrast",
+            "second": 4096,
+            "dropout": 0.6,
+        },
+        loss="image_mse",
+        optimiser="adagrad",
+        learning_rate=5e-4,
+        accumulator=1e-4,
+        frozen=0.01,  # 10,000 of its 1,000,000 steps
+        # its crops: 1.0 to 1.2 x the joints' box
+        batch_size=128,
+        stretch=1,
+        scale=0.1,
+        shift=0.1,
+        mirror=0.5,
+    ),
     "k2hpd": Recipe(
-        options={"head": "direct", "layers": "bvlc", "batch_norm": 1, "scaling": "256th",
-                 "second": 1024, "dropout": 0.5, "output_px": FRAME_PX},
-        loss="mse", optimiser="sgd", momentum=0.9, learning_rate=1e-4 * CAFFE,
-        weight_decay=0.005 / CAFFE, schedule="inverse", inverse_gamma=1e-4, batch_size=32,
-        stretch=1, mirror=0.5),
+        options={
+            "head": "direct",
+            "layers": "bvlc",
+            "batch_norm": 1,
+            "scaling": "256th",
+            "second": 1024,
+            "dropout": 0.5,
+            "output_px": FRAME_PX,
+        },
+        loss="mse",
+        optimiser="sgd",
+        momentum=0.9,
+        learning_rate=1e-4 * CAFFE,
+        weight_decay=0.005 / CAFFE,
+        schedule="inverse",
+        inverse_gamma=1e-4,
+        batch_size=32,
+        stretch=1,
+        mirror=0.5,
+    ),
 }
 
 
@@ -75,8 +120,18 @@ class Alexnet_stage_1(nn.Module):
     the cells are averaged or repeated, since a network is not told its images' size, and so that
     weights of one size serve another.
     """
-    def __init__(self, joint_count, head="integral", layers="torchvision", batch_norm=0,
-                 scaling="imagenet", second=HIDDEN, dropout=0.6, output_px=1):
+
+    def __init__(
+        self,
+        joint_count,
+        head="integral",
+        layers="torchvision",
+        batch_norm=0,
+        scaling="imagenet",
+        second=HIDDEN,
+        dropout=0.6,
+        output_px=1,
+    ):
         super().__init__()
         _check_option("head", head, HEADS)
         _check_option("layers", layers, LAYERS)
@@ -89,25 +144,33 @@ class Alexnet_stage_1(nn.Module):
         self.backbone = Backbone(layers, bool(batch_norm))
         if head == "direct":
             self.hidden = nn.Sequential(
-                nn.Linear(256 * CELLS ** 2, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(dropout),
-                nn.Linear(HIDDEN, second), nn.ReLU(inplace=True), nn.Dropout(dropout))
+                nn.Linear(256 * CELLS**2, HIDDEN),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(HIDDEN, second),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+            )
             self.joints = nn.Linear(second, 2 * joint_count)
-            self.joint_layers = ("joints",)    # have channels a joint
+            self.joint_layers = ("joints",)  # have channels a joint
         else:
             self.heatmaps = Heatmaps(joint_count, self.backbone.convolutions[1].out_channels)
             self.joint_layers = ("heatmaps.joints",)
         _initialise(self)
         factor, shift = _scale(layers, scaling)
         for name, values in (("factor", factor), ("shift", shift)):
-            self.register_buffer(name, torch.tensor(values, device="cpu")[:, None, None],
-                                 persistent=False)
+            self.register_buffer(
+                name, torch.tensor(values, device="cpu")[:, None, None], persistent=False
+            )
 
     @property
     def imagenet(self):
         """torchvision's weights for the backbone; of Caffe's layout it has none."""
         if self.layers == "bvlc":
             return None
-        from torchvision.models import AlexNet_Weights  # here alone: it takes as long as torch itself
+        # here alone: it takes as long as torch itself
+        from torchvision.models import AlexNet_Weights
+
         return AlexNet_Weights.IMAGENET1K_V1
 
     def forward(self, images):
@@ -179,19 +242,26 @@ class Backbone(nn.Module):
         self.rounds_up = int(grouped)  # the pools' sizes, as Caffe does
         groups = 2 if grouped else 1
         first, second, fourth = (96, 256, 384) if grouped else (64, 192, 256)
-        self.features = nn.Sequential(                                          # (3, 227, 227)
-            nn.Conv2d(3, first, 11, 4, PADDING[layers]), *_between(first, grouped, batch_norm),
-            self._pool(),                                                       # (first, 27, 27)
-            nn.Conv2d(first, second, 5, 1, 2, groups=groups), *_between(second, grouped, batch_norm),
-            self._pool(),                                                       # (second, 13, 13)
-            nn.Conv2d(second, 384, 3, 1, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(384, fourth, 3, 1, 1, groups=groups), nn.ReLU(inplace=True),
-            nn.Conv2d(fourth, 256, 3, 1, 1, groups=groups), nn.ReLU(inplace=True),
-            self._pool())                                                       # (256, 6, 6)
+        self.features = nn.Sequential(  # (3, 227, 227)
+            nn.Conv2d(3, first, 11, 4, PADDING[layers]),
+            *_between(first, grouped, batch_norm),
+            self._pool(),  # (first, 27, 27)
+            nn.Conv2d(first, second, 5, 1, 2, groups=groups),
+            *_between(second, grouped, batch_norm),
+            self._pool(),  # (second, 13, 13)
+            nn.Conv2d(second, 384, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(384, fourth, 3, 1, 1, groups=groups),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(fourth, 256, 3, 1, 1, groups=groups),
+            nn.ReLU(inplace=True),
+            self._pool(),
+        )  # (256, 6, 6)
         kinds = [type(layer) for layer in self.features]
         self.second_pool = kinds.index(nn.MaxPool2d, kinds.index(nn.MaxPool2d) + 1)
-        self.convolution_names = [f"backbone.features.{place}" for place, kind in enumerate(kinds)
-                                  if kind is nn.Conv2d]
+        self.convolution_names = [
+            f"backbone.features.{place}" for place, kind in enumerate(kinds) if kind is nn.Conv2d
+        ]
 
     def _pool(self):
         return nn.MaxPool2d(3, 2, ceil_mode=bool(self.rounds_up))
@@ -202,8 +272,8 @@ class Backbone(nn.Module):
         return [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):
-        fine = self.features[:self.second_pool](images)
-        coarse = self.features[self.second_pool:-1](fine)
+        fine = self.features[: self.second_pool](images)
+        coarse = self.features[self.second_pool : -1](fine)
         return fine, coarse, self.features[-1](coarse)
 
 
@@ -219,10 +289,14 @@ class Heatmaps(nn.Module):
 
     def __init__(self, joint_count, fine_channels):
         super().__init__()
-        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)  # cell i lies on 2 i + 1 of the finer ones
+        # cell i lies on 2 i + 1 of the finer ones
+        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)
         self.fine = nn.Conv2d(fine_channels, WIDTH, 1)
-        self.smooth = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
-                                    nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True))
+        self.smooth = nn.Sequential(
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ReLU(inplace=True),
+        )
         self.joints = nn.Conv2d(WIDTH, joint_count, 1)
 
     def forward(self, fine, coarse):
@@ -244,7 +318,9 @@ def _check_option(name, value, known):
 def _scale(layers, scaling):
     """Factor and shift (3,) of RGB in [0, 1]."""
     if scaling != "256th" and layers == "torchvision":
-        return [1 / spread for spread in SPREAD], [-mean / spread for mean, spread in zip(MEAN, SPREAD)]
+        return [1 / spread for spread in SPREAD], [
+            -mean / spread for mean, spread in zip(MEAN, SPREAD)
+        ]
     # 0...255, not [0, 1]: with activations that small local response normalisation would do nothing
     factor = 255 / 256 if scaling == "256th" else 255.0
     return [factor] * 3, [-factor * mean for mean in MEAN]

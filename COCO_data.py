@@ -9,6 +9,7 @@ Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.tx
         test_annotations.json: the true annotations of the test images
 Run     python COCO_data.py
 """
+
 import argparse
 import re
 import sys
@@ -25,18 +26,24 @@ from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
 from deeppose.skeleton import Skeleton
 
-FRAME = (192, 256)            # what a network sees, (w, h) px; the attention authors'
-MARGIN = 1.25                 # stored at 240 x 320, so that a turned or scaled view has picture in its corners
-BOX_SCALE = 1.25              # of the box, once it has the frame's proportions: the attention authors'
-SMALLEST_BOX_PX = 4           # of the photograph: a box drawn by a slip of the hand still makes a frame
-HELD_OUT_EVERY = 5            # every fifth training image chooses checkpoints and gains,
-MOST_HELD_OUT = 1000          # or so many of a large set
-TEST_EVERY = 5                # without --test every fifth image tests
-PLACES = ("data/COCO", "")    # below --source
-ANNOTATIONS = ("annotations/person_keypoints_train2017.json", "annotations/person_keypoints_val2017.json")
+FRAME = (192, 256)  # what a network sees, (w, h) px; the attention authors'
+# stored at 240 x 320, so that a turned or scaled view has picture in its corners
+MARGIN = 1.25
+# of the box, once it has the frame's proportions: the attention authors'
+BOX_SCALE = 1.25
+# of the photograph: a box drawn by a slip of the hand still makes a frame
+SMALLEST_BOX_PX = 4
+HELD_OUT_EVERY = 5  # every fifth training image chooses checkpoints and gains,
+MOST_HELD_OUT = 1000  # or so many of a large set
+TEST_EVERY = 5  # without --test every fifth image tests
+PLACES = ("data/COCO", "")  # below --source
+ANNOTATIONS = (
+    "annotations/person_keypoints_train2017.json",
+    "annotations/person_keypoints_val2017.json",
+)
 IMAGE_FOLDERS = ("", "train2017", "val2017", "test2017")  # below --images
 SHOWN_COMPLAINTS = 20
-MOST_NUMBER = 2 ** 53         # of an image or a person: *_rows.npy holds them as float64
+MOST_NUMBER = 2**53  # of an image or a person: *_rows.npy holds them as float64
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Part:
     paths       image id -> the photograph's file, None where there is none
     rows        image id -> list of Row with numbers to be given, of the images that have people
     """
+
     name: str
     set_number: int
     found: CocoFile
@@ -66,8 +74,10 @@ def find_files(options):
         train, test = (options.source / place / name for name in ANNOTATIONS)
         if train.is_file():
             return train, test, options.images or options.source / place / "images"
-    raise InputError(f"{options.source}: no {ANNOTATIONS[0]} here or in {PLACES[0]}; get COCO from "
-                     "https://cocodataset.org, or name your own files, --train FILE --images FOLDER")
+    raise InputError(
+        f"{options.source}: no {ANNOTATIONS[0]} here or in {PLACES[0]}; get COCO from "
+        "https://cocodataset.org, or name your own files, --train FILE --images FOLDER"
+    )
 
 
 def skeleton_of(found):
@@ -77,15 +87,29 @@ def skeleton_of(found):
     pairs = coco_joints.flip_pairs(known.joints)
     if lonely := coco_joints.one_sided(known.joints):
         pairs = ()
-        print(f"{', '.join(lonely)}: without a joint of the other side, so no image will be mirrored")
+        print(
+            f"{', '.join(lonely)}: without a joint of the other side, so no image will be mirrored"
+        )
     elif pairs:
         print("mirror images exchange " + ", ".join(f"{left} and {right}" for left, right in pairs))
     else:
         print("no joint's name tells left from right, so no image will be mirrored")
-    body = {"crop_size_from": ("left_shoulder", "right_hip"), "crop_scale": 2.0} if known.limbs else {}  # as LSP's
-    return Skeleton(known.name, known.joints, dict(known.limbs), known.bones, scores=("oks", "pdj"),
-                    thresholds=(0.05, 0.1, 0.2), chosen_by=("oks",), sigmas=dict(zip(known.joints, known.sigmas)),
-                    pairs=pairs, **body)
+    # as LSP's
+    body = (
+        {"crop_size_from": ("left_shoulder", "right_hip"), "crop_scale": 2.0} if known.limbs else {}
+    )
+    return Skeleton(
+        known.name,
+        known.joints,
+        dict(known.limbs),
+        known.bones,
+        scores=("oks", "pdj"),
+        thresholds=(0.05, 0.1, 0.2),
+        chosen_by=("oks",),
+        sigmas=dict(zip(known.joints, known.sigmas)),
+        pairs=pairs,
+        **body,
+    )
 
 
 def view_box(box_px, frame):
@@ -103,7 +127,8 @@ def labelled_people(found, frame):
         seen = found.keypoints[n, :, 2:] > 0
         joints = np.where(seen, found.keypoints[n, :, :2], np.nan)
         box = view_box(found.boxes[n], frame)
-        if (np.abs(geometry.normalise(joints, box)) > arrays.FARTHEST).any():  # False for NaN, which is no label
+        # False for NaN, which is no label
+        if (np.abs(geometry.normalise(joints, box)) > arrays.FARTHEST).any():
             print(f"annotation {found.ids[n]} has a joint far outside of its box (left out)")
             continue
         row = Row(0, joints, box, int(found.ids[n]), area_px=float(found.areas[n]))
@@ -129,8 +154,10 @@ def find_photographs(found, folder, wanted):
         places = [folder / below / found.images[number].file_name for below in IMAGE_FOLDERS]
         paths[number] = next((path for path in places if path.is_file()), None)
     if wanted and not any(paths.values()):
-        raise InputError(f"{folder}: none of the {len(wanted)} photographs is here, such as "
-                         f"{found.images[wanted[0]].file_name}; --images names their folder")
+        raise InputError(
+            f"{folder}: none of the {len(wanted)} photographs is here, such as "
+            f"{found.images[wanted[0]].file_name}; --images names their folder"
+        )
     return paths
 
 
@@ -144,7 +171,9 @@ def read(path, annotated=True):
         print(f"{path}: {len(found.complaints)} annotations are left out in all")
     for number in (*found.images, *found.ids.tolist()):
         if not 0 <= number < MOST_NUMBER:
-            raise InputError(f"{path}: has an image or an annotation with the id {number}; number them from 0 on")
+            raise InputError(
+                f"{path}: has an image or an annotation with the id {number}; number them from 0 on"
+            )
     return found
 
 
@@ -181,9 +210,14 @@ def parts_of(people, folder, limit):
     numbers = {path: number for number, path in train.paths.items()}
     for number, path in test.paths.items():
         if path and numbers.get(path, number) != number:
-            raise InputError(f"{path}: is image {numbers[path]} of the training file and {number} of the test file; "
-                             "number it alike, so that it is known to be in both")
-    if any(train.paths[number] != test.paths[number] for number in train.paths.keys() & test.paths.keys()):
+            raise InputError(
+                f"{path}: is image {numbers[path]} of the training file and {number} of the test file; "
+                "number it alike, so that it is known to be in both"
+            )
+    if any(
+        train.paths[number] != test.paths[number]
+        for number in train.paths.keys() & test.paths.keys()
+    ):
         test = replace(test, set_number=2)  # two files that each number their own images from 1
     return train, test
 
@@ -203,12 +237,24 @@ def plan(parts, left_out):
             count += len(rows)
             path = part.paths[number]
             held_out = part.name == "train" and place % every == 0
-            jobs.append(Job(part.name, part.set_number, number, part.found.images[number].file_name, str(path),
-                            partial(open, path, "rb"), rows, held_out))
+            jobs.append(
+                Job(
+                    part.name,
+                    part.set_number,
+                    number,
+                    part.found.images[number].file_name,
+                    str(path),
+                    partial(open, path, "rb"),
+                    rows,
+                    held_out,
+                )
+            )
     held_out = [job.held_out for job in jobs if job.part == "train"]
     if not any(job.part == "test" for job in jobs) or not any(held_out) or all(held_out):
-        raise InputError("too few images have people with labelled joints: at least 1 to train on, 1 to hold out and "
-                         "1 to test on are needed")
+        raise InputError(
+            "too few images have people with labelled joints: at least 1 to train on, 1 to hold out and "
+            "1 to test on are needed"
+        )
     return jobs
 
 
@@ -218,7 +264,9 @@ def missing_photographs(parts):
     for part in parts:
         for number in [number for number, path in part.paths.items() if path is None]:
             name = part.found.images[number].file_name
-            found[part.set_number, number] = f"{name}: image {number} is in no folder of the photographs; fetch it"
+            found[part.set_number, number] = (
+                f"{name}: image {number} is in no folder of the photographs; fetch it"
+            )
     return found
 
 
@@ -226,29 +274,57 @@ def frame_size(text):
     """argparse type: 192x256."""
     sides = [int(side) for side in text.split("x") if re.fullmatch(r"[0-9]{1,4}", side)]
     if len(sides) != 2 or not all(16 <= side <= 1024 and side % 4 == 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"{text} is not WIDTHxHEIGHT, each 16 to 1024 and a multiple of 4")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not WIDTHxHEIGHT, each 16 to 1024 and a multiple of 4"
+        )
     return tuple(sides)
 
 
 def parse(argv):
     """The command line: see --help."""
     parser = shell.parser(__doc__)
-    shell.add_source_arguments(parser, "the first N training and the first N test images that show people")
-    parser.add_argument("--train", type=Path, metavar="FILE", help="annotations to train on (default: COCO's)")
-    parser.add_argument("--test", type=Path, metavar="FILE",
-                        help="annotations to test on, or with --detections a list of images (default: COCO's, or with "
-                             "--train every fifth image of that)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER",
-                        help="folder of the photographs, or of train2017/, val2017/ and test2017/ with them (default: "
-                             "images/ beside COCO's annotations/, or the folder of --train)")
-    parser.add_argument("--detections", type=Path, metavar="FILE",
-                        help="test in these boxes, a list of {image_id, category_id, bbox, score} (default: in the "
-                             "true boxes)")
-    parser.add_argument("--score-above", type=float, default=-np.inf, metavar="S",
-                        help="only detections of a higher score (default: all)")
-    parser.add_argument("--frame", type=frame_size, default=FRAME, metavar="WxH",
-                        help=f"pixels that a network sees of a person; a quarter more are stored (default: "
-                             f"{FRAME[0]}x{FRAME[1]})")
+    shell.add_source_arguments(
+        parser, "the first N training and the first N test images that show people"
+    )
+    parser.add_argument(
+        "--train", type=Path, metavar="FILE", help="annotations to train on (default: COCO's)"
+    )
+    parser.add_argument(
+        "--test",
+        type=Path,
+        metavar="FILE",
+        help="annotations to test on, or with --detections a list of images (default: COCO's, or with "
+        "--train every fifth image of that)",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the photographs, or of train2017/, val2017/ and test2017/ with them (default: "
+        "images/ beside COCO's annotations/, or the folder of --train)",
+    )
+    parser.add_argument(
+        "--detections",
+        type=Path,
+        metavar="FILE",
+        help="test in these boxes, a list of {image_id, category_id, bbox, score} (default: in the "
+        "true boxes)",
+    )
+    parser.add_argument(
+        "--score-above",
+        type=float,
+        default=-np.inf,
+        metavar="S",
+        help="only detections of a higher score (default: all)",
+    )
+    parser.add_argument(
+        "--frame",
+        type=frame_size,
+        default=FRAME,
+        metavar="WxH",
+        help=f"pixels that a network sees of a person; a quarter more are stored (default: "
+        f"{FRAME[0]}x{FRAME[1]})",
+    )
     return parser.parse_args(argv)
 
 
@@ -260,8 +336,14 @@ def main(argv=None):
     parts = parts_of((train, test), folder, options.limit)
     stored = tuple(round(side * MARGIN) for side in options.frame)
     layout = Layout(skeleton, stored, MARGIN, {part.set_number: skeleton.name for part in parts})
-    facts = {"detections": options.detections and options.detections.name,
-             "options": {"limit": options.limit, "frame": options.frame, "score_above": options.score_above}}
+    facts = {
+        "detections": options.detections and options.detections.name,
+        "options": {
+            "limit": options.limit,
+            "frame": options.frame,
+            "score_above": options.score_above,
+        },
+    }
     scored = parts[1].found.images
     if options.limit or parts[1].found is parts[0].found:
         scored = parts[1].rows
@@ -271,7 +353,10 @@ def main(argv=None):
         path = options.workdir / workdir.TEST_ANNOTATIONS
         to_coco.write(path, coco.content_of(parts[1].found, numbers, parts[0].found))
         return {"test_annotations": arrays.digest(path)}
-    framing.prepare(options, partial(plan, parts), layout, facts, missing_photographs(parts), folder, beside)
+
+    framing.prepare(
+        options, partial(plan, parts), layout, facts, missing_photographs(parts), folder, beside
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, sec
 cascade. The layer sizes are those of the original project's Alex_net_c1, whose author does not
 claim them as his own; those of the "batch_norm" layers are the K2HPD authors' refiner's.
 """
+
 import torch
 from torch import nn
 
@@ -13,28 +14,50 @@ from deeppose.heatmaps import Output
 from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
 
-CROP_PX = 227                     # side of the crops the network takes
-DROPOUT = 0.6                     # DeepPose, section 3.2
-MEAN = (123.7, 116.3, 103.5)      # of ImageNet, RGB in 0...255
-SMALLEST_CROP_PX = 67             # 7 x 7 cells
+CROP_PX = 227  # side of the crops the network takes
+DROPOUT = 0.6  # DeepPose, section 3.2
+MEAN = (123.7, 116.3, 103.5)  # of ImageNet, RGB in 0...255
+SMALLEST_CROP_PX = 67  # 7 x 7 cells
 LARGEST_CROP_PX = 1000
-DIRECT_CROP_PX = {"plain": CROP_PX, "batch_norm": 64}  # layers -> the crops that lead to 6 x 6 cells
-WIDTH = 128                       # channels of the integral head
-EXPECTED = 0.2                    # box sides by which estimates are expected to be off: its heatmap's prior
-FINE = 7                          # layers of `features` up to 27 x 27 cells
-COARSE = 14                       # and up to 13 x 13
+# layers -> the crops that lead to 6 x 6 cells
+DIRECT_CROP_PX = {"plain": CROP_PX, "batch_norm": 64}
+WIDTH = 128  # channels of the integral head
+# box sides by which estimates are expected to be off: its heatmap's prior
+EXPECTED = 0.2
+FINE = 7  # layers of `features` up to 27 x 27 cells
+COARSE = 14  # and up to 13 x 13
 
 RECIPES = {
-    "best": Recipe(               # what each entry gained: docs/accuracy.md
-        options={"head": "integral"}, loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
-        schedule="cosine", mirror=0.5),
-    "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),  # and DeepPose, section 3.2
-    # The K2HPD authors' loss is half the mean square in pixels of a crop, 64^2 / 2 = 2048 times that in box sides: so
-    # their rate of 1e-4 is 2048 times as large here, and their weight decay of 0.001 as much smaller.
+    "best": Recipe(  # what each entry gained: docs/accuracy.md
+        options={"head": "integral"},
+        loss="l1",
+        heatmaps=0.1,
+        optimiser="adamw",
+        weight_decay=0.05,
+        warm_up=200,
+        schedule="cosine",
+        mirror=0.5,
+    ),
+    # and DeepPose, section 3.2
+    "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),
+    # The K2HPD authors' loss is half the mean square in pixels of a crop, 64^2 / 2 = 2048 times
+    # that in box sides: so their rate of 1e-4 is 2048 times as large here, and their weight decay
+    # of 0.001 as much smaller.
     "k2hpd": Recipe(
-        options={"head": "direct", "layers": "batch_norm"}, optimiser="sgd", learning_rate=1e-4 * 2048,
-        weight_decay=0.001 / 2048, momentum=0.9, schedule="inverse", crop_px=64, crop_scale=0.8, smallest_crop_px=1.0,
-        true_sizes=1, simulated=0, batch_size=64, mirror=0.5),
+        options={"head": "direct", "layers": "batch_norm"},
+        optimiser="sgd",
+        learning_rate=1e-4 * 2048,
+        weight_decay=0.001 / 2048,
+        momentum=0.9,
+        schedule="inverse",
+        crop_px=64,
+        crop_scale=0.8,
+        smallest_crop_px=1.0,
+        true_sizes=1,
+        simulated=0,
+        batch_size=64,
+        mirror=0.5,
+    ),
 }
 
 
@@ -68,8 +91,13 @@ class Alex_net_c1(nn.Module):
         if head == "direct":
             width, dropout = (4096, DROPOUT) if layers == "plain" else (1024, 0.5)
             self.hidden = nn.Sequential(
-                nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
-                nn.Linear(4096, width), nn.ReLU(inplace=True), nn.Dropout(dropout))
+                nn.Linear(9216, 4096),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(4096, width),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+            )
             self.displacement = nn.Linear(width, 2)
             self.joint_layers = ("displacement",)  # stay in float32
         else:
@@ -77,8 +105,8 @@ class Alex_net_c1(nn.Module):
             self.joint_layers = ("heatmaps.joints",)
         if head == "integral" or layers == "batch_norm":
             for layer in self.features:
-                # Torch's own choice shrinks activations layer by layer. On "meta", where nothing is drawn, asking for
-                # it would load torch's compiler, which takes as long as torch.
+                # Torch's own choice shrinks activations layer by layer. On "meta", where nothing is
+                # drawn, asking for it would load torch's compiler, which takes as long as torch.
                 if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
@@ -90,7 +118,9 @@ class Alex_net_c1(nn.Module):
         self.joints = tuple(joints)
         self.crop_px = crop_px
         self.register_buffer("gain", torch.ones(len(self.joints)))
-        self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False
+        )
 
     @torch.no_grad()
     def mirror(self, flip):
@@ -106,7 +136,8 @@ class Alex_net_c1(nn.Module):
                 layer.weight.copy_(layer.weight.flip(3))
         if self.head == "direct":
             first = self.hidden[0].weight
-            first.copy_(first.unflatten(1, (-1, 6, 6)).flip(3).flatten(1))  # 6 x 6 cells come into it
+            # 6 x 6 cells come into it
+            first.copy_(first.unflatten(1, (-1, 6, 6)).flip(3).flatten(1))
             for values in (self.displacement.weight, self.displacement.bias):
                 values[0] *= -1
         else:
@@ -120,17 +151,21 @@ class Alex_net_c1(nn.Module):
         if self.head == "direct":
             hidden = self.hidden(self.features(images).flatten(1))
             with torch.autocast(hidden.device.type, enabled=False):
-                offsets = self.displacement(hidden.float()) / self.unit  # coordinates stay in float32
+                # coordinates stay in float32
+                offsets = self.displacement(hidden.float()) / self.unit
             return Output(offsets, None if self.training else heatmaps.unsure(offsets))
         fine = self.features[:FINE](images)  # (N, 256, 27, 27)
         maps = self.heatmaps(fine, self.features[FINE:COARSE](fine))
         with torch.autocast(maps.device.type, enabled=False):
             cells = self.cells((images.shape[3], images.shape[2]), images.device)
-            # The joint asked for is expected near the centre: that is how the network is told which it is.
-            prior = cells.centres.square().sum(1) / (2 * EXPECTED ** 2)  # (cells,)
+            # The joint asked for is expected near the centre: that is how the network is told which
+            # it is.
+            prior = cells.centres.square().sum(1) / (2 * EXPECTED**2)  # (cells,)
             own = torch.nn.functional.one_hot(asked, self.joint_count)[..., None]  # (N, J, 1)
             log_heatmaps = (maps.float().flatten(2) - own * prior).log_softmax(2)  # (N, J, cells)
-            asked_maps = log_heatmaps.gather(1, asked[:, None, None].expand(-1, 1, log_heatmaps.shape[2]))[:, 0]
+            asked_maps = log_heatmaps.gather(
+                1, asked[:, None, None].expand(-1, 1, log_heatmaps.shape[2])
+            )[:, 0]
             offsets = heatmaps.mean_place(asked_maps, cells)
             if self.training:
                 return Output(offsets, heatmaps=log_heatmaps)
@@ -144,34 +179,65 @@ class Alex_net_c1(nn.Module):
         cell i at pixel 8 i + 8.
         """
         counts = (((pixels - 9) // 4 - 2) // 2 + 1 for pixels in size)
-        x, y = ((8 * torch.arange(count, device=device) + 8.5) / pixels - 0.5 for count, pixels in zip(counts, size))
+        x, y = (
+            (8 * torch.arange(count, device=device) + 8.5) / pixels - 0.5
+            for count, pixels in zip(counts, size)
+        )
         return heatmaps.grid(x, y)
 
 
 def plain_features():
     """AlexNet's convolutions: crops (N, 3, 227, 227) -> (N, 256, 6, 6)."""
-    return nn.Sequential(                                                                 # (3, 227, 227)
-        nn.Conv2d(3, 96, 11, 4, 1), nn.ReLU(inplace=True), Local_response_norm(),         # (96, 55, 55)
-        nn.MaxPool2d(3, 2),                                                               # (96, 27, 27)
-        nn.Conv2d(96, 256, 5, 1, 2), nn.ReLU(inplace=True), Local_response_norm(),
-        nn.MaxPool2d(3, 2),                                                               # (256, 13, 13)
-        nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, 1, 1), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2))                                                               # (256, 6, 6)
+    # (3, 227, 227)
+    return nn.Sequential(
+        # (96, 55, 55)
+        nn.Conv2d(3, 96, 11, 4, 1),
+        nn.ReLU(inplace=True),
+        Local_response_norm(),
+        # (96, 27, 27)
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, 1, 2),
+        nn.ReLU(inplace=True),
+        Local_response_norm(),
+        # (256, 13, 13)
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, 1, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, 1, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, 1, 1),
+        nn.ReLU(inplace=True),
+        # (256, 6, 6)
+        nn.MaxPool2d(3, 2),
+    )
 
 
 def batch_norm_features():
     """The K2HPD authors' convolutions: crops (N, 3, 64, 64) -> (N, 256, 6, 6)."""
-    return nn.Sequential(                                                                 # (3, 64, 64)
-        nn.Conv2d(3, 96, 10), nn.BatchNorm2d(96), nn.ReLU(inplace=True),                  # (96, 55, 55)
-        Local_response_norm(), nn.MaxPool2d(3, 2),                                        # (96, 27, 27)
-        nn.Conv2d(96, 256, 5, 1, 2, groups=2), nn.BatchNorm2d(256), nn.ReLU(inplace=True),
-        Local_response_norm(), nn.MaxPool2d(3, 2),                                        # (256, 13, 13)
-        nn.Conv2d(256, 384, 3, 1, 1), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, 1, 1, groups=2), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, 1, 1, groups=2), nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2))                                                               # (256, 6, 6)
+    # (3, 64, 64)
+    return nn.Sequential(
+        # (96, 55, 55)
+        nn.Conv2d(3, 96, 10),
+        nn.BatchNorm2d(96),
+        nn.ReLU(inplace=True),
+        # (96, 27, 27)
+        Local_response_norm(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, 1, 2, groups=2),
+        nn.BatchNorm2d(256),
+        nn.ReLU(inplace=True),
+        # (256, 13, 13)
+        Local_response_norm(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, 1, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, 1, 1, groups=2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, 1, 1, groups=2),
+        nn.ReLU(inplace=True),
+        # (256, 6, 6)
+        nn.MaxPool2d(3, 2),
+    )
 
 
 def check_shape(head, crop_px, layers="plain"):
@@ -183,9 +249,13 @@ def check_shape(head, crop_px, layers="plain"):
     if head == "integral" and layers != "plain":
         raise ValueError(f"layers={layers}: come with the direct head alone")
     if head == "direct" and crop_px != DIRECT_CROP_PX[layers]:
-        raise ValueError(f"the direct head takes crops of {DIRECT_CROP_PX[layers]} pixels alone, not {crop_px}")
+        raise ValueError(
+            f"the direct head takes crops of {DIRECT_CROP_PX[layers]} pixels alone, not {crop_px}"
+        )
     if head == "integral" and not SMALLEST_CROP_PX <= crop_px <= LARGEST_CROP_PX:
-        raise ValueError(f"crops are {SMALLEST_CROP_PX} to {LARGEST_CROP_PX} pixels wide, not {crop_px}")
+        raise ValueError(
+            f"crops are {SMALLEST_CROP_PX} to {LARGEST_CROP_PX} pixels wide, not {crop_px}"
+        )
 
 
 class Heatmaps(nn.Module):
@@ -194,10 +264,14 @@ class Heatmaps(nn.Module):
 
     def __init__(self, joint_count):
         super().__init__()
-        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)  # cell i lies on 2 i + 1 of the finer ones, as in the pool
+        # cell i lies on 2 i + 1 of the finer ones, as in the pool
+        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)
         self.fine = nn.Conv2d(256, WIDTH, 1)
-        self.smooth = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH),
-                                    nn.ReLU(inplace=True))
+        self.smooth = nn.Sequential(
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ReLU(inplace=True),
+        )
         self.joints = nn.Conv2d(WIDTH, joint_count, 1)
         nn.init.zeros_(self.joints.weight)
         nn.init.zeros_(self.joints.bias)
@@ -205,4 +279,5 @@ class Heatmaps(nn.Module):
     def forward(self, fine, coarse):
         features = self.smooth(self.coarse(coarse, output_size=fine.shape[2:]) + self.fine(fine))
         with torch.autocast(features.device.type, enabled=False):
-            return self.joints(features.to(self.joints.weight.dtype))  # float32: bfloat16 keeps 3 digits of a logit
+            # float32: bfloat16 keeps 3 digits of a logit
+            return self.joints(features.to(self.joints.weight.dtype))

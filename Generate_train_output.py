@@ -6,6 +6,7 @@ Writes  train_output.npy, float32 (N, 2 J), pixels of the frame, and the same ag
         step 5 compares them
 Run     python Generate_train_output.py
 """
+
 import sys
 
 import numpy as np
@@ -33,7 +34,9 @@ def main(argv=None):
     made_from = workdir.origin(options.workdir, data, model=model_path)
     print(run)
     rows = np.arange(len(data.train_images))
-    joints, _ = model.predict(Frames(data.train_images, run.device), rows, run, what="stage 1, training rows")
+    joints, _ = model.predict(
+        Frames(data.train_images, run.device), rows, run, what="stage 1, training rows"
+    )
     if not np.isfinite(joints).all():
         raise InputError(f"{model_path}: predicts numbers that are not finite; {networks.STEP_2}")
     if run.rank > 0:  # of several processes the first goes on

@@ -5,6 +5,7 @@ Xiao et al., ECCV 2018 (SimpleBaseline), for the layers and the recipe; Chu et a
 the attention; Zhang et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020
 (UDP), for cells that mirror evenly.
 """
+
 import torch
 from torch import nn
 
@@ -15,22 +16,43 @@ from deeppose.recipes import Recipe
 from Resnet_stage_1 import MEAN, SPREAD
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's names
-CHANNELS = 256                    # of each deconvolution
-ITERATIONS = 3                    # of the mean field
-COARSE_STRIDE = 32                # input pixels a cell of the backbone's features
-STRIDE = 4                        # and of the heatmaps, after three deconvolutions
-TARGET_SPREAD = 1 / 32            # longer sides of the input: sigma is 2 cells for 256 px and 3 for 384, as theirs
-INITIAL_STD = 0.001               # of the last layers' weights: SimpleBaseline
+CHANNELS = 256  # of each deconvolution
+ITERATIONS = 3  # of the mean field
+COARSE_STRIDE = 32  # input pixels a cell of the backbone's features
+STRIDE = 4  # and of the heatmaps, after three deconvolutions
+# longer sides of the input: sigma is 2 cells for 256 px and 3 for 384, as theirs
+TARGET_SPREAD = 1 / 32
+INITIAL_STD = 0.001  # of the last layers' weights: SimpleBaseline
 
 OPTIONS = {"backbone": "resnet50", "attention": 1, "spread": TARGET_SPREAD}
 RECIPES = {
     "best": Recipe(
-        options=OPTIONS | {"softmax": 1, "decoding": "vertex"}, loss="none", heatmaps=1.0, optimiser="adamw",
-        weight_decay=0.05, warm_up=200, schedule="cosine", turn_deg=20, scale=0.25, shift=0.05, mirror=0.5,
-        colour=0.3, hide=0.3),
-    "original": Recipe(           # TF-SimpleHumanPose: Adam 5e-4; 140 epochs, batch 32 a GPU
-        options=OPTIONS | {"softmax": 0, "decoding": "quarter"}, loss="none", heatmaps=1.0, heatmap_loss="mse",
-        schedule="steps", batch_size=32, turn_deg=40, turn_share=0.6, scale=0.3, mirror=0.5),
+        options=OPTIONS | {"softmax": 1, "decoding": "vertex"},
+        loss="none",
+        heatmaps=1.0,
+        optimiser="adamw",
+        weight_decay=0.05,
+        warm_up=200,
+        schedule="cosine",
+        turn_deg=20,
+        scale=0.25,
+        shift=0.05,
+        mirror=0.5,
+        colour=0.3,
+        hide=0.3,
+    ),
+    "original": Recipe(  # TF-SimpleHumanPose: Adam 5e-4; 140 epochs, batch 32 a GPU
+        options=OPTIONS | {"softmax": 0, "decoding": "quarter"},
+        loss="none",
+        heatmaps=1.0,
+        heatmap_loss="mse",
+        schedule="steps",
+        batch_size=32,
+        turn_deg=40,
+        turn_share=0.6,
+        scale=0.3,
+        mirror=0.5,
+    ),
 }
 
 
@@ -50,11 +72,19 @@ class Heatmap_stage_1(nn.Module):
     perfect one.
     """
 
-    def __init__(self, joint_count, backbone="resnet50", attention=1, softmax=1, decoding="vertex",
-                 spread=TARGET_SPREAD):
+    def __init__(
+        self,
+        joint_count,
+        backbone="resnet50",
+        attention=1,
+        softmax=1,
+        decoding="vertex",
+        spread=TARGET_SPREAD,
+    ):
         super().__init__()
         check_options(backbone, attention, softmax, decoding, spread)
         from torchvision.models import get_model  # here alone: it takes as long as torch itself
+
         self.backbone_name = backbone
         self.unused_weights = ("fc.weight", "fc.bias")
         self.softmax = softmax
@@ -64,34 +94,50 @@ class Heatmap_stage_1(nn.Module):
         features = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         self.deconvolutions = nn.ModuleList(
-            nn.Sequential(nn.ConvTranspose2d(channels, CHANNELS, 4, 2, 1, bias=False), nn.BatchNorm2d(CHANNELS),
-                          nn.ReLU(inplace=True)) for channels in (features, CHANNELS, CHANNELS))
+            nn.Sequential(
+                nn.ConvTranspose2d(channels, CHANNELS, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(CHANNELS),
+                nn.ReLU(inplace=True),
+            )
+            for channels in (features, CHANNELS, CHANNELS)
+        )
         if attention:
             self.attentions = nn.ModuleList(Attention(CHANNELS) for _ in self.deconvolutions)
             self.joints = Branches(CHANNELS, joint_count)
-            self.joint_layers = tuple(f"joints.{name}" for name in ("attention", "attention.unary", "maps"))
+            self.joint_layers = tuple(
+                f"joints.{name}" for name in ("attention", "attention.unary", "maps")
+            )
             self.joint_mixers = ("joints.mix",)
         else:
             self.attentions = None
             self.joints = nn.Conv2d(CHANNELS, joint_count, 1)
             draw_small(self.joints)
             self.joint_layers = ("joints",)
-        self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False
+        )
+        self.register_buffer(
+            "deviation", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False
+        )
 
     @property
     def imagenet(self):
         """torchvision's weights for the backbone."""
         from torchvision.models import get_model_weights
+
         return get_model_weights(self.backbone_name).IMAGENET1K_V1
 
     @staticmethod
     def check_recipe(recipe):
         """ValueError where a recipe's entries do not go together."""
         if recipe.loss != "none" or not recipe.heatmaps:
-            raise ValueError("this network learns by its heatmaps alone: it needs loss=none, and heatmaps above 0")
+            raise ValueError(
+                "this network learns by its heatmaps alone: it needs loss=none, and heatmaps above 0"
+            )
         if (recipe.heatmap_loss == "cross_entropy") != bool(recipe.options["softmax"]):
-            raise ValueError("heatmap_loss=cross_entropy goes with softmax=1, and heatmap_loss=mse with softmax=0")
+            raise ValueError(
+                "heatmap_loss=cross_entropy goes with softmax=1, and heatmap_loss=mse with softmax=0"
+            )
 
     def forward(self, images):
         size = images.shape[3], images.shape[2]
@@ -123,14 +169,19 @@ class Heatmap_stage_1(nn.Module):
         pixel 4 i, so that mirrored heatmaps are moved by one cell, which is one pixel of the input
         too far.
         """
-        x, y = (STRIDE * _from_centre(8 * -(-pixels // COARSE_STRIDE), device) / pixels for pixels in size)
+        x, y = (
+            STRIDE * _from_centre(8 * -(-pixels // COARSE_STRIDE), device) / pixels
+            for pixels in size
+        )
         return heatmaps.grid(x, y, self.spread * max(size) / STRIDE)
 
     def _of_perfect(self, maps, size):
         """The last layer's maps in heights of a perfect heatmap's peak."""
         if not self.softmax:
             return maps / TARGET_PEAK
-        return maps.flatten(2).softmax(2).view_as(maps) / heatmaps.highest_share(self.cells(size).sigma)
+        return maps.flatten(2).softmax(2).view_as(maps) / heatmaps.highest_share(
+            self.cells(size).sigma
+        )
 
     def _raw_heatmaps(self, images):
         """The last layer's maps (N, J, h, w), float32."""
@@ -204,8 +255,12 @@ class Branches(nn.Module):
 
 def check_options(backbone, attention, softmax, decoding, spread):
     """ValueError for options that the network does not have."""
-    for name, value, known in (("backbone", backbone, BACKBONES), ("decoding", decoding, heatmaps.SHIFTS),
-                               ("attention", attention, (0, 1)), ("softmax", softmax, (0, 1))):
+    for name, value, known in (
+        ("backbone", backbone, BACKBONES),
+        ("decoding", decoding, heatmaps.SHIFTS),
+        ("attention", attention, (0, 1)),
+        ("softmax", softmax, (0, 1)),
+    ):
         if value not in known:
             raise ValueError(f"{name}={value}: is none of {', '.join(map(str, known))}")
     if not 0.001 <= spread <= 1:

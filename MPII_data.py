@@ -6,6 +6,7 @@ Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.tx
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
 Run     python MPII_data.py --source FOLDER
 """
+
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -19,28 +20,38 @@ from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
 from deeppose.skeleton import MPII
 
-FRAME = (227, 227)            # the input of AlexNet, and of the cascade's networks
-HEIGHT_PX = 200               # `scale` is a person's height / 200 px
-BOX_SCALE = 1.25              # box side / that height, and
-SHIFT_PX = 15                 # x scale, from objpos down to the box's centre: customary, since objpos lies high
-SMALLEST_BOX_PX = 20          # of the photograph: less is no person that can be seen
-FARTHEST = 3                  # box sides from the box's centre: no joint lies farther (the set at hand: 0.64)
-HEAD_SHARE = 0.6              # head size / diagonal of the head box: Andriluka et al., CVPR 2014
-SPLIT_SEED = 1701             # deeppose_tf's, as the next three
-TEST_SHARE = 0.1              # of the persons that are labelled completely
-REDUCED_HEIGHT_PX = 400       # they reduce higher photographs to this, and then leave out persons with a joint
-OUTSIDE_PX = 3                # more than this far outside
-HELD_OUT_EVERY = 10           # every tenth training image chooses checkpoints and gains
-SET_NUMBER = 3                # in *_rows.npy; LSP's and LSPe's are 1 and 2
+FRAME = (227, 227)  # the input of AlexNet, and of the cascade's networks
+HEIGHT_PX = 200  # `scale` is a person's height / 200 px
+BOX_SCALE = 1.25  # box side / that height, and
+# x scale, from objpos down to the box's centre: customary, since objpos lies high
+SHIFT_PX = 15
+SMALLEST_BOX_PX = 20  # of the photograph: less is no person that can be seen
+# box sides from the box's centre: no joint lies farther (the set at hand: 0.64)
+FARTHEST = 3
+HEAD_SHARE = 0.6  # head size / diagonal of the head box: Andriluka et al., CVPR 2014
+SPLIT_SEED = 1701  # deeppose_tf's, as the next three
+TEST_SHARE = 0.1  # of the persons that are labelled completely
+# they reduce higher photographs to this, and then leave out persons with a joint
+REDUCED_HEIGHT_PX = 400
+OUTSIDE_PX = 3  # more than this far outside
+HELD_OUT_EVERY = 10  # every tenth training image chooses checkpoints and gains
+SET_NUMBER = 3  # in *_rows.npy; LSP's and LSPe's are 1 and 2
 SPLITS = ("default", "deeppose_tf")
-PLACES = (mpii.FILE_NAME, f"mpii_human_pose_v1_u12_2/{mpii.FILE_NAME}", f"mpii_human_pose_v1_u12_1/{mpii.FILE_NAME}",
-          "mpii_human_pose_v1_u12_2.zip", "mpii_human_pose_v1_u12_1.zip", "mpii_human_pose_v1_u12_1.tar.gz")
+PLACES = (
+    mpii.FILE_NAME,
+    f"mpii_human_pose_v1_u12_2/{mpii.FILE_NAME}",
+    f"mpii_human_pose_v1_u12_1/{mpii.FILE_NAME}",
+    "mpii_human_pose_v1_u12_2.zip",
+    "mpii_human_pose_v1_u12_1.zip",
+    "mpii_human_pose_v1_u12_1.tar.gz",
+)
 PAGE = "http://human-pose.mpi-inf.mpg.de"
 
 
 @dataclass(frozen=True)
 class PersonSet:
     """MPII's persons: a list of mpii.Person, and the folder of their photographs."""
+
     people: list
     images: Path
 
@@ -49,9 +60,13 @@ def open_set(source):
     """The PersonSet that lies below `source`; InputError where there is none."""
     found = [source / place for place in PLACES if (source / place).is_file()]
     if not found:
-        raise InputError(f"{source}: no {mpii.FILE_NAME} here; download the annotations from {PAGE}")
+        raise InputError(
+            f"{source}: no {mpii.FILE_NAME} here; download the annotations from {PAGE}"
+        )
     if not (source / "images").is_dir():
-        raise InputError(f"{source / 'images'}: not found; download the images from {PAGE} and unpack them there")
+        raise InputError(
+            f"{source / 'images'}: not found; download the images from {PAGE} and unpack them there"
+        )
     return PersonSet(mpii.read_file(found[0]), source / "images")
 
 
@@ -88,11 +103,17 @@ def split(photo_set, how="default"):
          both; "default": the training persons are those, complete or not, whose image holds no test
          person
     """
-    labelled = [person for person in photo_set.people if person.training and not np.isnan(person.joints).all()]
+    labelled = [
+        person
+        for person in photo_set.people
+        if person.training and not np.isnan(person.joints).all()
+    ]
     complete = [person for person in labelled if not np.isnan(person.joints).any()]
     if how == "deeppose_tf":
         labelled = complete = [person for person in complete if is_inside(person, photo_set.images)]
-    drawn = np.random.RandomState(SPLIT_SEED).permutation(len(complete))[:int(TEST_SHARE * len(complete))]
+    drawn = np.random.RandomState(SPLIT_SEED).permutation(len(complete))[
+        : int(TEST_SHARE * len(complete))
+    ]
     test = [complete[number] for number in drawn]
     of_test = {(person.image_index, person.rect) for person in test}
     train = [person for person in labelled if (person.image_index, person.rect) not in of_test]
@@ -115,8 +136,16 @@ def job_of(part, people, rows, images, held_out=False):
     """The Job of one image's people, with their rows."""
     name = people[0].image
     path = images / name
-    return Job(part, SET_NUMBER, people[0].image_index + 1, f"{images.name}/{name}", str(path),
-               partial(open, path, "rb"), rows, held_out)
+    return Job(
+        part,
+        SET_NUMBER,
+        people[0].image_index + 1,
+        f"{images.name}/{name}",
+        str(path),
+        partial(open, path, "rb"),
+        rows,
+        held_out,
+    )
 
 
 def plan(photo_set, parts, limit, left_out):
@@ -132,40 +161,59 @@ def plan(photo_set, parts, limit, left_out):
             index = people[0].image_index
             if (SET_NUMBER, index + 1) in left_out:
                 continue
-            rows = tuple(Row(counts[part] + k, person.joints, box_of(person), person.rect + 1, head_px=head_px(person))
-                         for k, person in enumerate(people))
+            rows = tuple(
+                Row(
+                    counts[part] + k,
+                    person.joints,
+                    box_of(person),
+                    person.rect + 1,
+                    head_px=head_px(person),
+                )
+                for k, person in enumerate(people)
+            )
             counts[part] += len(rows)
             held_out = part == "train" and index % HELD_OUT_EVERY == 0
             jobs.append(job_of(part, people, rows, photo_set.images, held_out))
     held_out = [job.held_out for job in jobs if job.part == "train"]
     if not counts["test"] or not any(held_out) or all(held_out):
-        raise InputError(f"{photo_set.images}: too few images are left to train on, to hold out and to test on; "
-                         f"download the set again from {PAGE}")
+        raise InputError(
+            f"{photo_set.images}: too few images are left to train on, to hold out and to test on; "
+            f"download the set again from {PAGE}"
+        )
     return jobs
 
 
 def check_images(jobs, images):
     """Images that are not there: (set number, image number) -> a line that names the file."""
     there = downloads.listing(images)
-    return {(job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
-            for job in jobs if job.set_number == SET_NUMBER and Path(job.path).name not in there}
+    return {
+        (job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
+        for job in jobs
+        if job.set_number == SET_NUMBER and Path(job.path).name not in there
+    }
 
 
 def name_boxless(people):
     """Tell of labelled persons that cannot be framed, and so are left out."""
     boxless = [person for person in people if box_of(person) is None]
     if boxless:
-        print(f"{len(boxless)} persons are left out, whose objpos and scale are missing or do not fit their joints, "
-              f"such as annolist({boxless[0].image_index + 1}), annorect({boxless[0].rect + 1})")
+        print(
+            f"{len(boxless)} persons are left out, whose objpos and scale are missing or do not fit their joints, "
+            f"such as annolist({boxless[0].image_index + 1}), annorect({boxless[0].rect + 1})"
+        )
 
 
 def parse(argv):
     """The command line: see --help."""
     parser = shell.parser(__doc__)
     shell.add_source_arguments(parser, "the first N images of training and of test")
-    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0],
-                        help="deeppose_tf: the complete persons that they train on and test with, some of whose images "
-                             "are in both parts (default: no training persons from images that hold a test person)")
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=SPLITS[0],
+        help="deeppose_tf: the complete persons that they train on and test with, some of whose images "
+        "are in both parts (default: no training persons from images that hold a test person)",
+    )
     return parser.parse_args(argv)
 
 
@@ -178,9 +226,14 @@ def main(argv=None):
     parts = {"train": by_image(train), "test": by_image(test)}
     jobs = plan(photo_set, parts, options.limit, {})
     facts = {"options": {"limit": options.limit, "split": options.split}}
-    framing.prepare(options, partial(plan, photo_set, parts, options.limit),
-                    Layout(MPII, FRAME, 1.0, {SET_NUMBER: "MPII"}), facts, check_images(jobs, photo_set.images),
-                    photo_set.images)
+    framing.prepare(
+        options,
+        partial(plan, photo_set, parts, options.limit),
+        Layout(MPII, FRAME, 1.0, {SET_NUMBER: "MPII"}),
+        facts,
+        check_images(jobs, photo_set.images),
+        photo_set.images,
+    )
 
 
 if __name__ == "__main__":

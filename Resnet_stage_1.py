@@ -3,6 +3,7 @@
 He et al., CVPR 2016, for the backbone; Toshev and Szegedy, CVPR 2014, for the regression; Sun et
 al., ECCV 2018, for the mean place under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
 """
+
 import torch
 from torch import nn
 
@@ -11,19 +12,32 @@ from deeppose.heatmaps import Output
 from deeppose.recipes import Recipe
 
 HIDDEN = 4096
-DROPOUT = 0.6                     # original, and DeepPose, section 3.2
-WIDTH = 128                       # channels of the integral head
-BLOCKS = (3, 4, 6, 3)             # of ResNet-34, at strides 4, 8, 16 and 32
-STRIDE = 8                        # input pixels a heatmap's cell
+DROPOUT = 0.6  # original, and DeepPose, section 3.2
+WIDTH = 128  # channels of the integral head
+BLOCKS = (3, 4, 6, 3)  # of ResNet-34, at strides 4, 8, 16 and 32
+STRIDE = 8  # input pixels a heatmap's cell
 HEADS = ("integral", "direct")
-MEAN = (0.485, 0.456, 0.406)      # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
 SPREAD = (0.229, 0.224, 0.225)
 
 RECIPES = {
-    "best": Recipe(               # what each entry gained on held-out images: docs/accuracy.md
-        options={"head": "integral"}, loss="l1", heatmaps=0.1, optimiser="adamw", weight_decay=0.05, warm_up=200,
-        schedule="cosine", turn_deg=20, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.3),
-    "original": Recipe(options={"head": "direct"}),  # MSE, Adam 5e-4, no augmentation but step 1's copies
+    "best": Recipe(  # what each entry gained on held-out images: docs/accuracy.md
+        options={"head": "integral"},
+        loss="l1",
+        heatmaps=0.1,
+        optimiser="adamw",
+        weight_decay=0.05,
+        warm_up=200,
+        schedule="cosine",
+        turn_deg=20,
+        scale=0.25,
+        shift=0.05,
+        mirror=0.5,
+        colour=0.3,
+        hide=0.3,
+    ),
+    # MSE, Adam 5e-4, no augmentation but step 1's copies
+    "original": Recipe(options={"head": "direct"}),
 }
 
 
@@ -35,6 +49,7 @@ class Resnet_stage_1(nn.Module):
           the backbone's strides 8, 16 and 32 makes; "direct": the original's two linear layers
           after the backbone's 1000 outputs. 21.3 M or 26.0 M weights.
     """
+
     def __init__(self, joint_count, head="integral"):
         super().__init__()
         if head not in HEADS:
@@ -43,28 +58,36 @@ class Resnet_stage_1(nn.Module):
         self.joint_count = joint_count
         self.backbone = Resnet_34()
         if head == "direct":
-            self.hidden = nn.Sequential(nn.Linear(1000, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
+            self.hidden = nn.Sequential(
+                nn.Linear(1000, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(DROPOUT)
+            )
             self.joints = nn.Linear(HIDDEN, 2 * joint_count)
-            self.joint_layers = ("joints",)    # have channels a joint
-            self.unused_weights = ()           # of torchvision's file
+            self.joint_layers = ("joints",)  # have channels a joint
+            self.unused_weights = ()  # of torchvision's file
         else:
             self.backbone.fc = nn.Identity()
             self.heatmaps = Heatmaps(joint_count)
             self.joint_layers = ("heatmaps.joints",)
             self.unused_weights = ("fc.weight", "fc.bias")
-        self.register_buffer("mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False)
-        self.register_buffer("spread", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False
+        )
+        self.register_buffer(
+            "spread", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False
+        )
 
     @property
     def imagenet(self):
         """torchvision's weights for the backbone. Imported here alone: it takes as long as torch
         itself."""
         from torchvision.models import ResNet34_Weights
+
         return ResNet34_Weights.IMAGENET1K_V1
 
     def forward(self, images):
         size = images.shape[3], images.shape[2]
-        images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)  # (images - mean) / spread, at once
+        # (images - mean) / spread, at once
+        images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)
         if self.head == "direct":
             features = self.hidden(self.backbone(images))  # (N, 4096)
             with torch.autocast(features.device.type, enabled=False):
@@ -85,7 +108,10 @@ class Resnet_stage_1(nn.Module):
         Convolutions and pools of stride 2 look at every second pixel from the first on, so cell i
         at pixel 8 i.
         """
-        x, y = ((STRIDE * torch.arange(-(-pixels // STRIDE), device=device) + 0.5) / pixels - 0.5 for pixels in size)
+        x, y = (
+            (STRIDE * torch.arange(-(-pixels // STRIDE), device=device) + 0.5) / pixels - 0.5
+            for pixels in size
+        )
         return heatmaps.grid(x, y)
 
 
@@ -122,7 +148,9 @@ class Resnet_34(nn.Module):
 def _blocks(channels, width, count):
     """Blocks in a row; the first halves the size where it changes the width."""
     stride = 1 if channels == width else 2
-    return nn.Sequential(Block(channels, width, stride), *(Block(width, width, 1) for _ in range(count - 1)))
+    return nn.Sequential(
+        Block(channels, width, stride), *(Block(width, width, 1) for _ in range(count - 1))
+    )
 
 
 class Block(nn.Module):
@@ -135,9 +163,12 @@ class Block(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = None  # torchvision's name for the short cut, where it changes size and width
+        # torchvision's name for the short cut, where it changes size and width
+        self.downsample = None
         if stride > 1:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def forward(self, features):
         short_cut = features if self.downsample is None else self.downsample(features)
@@ -150,9 +181,19 @@ class Heatmaps(nn.Module):
 
     def __init__(self, joint_count):
         super().__init__()
-        self.lateral = nn.ModuleList([nn.Conv2d(channels, WIDTH, 1) for channels in (128, 256, 512)])
-        self.smooth = nn.ModuleList([nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
-                                                   nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True)) for _ in range(2)])
+        self.lateral = nn.ModuleList(
+            [nn.Conv2d(channels, WIDTH, 1) for channels in (128, 256, 512)]
+        )
+        self.smooth = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(WIDTH),
+                    nn.ReLU(inplace=True),
+                )
+                for _ in range(2)
+            ]
+        )
         self.joints = nn.Conv2d(WIDTH, joint_count, 1)
 
     def forward(self, fine, middle, coarse):
@@ -161,7 +202,8 @@ class Heatmaps(nn.Module):
             features = _upsample(features, *finer.shape[2:])
             features = self.smooth[place](features + self.lateral[place](finer))
         with torch.autocast(features.device.type, enabled=False):
-            return self.joints(features.to(self.joints.weight.dtype))  # float32: bfloat16 keeps 3 digits of a logit
+            # float32: bfloat16 keeps 3 digits of a logit
+            return self.joints(features.to(self.joints.weight.dtype))
 
 
 def _upsample(features, height, width):

@@ -4,6 +4,7 @@ Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json
 Writes  model_1.pt (the epoch with the best held-out score)  model_1.json  curves_stage_1.csv
 Run     python Train_stage_1.py
 """
+
 import math
 import os
 import sys
@@ -35,9 +36,9 @@ from deeppose.locks import lock
 from deeppose.networks import NETWORKS, Stage_1
 from deeppose.shell import InputError
 
-BATCH_SIZE = 64           # original
-EPOCHS = 200              # original
-SMALLEST_INPUT_PX = 64    # 2 x 2 cells of the coarsest features
+BATCH_SIZE = 64  # original
+EPOCHS = 200  # original
+SMALLEST_INPUT_PX = 64  # 2 x 2 cells of the coarsest features
 
 
 def gradient(network, images, targets, part, recipe, run, cells=None):
@@ -59,7 +60,8 @@ def gradient(network, images, targets, part, recipe, run, cells=None):
         labelled = losses.count_of(targets, "mse")
         own = losses.heatmap_loss(predicted.heatmaps, true, where, labelled, recipe.heatmap_loss)
         loss = loss + recipe.heatmaps * own
-    loss = run.world * loss  # gradients are averaged over the processes: so that the mean is the whole batch's
+    # gradients are averaged over the processes: so that the mean is the whole batch's
+    loss = run.world * loss
     loss.backward()
     return loss
 
@@ -75,7 +77,8 @@ class Examples:
 
     def __init__(self, data, recipe, input_size, run):
         targets = data.normalised(data.train_labels).astype(np.float32)
-        self.targets = torch.from_numpy(targets).to(run.device)  # (N, J, 2), in view boxes from the centre
+        # (N, J, 2), in view boxes from the centre
+        self.targets = torch.from_numpy(targets).to(run.device)
         self.frames = Frames(data.train_images, run.device)
         self.flip = data.skeleton.flip
         self.view_box = data.view_box
@@ -94,7 +97,9 @@ class Examples:
         views = augment.draw(len(rows), ranges, rng, self.view_box[2] / self.view_box[3])
         places = dealt(np.arange(len(rows)), world)  # (N,)
         boxes = np.broadcast_to(self.view_box, (len(frames), 1, 4))
-        images = augment.apply(crops.to_float(frames), boxes, views[places[part]], ranges, self.input_size)
+        images = augment.apply(
+            crops.to_float(frames), boxes, views[places[part]], ranges, self.input_size
+        )
         targets = self.targets[torch.from_numpy(rows)]
         if ranges.moves:
             targets = augment.move(targets, views, self.flip)
@@ -127,15 +132,20 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
     order = runtime.rng(options.seed, "order", epoch).permutation(rows)
     steps_an_epoch = math.ceil(len(order) / options.batch_size)
     stop = steps_an_epoch if stop is None else stop
-    batches = [order[step * options.batch_size:(step + 1) * options.batch_size]
-               for step in range(state.step, stop)]
+    batches = [
+        order[step * options.batch_size : (step + 1) * options.batch_size]
+        for step in range(state.step, stop)
+    ]
     read = examples.frames.batches([dealt(batch, run.world)[part] for batch in batches])
-    for batch, frames in runtime.progress(zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps",
-                                          leave=False):
-        # draw this step's views: what is drawn is a function of seed, epoch and step; dropout of the process too
+    for batch, frames in runtime.progress(
+        zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps", leave=False
+    ):
+        # draw this step's views: what is drawn is a function of seed, epoch and step; dropout of
+        # the process too
         step = state.step
-        images, targets = examples.draw(frames, batch, part, run.world,
-                                        runtime.rng(options.seed, "view", epoch, step))
+        images, targets = examples.draw(
+            frames, batch, part, run.world, runtime.rng(options.seed, "view", epoch, step)
+        )
         runtime.seed_torch(options.seed, "step", epoch, step, run.rank)
         # set the rate
         steps_done = steps_an_epoch * (epoch - 1) + step
@@ -143,10 +153,14 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
         optimiser.param_groups[0]["lr"] = recipe.rate(steps_done, steps)
         # step
         optimiser.zero_grad()
-        loss = gradient(network, images, targets, part, recipe, run, getattr(state.network, "cells", None))
+        loss = gradient(
+            network, images, targets, part, recipe, run, getattr(state.network, "cells", None)
+        )
         loss = state.exchange(loss.item())
         state.check_finite(loss, batch)
-        freeze(state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random")
+        freeze(
+            state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random"
+        )
         optimiser.step()
         if state.average is not None:
             state.average.update_parameters(state.network)
@@ -162,16 +176,21 @@ def evaluate(model, examples, data, run):
     try:
         return loss, curves.score_rows(joints, data, data.held_out)
     except ValueError as error:
-        raise InputError(f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
-                         "with more images") from None
+        raise InputError(
+            f"{data.folder / 'train_labels.npy'}: of the held-out rows {error}; run {arrays.STEP_1} "
+            "with more images"
+        ) from None
 
 
 def report(epoch, options, train_loss, loss, shown, image_rate, seconds_left):
     """One line an epoch; shown: what metrics.headline gives."""
     minutes = round(seconds_left / 60)
     scores = "  ".join(f"{name} {score:.3f}" for name, score in shown.values())
-    print(f"epoch {epoch:>3}/{options.epochs}  loss {train_loss:.5f}  held-out loss {loss:.5f}  {scores}  "
-          f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min", flush=True)
+    print(
+        f"epoch {epoch:>3}/{options.epochs}  loss {train_loss:.5f}  held-out loss {loss:.5f}  {scores}  "
+        f"{image_rate:.1f} images/s  left {minutes // 60} h {minutes % 60:02} min",
+        flush=True,
+    )
 
 
 def train(model, optimiser, examples, data, rows, options, state, run):
@@ -191,8 +210,12 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         if run.rank == 0:
             with state.evaluating():
                 loss, scores = evaluate(trained, examples, data, run.alone())
-                trained_on = curves.of_trained_on(trained, examples, data, rows, options.seed, run.alone())
-            columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(scores, data.skeleton)
+                trained_on = curves.of_trained_on(
+                    trained, examples, data, rows, options.seed, run.alone()
+                )
+            columns = {"train_loss": train_loss, "held_out_loss": loss} | metrics.columns(
+                scores, data.skeleton
+            )
             record_scores(state, steps, columns | trained_on, options)
             if stop == steps:
                 record_epoch(state, data.skeleton, loss, scores, train_loss, image_rate, options)
@@ -226,18 +249,37 @@ def parse(argv):
     """The command line: see --help."""
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
-    parser.add_argument("--network", choices=NETWORKS, default=networks.DEFAULT,
-                        help=f"which network is trained (default: {networks.DEFAULT})")
-    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
-                        help=f"images a step (default: the recipe's, or {BATCH_SIZE})")
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        default=networks.DEFAULT,
+        help=f"which network is trained (default: {networks.DEFAULT})",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=shell.at_least(1),
+        metavar="N",
+        help=f"images a step (default: the recipe's, or {BATCH_SIZE})",
+    )
     pretrained.add_argument(parser)
-    recipes.add_arguments(parser, [f"{', '.join(known)} ({name})" for name, (_, known) in NETWORKS.items()])
-    parser.add_argument("--input-px", type=shell.at_least(SMALLEST_INPUT_PX), default=0, metavar="N",
-                        help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
-                             "times as fast as 227 (default: as they are)")
-    parser.add_argument("--score-every", type=shell.at_least(1), metavar="N",
-                        help="every N steps add the scores of the held-out rows, and of some that are trained on, to "
-                             "curves_stage_1.csv as well (default: after each epoch alone)")
+    recipes.add_arguments(
+        parser, [f"{', '.join(known)} ({name})" for name, (_, known) in NETWORKS.items()]
+    )
+    parser.add_argument(
+        "--input-px",
+        type=shell.at_least(SMALLEST_INPUT_PX),
+        default=0,
+        metavar="N",
+        help="reduce images until their longer side is N pixels, for small machines: 129 trains three "
+        "times as fast as 227 (default: as they are)",
+    )
+    parser.add_argument(
+        "--score-every",
+        type=shell.at_least(1),
+        metavar="N",
+        help="every N steps add the scores of the held-out rows, and of some that are trained on, to "
+        "curves_stage_1.csv as well (default: after each epoch alone)",
+    )
     options = parser.parse_args(argv)
     network_class, known = NETWORKS[options.network]
     recipes.choose(parser, options, known)
@@ -253,11 +295,21 @@ def build(data, options, run):
     """The Stage_1 to be trained, with random weights."""
     view_size = data.view_box[2:]
     if options.input_px > max(view_size):
-        raise InputError(f"--input-px {options.input_px}: the images have only {max(view_size):g} pixels a side")
+        raise InputError(
+            f"--input-px {options.input_px}: the images have only {max(view_size):g} pixels a side"
+        )
     runtime.seed_torch(options.seed, "initial weights")
     network = networks.build(options.network, data.skeleton.joint_count, options.recipe.options)
     size = networks.input_size(view_size, options.input_px, options.recipe.stretch)
-    return Stage_1(run.place(network), options.network, data.skeleton, data.frame, data.margin, size, data.depth_white)
+    return Stage_1(
+        run.place(network),
+        options.network,
+        data.skeleton,
+        data.frame,
+        data.margin,
+        size,
+        data.depth_white,
+    )
 
 
 @shell.command
@@ -274,34 +326,52 @@ def main(argv=None):
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"
-    if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first writes, and locks
+    # of several processes that train together the first writes, and locks
+    if os.environ.get("RANK", "0") == "0":
         shell.until_end(lock(options.workdir, "model_1"))
     model = build(data, options, run)
-    settings = {"network": options.network, "rows": len(rows), "epochs": options.epochs,
-                "batch_size": options.batch_size, "seed": options.seed, "weights": options.weights,
-                "precision": run.precision, "input_px": options.input_px, "recipe": vars(recipe),
-                "dataset": data.digests}
+    settings = {
+        "network": options.network,
+        "rows": len(rows),
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "weights": options.weights,
+        "precision": run.precision,
+        "input_px": options.input_px,
+        "recipe": vars(recipe),
+        "dataset": data.digests,
+    }
     if training_state.finished(path, settings, options.resume):
         return
     optimiser = recipe.optimiser_of(model.network, run.device)
-    state = training_state.TrainingState(path, settings, run, model.network, optimiser, options,
-                                     recipe.average_of(model.network))
+    state = training_state.TrainingState(
+        path, settings, run, model.network, optimiser, options, recipe.average_of(model.network)
+    )
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
         state.about = {"initial_weights": initial}
-    state.provenance = model.described() | {"options": recipe.options, "seed": options.seed,
-                                            "trained_on": trained_on}
+    state.provenance = model.described() | {
+        "options": recipe.options,
+        "seed": options.seed,
+        "trained_on": trained_on,
+    }
     with state.catching_signals():
-        print(f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
-              f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}", flush=True)
+        print(
+            f"{options.network} from {state.about['initial_weights']} weights, {len(rows)} training rows, "
+            f"{len(data.held_out)} held out, batch {options.batch_size}, {options.called}",
+            flush=True,
+        )
         examples = Examples(data, recipe, model.input_size, run)
         train(model, optimiser, examples, data, rows, options, state, run)
         if run.rank > 0:
             return
         state.finish()
     score = metrics.chosen(state.best["held_out"], data.skeleton)
-    print(f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
-          "next: test_stage_1.py")
+    print(
+        f"{path}: epoch {state.best['epoch']}, held-out {metrics.chosen_name(data.skeleton)} {score:.3f}; "
+        "next: test_stage_1.py"
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Run     python Train_stage_2.py
 A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2
 makes of the training rows, train_output_2.npy, draws deltas_3.npy, and writes model_3_<joint>.pt.
 """
+
 import math
 import sys
 import time
@@ -40,9 +41,9 @@ from deeppose.shell import InputError
 from deeppose.skeleton import joints_named
 from deeppose.workdir import SHARED, STEP_5
 
-EPOCHS = 7                # original
-IMAGES_A_STEP = 10        # original
-HALF_BOX = 0.5            # box sides: what lies farther from a crop's centre is outside it
+EPOCHS = 7  # original
+IMAGES_A_STEP = 10  # original
+HALF_BOX = 0.5  # box sides: what lies farther from a crop's centre is outside it
 
 
 def gradient(network, images, asked, targets, recipe, run):
@@ -60,8 +61,9 @@ def gradient(network, images, asked, targets, recipe, run):
         inside = torch.where((targets.abs() <= HALF_BOX).all(2, keepdim=True), targets, torch.nan)
         cells = network.cells((images.shape[3], images.shape[2]), targets.device)
         count = losses.count_of(inside, "mse")
-        loss = loss + recipe.heatmaps * losses.heatmap_loss(predicted.heatmaps, inside, cells, count,
-                                                            recipe.heatmap_loss)
+        loss = loss + recipe.heatmaps * losses.heatmap_loss(
+            predicted.heatmaps, inside, cells, count, recipe.heatmap_loss
+        )
     loss.backward()
     return loss
 
@@ -75,13 +77,22 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
     recipe = examples.recipe
     steps_an_epoch = math.ceil(len(rows) / size)
     order = runtime.rng(options.seed, name, "order", epoch).permutation(rows)
-    batches = [order[start:start + size] for start in range(state.step * size, len(order), size)]
-    for batch, frames in runtime.progress(zip(batches, examples.frames.batches(batches)), f"{name} {epoch}",
-                                          total=len(batches), unit=" steps", leave=False):
+    batches = [order[start : start + size] for start in range(state.step * size, len(order), size)]
+    for batch, frames in runtime.progress(
+        zip(batches, examples.frames.batches(batches)),
+        f"{name} {epoch}",
+        total=len(batches),
+        unit=" steps",
+        leave=False,
+    ):
         # draw this step's crops: a function of seed, epoch and step, as dropout is
         step = state.step
-        boxes, targets, asked, views = examples.draw(batch, runtime.rng(options.seed, name, "draw", epoch, step))
-        images, targets = examples.crops_and_targets(frames, boxes, targets, views, network.crop_px, run)
+        boxes, targets, asked, views = examples.draw(
+            batch, runtime.rng(options.seed, name, "draw", epoch, step)
+        )
+        images, targets = examples.crops_and_targets(
+            frames, boxes, targets, views, network.crop_px, run
+        )
         asked = torch.from_numpy(asked).to(run.device).flatten()
         runtime.seed_torch(options.seed, name, "step", epoch, step)
         # set the rate
@@ -140,32 +151,53 @@ def train_refiner(examples, name, start, data, settings, options, run):
     path = workdir.refiner_path(options.workdir, name, options.stage)
     rows = runtime.choose_rows(examples.rows, options.rows, options.seed)
     if not len(rows) or not len(examples.held_out):
-        raise InputError(f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
-                         f"{arrays.STEP_1} makes it")
+        raise InputError(
+            f"{options.workdir / 'train_labels.npy'}: no row has a label for {name}; "
+            f"{arrays.STEP_1} makes it"
+        )
     settings = settings | {"rows": len(rows)}
     if training_state.finished(path, settings, options.resume):
         return
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
     skeleton = data.skeleton
-    network = run.place(Alex_net_c1(skeleton.joint_count, examples.joints.tolist(), crop_px=options.crop_px,
-                                    **recipe.options))
+    network = run.place(
+        Alex_net_c1(
+            skeleton.joint_count,
+            examples.joints.tolist(),
+            crop_px=options.crop_px,
+            **recipe.options,
+        )
+    )
     if start:
         start_from(network, start, skeleton, options)
     optimiser = recipe.optimiser_of(network, run.device)
-    state = training_state.TrainingState(path, settings, run, network, optimiser, options, recipe.average_of(network))
+    state = training_state.TrainingState(
+        path, settings, run, network, optimiser, options, recipe.average_of(network)
+    )
     mirrored = ", mirrored" * (options.weights == "opposite")
     called = f"file {start.name}{mirrored}" if start else "random"
     state.provenance = {
-        "network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in examples.joints],
-        "options": recipe.options, "crop_px": options.crop_px, "crop_scale": examples.boxing.scale,
-        "smallest_crop_px": examples.boxing.smallest_px, "seed": options.seed, "stage": options.stage,
-        "initial_weights": called, "skeleton": skeleton.described()}
+        "network": "Alex_net_c1",
+        "joints": [skeleton.joints[joint] for joint in examples.joints],
+        "options": recipe.options,
+        "crop_px": options.crop_px,
+        "crop_scale": examples.boxing.scale,
+        "smallest_crop_px": examples.boxing.smallest_px,
+        "seed": options.seed,
+        "stage": options.stage,
+        "initial_weights": called,
+        "skeleton": skeleton.described(),
+    }
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
         state.finish()
     gains = state.best["gain"]
-    said = f"gain {gains[0]:.2f}" if len(gains) == 1 else f"gains {' '.join(f'{gain:.2f}' for gain in gains)}"
+    said = (
+        f"gain {gains[0]:.2f}"
+        if len(gains) == 1
+        else f"gains {' '.join(f'{gain:.2f}' for gain in gains)}"
+    )
     print(f"{path}: epoch {state.best['epoch']}, {said}", flush=True)
 
 
@@ -186,9 +218,12 @@ def train(network, optimiser, examples, rows, name, options, state, run):
 def record_epoch(state, judged, train_loss, crop_rate, name, options):
     """Report an epoch, and keep its weights if they are the best so far."""
     held_out = {key: float(np.nanmean(values)) for key, values in judged.items()}
-    print(f"{name:<15} epoch {state.epoch}/{options.epochs}  loss {train_loss:.5f}  "
-          f"held-out {held_out['loss_with_gain']:.4f} with gain {held_out['gain']:.2f} "
-          f"({held_out['loss_without']:.4f} unrefined)  {crop_rate:.0f} crops/s", flush=True)
+    print(
+        f"{name:<15} epoch {state.epoch}/{options.epochs}  loss {train_loss:.5f}  "
+        f"held-out {held_out['loss_with_gain']:.4f} with gain {held_out['gain']:.2f} "
+        f"({held_out['loss_without']:.4f} unrefined)  {crop_rate:.0f} crops/s",
+        flush=True,
+    )
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
     files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
     found = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
@@ -211,8 +246,9 @@ def predict_stage_2(data, frames, first, options, run):
         made_from = workdir.origin(folder, data, 2)
         if not workdir.is_made_from(path, made_from):
             unsure = np.full(first.shape[:2], np.nan)
-            second, _, _ = cascade.refine_from(folder, data.skeleton, frames, np.arange(len(first)), first, unsure,
-                                               run.alone())
+            second, _, _ = cascade.refine_from(
+                folder, data.skeleton, frames, np.arange(len(first)), first, unsure, run.alone()
+            )
             workdir.save_output(path, second, made_from)
     return workdir.load_output(folder, data, 2)
 
@@ -226,27 +262,58 @@ def parse(argv):
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     runtime.add_model_argument(parser)
-    parser.add_argument("--batch-size", type=shell.at_least(1), metavar="N",
-                        help="images a step, each with 1 real and --simulated simulated estimates "
-                             f"(default: the recipe's, or {IMAGES_A_STEP})")
-    parser.add_argument("--simulated", type=shell.at_least(0, most=DRAWN), metavar="N",
-                        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} "
-                             f"(default: the recipe's, {RECIPES['best'].simulated} of recipe best)")
-    parser.add_argument("--refiner", choices=("joints", SHARED), default="joints",
-                        help="a network a joint, or one for all joints (default: joints)")
-    parser.add_argument("--stage", type=int, choices=workdir.STAGES, default=2,
-                        help="of the whole cascade (default: 2)")
-    parser.add_argument("--weights", type=_weights, default="none", metavar="none|former|opposite|FILE",
-                        help="initial weights: random ones, those of the same joint in the former stage, those of the "
-                             "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
-                             "that was trained for longer (default: none)")
+    parser.add_argument(
+        "--batch-size",
+        type=shell.at_least(1),
+        metavar="N",
+        help="images a step, each with 1 real and --simulated simulated estimates "
+        f"(default: the recipe's, or {IMAGES_A_STEP})",
+    )
+    parser.add_argument(
+        "--simulated",
+        type=shell.at_least(0, most=DRAWN),
+        metavar="N",
+        help=f"simulated estimates an image, drawn anew each epoch from {DRAWN} "
+        f"(default: the recipe's, {RECIPES['best'].simulated} of recipe best)",
+    )
+    parser.add_argument(
+        "--refiner",
+        choices=("joints", SHARED),
+        default="joints",
+        help="a network a joint, or one for all joints (default: joints)",
+    )
+    parser.add_argument(
+        "--stage",
+        type=int,
+        choices=workdir.STAGES,
+        default=2,
+        help="of the whole cascade (default: 2)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        default="none",
+        metavar="none|former|opposite|FILE",
+        help="initial weights: random ones, those of the same joint in the former stage, those of the "
+        "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
+        "that was trained for longer (default: none)",
+    )
     recipes.add_arguments(parser, RECIPES)
-    parser.add_argument("--crop-px", type=shell.at_least(1), metavar="N",
-                        help="cut crops of N x N, for small machines: 129 trains three times as fast "
-                             f"(default: the recipe's, {RECIPES['best'].crop_px} of recipe best)")
-    parser.add_argument("--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)")
-    parser.add_argument("--make-deltas", action="store_true",
-                        help="first draw a new deltas.npy into the working directory, from the held-out errors")
+    parser.add_argument(
+        "--crop-px",
+        type=shell.at_least(1),
+        metavar="N",
+        help="cut crops of N x N, for small machines: 129 trains three times as fast "
+        f"(default: the recipe's, {RECIPES['best'].crop_px} of recipe best)",
+    )
+    parser.add_argument(
+        "--joints", metavar="A,B", help="train only these, such as left_wrist,head (default: all)"
+    )
+    parser.add_argument(
+        "--make-deltas",
+        action="store_true",
+        help="first draw a new deltas.npy into the working directory, from the held-out errors",
+    )
     options = parser.parse_args(argv)
     recipes.choose(parser, options, RECIPES)
     options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
@@ -282,25 +349,44 @@ def main(argv=None):
     print(run)
     options.recipe = recipes.for_skeleton(options.recipe, skeleton)
     if data.not_refined and not options.joints:
-        print(f"{', '.join(data.not_refined)}: too few labels to learn from or to be judged by; no refiner")
+        print(
+            f"{', '.join(data.not_refined)}: too few labels to learn from or to be judged by; no refiner"
+        )
     frames = Frames(data.train_images, run.device)
     if options.stage > 2:
         predicted = predict_stage_2(data, frames, predicted, options, run)
     deltas_path, simulated = deltas.find(options, data, predicted, run)
     boxing = cascade.boxing_of(options.recipe, skeleton)
-    print(f"stage {options.stage}: {', '.join(names) if len(names) < 3 else f'{len(names)} joints'}, "
-          f"{options.simulated} of the {DRAWN} errors in {deltas_path} an image, boxes {boxing.scale:g} times the "
-          f"pose's size wide, {options.called}")
-    settings = {"skeleton": skeleton.name, "epochs": options.epochs, "batch_size": options.batch_size,
-                "seed": options.seed, "precision": run.precision, "recipe": vars(options.recipe),
-                "simulated": options.simulated, "crop_scale": boxing.scale, "crop_px": options.crop_px,
-                "weights": str(options.weights), "deltas": arrays.digest(deltas_path),
-                "train_output": arrays.digest(workdir.output_path(options.workdir, options.stage - 1)),
-                "dataset": data.digests}
-    for name in names[run.rank::run.world]:  # the joints are dealt to the processes
-        served = [other for other in skeleton.joints if other not in data.not_refined] if name == SHARED else [name]
+    print(
+        f"stage {options.stage}: {', '.join(names) if len(names) < 3 else f'{len(names)} joints'}, "
+        f"{options.simulated} of the {DRAWN} errors in {deltas_path} an image, boxes {boxing.scale:g} times the "
+        f"pose's size wide, {options.called}"
+    )
+    settings = {
+        "skeleton": skeleton.name,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "precision": run.precision,
+        "recipe": vars(options.recipe),
+        "simulated": options.simulated,
+        "crop_scale": boxing.scale,
+        "crop_px": options.crop_px,
+        "weights": str(options.weights),
+        "deltas": arrays.digest(deltas_path),
+        "train_output": arrays.digest(workdir.output_path(options.workdir, options.stage - 1)),
+        "dataset": data.digests,
+    }
+    for name in names[run.rank :: run.world]:  # the joints are dealt to the processes
+        served = (
+            [other for other in skeleton.joints if other not in data.not_refined]
+            if name == SHARED
+            else [name]
+        )
         joints = [skeleton.index(joint) for joint in served]
-        examples = Examples(data, frames, predicted, joints, simulated, options.recipe, options.simulated)
+        examples = Examples(
+            data, frames, predicted, joints, simulated, options.recipe, options.simulated
+        )
         with lock(options.workdir, workdir.refiner_name(name, options.stage)):
             train_refiner(examples, name, starts[name], data, settings, options, run.alone())
     run.wait()

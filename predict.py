@@ -15,6 +15,7 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
         people, = predict(load("."), ["photo.jpg"])
         people["stage_2"]
 """
+
 import argparse
 import io
 import sys
@@ -46,7 +47,8 @@ from deeppose.networks import Stage_1
 from deeppose.shell import InputError
 
 AT_ONCE = 32  # photographs read before the networks see them
-PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss")  # of a model's, in photo_pose.json
+# of a model's, in photo_pose.json
+PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Model:
     refiners  stage -> [(cascade.Refiner, the joints that it refines)]
     twice     whether it looks again at what is around the pose that it found at first
     """
+
     stage_1: Stage_1
     refiners: dict
     run: runtime.Runtime
@@ -95,7 +98,9 @@ def load(folder=None, device="auto", precision="auto", compiled=False, twice=Non
         for refiner, _ in refiners[stage]:
             inference.prepare(refiner.network, run.precision)
             path = workdir.refiner_path(folder, refiner.name, stage)
-            provenance[path.name] = _provenance(files.load_json(path.with_suffix(".json"), workdir.STEP_5))
+            provenance[path.name] = _provenance(
+                files.load_json(path.with_suffix(".json"), workdir.STEP_5)
+            )
     provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}
     twice = facts.get(two_pass.KEY) is True if twice is None else twice
     return Model(stage_1, refiners, run, provenance | {"two_pass": twice}, twice)
@@ -117,11 +122,16 @@ def estimate(model, regions, frames):
     poses = {"stage_1": joints}
     confidence = {"stage_1": sure}
     for stage, refiners in model.refiners.items():
-        joints, sure, _ = cascade.refine(refiners, frames, rows, joints, sure, model.skeleton, model.run)
+        joints, sure, _ = cascade.refine(
+            refiners, frames, rows, joints, sure, model.skeleton, model.run
+        )
         poses[f"stage_{stage}"] = joints
         confidence[f"stage_{stage}"] = sure
     frame = model.stage_1.frame
-    poses = {name: geometry.frame_to_image(pose.astype(float), regions, frame) for name, pose in poses.items()}
+    poses = {
+        name: geometry.frame_to_image(pose.astype(float), regions, frame)
+        for name, pose in poses.items()
+    }
     return poses, confidence
 
 
@@ -148,7 +158,9 @@ def _read(model, photograph, people):
     """The Photo, what cuts further frames from it, and its people's regions and frames: see
     photos.read_people."""
     seen = model.stage_1
-    photo, regions, frames = photos.read_people(photograph, people, seen.frame, seen.margin, model.white)
+    photo, regions, frames = photos.read_people(
+        photograph, people, seen.frame, seen.margin, model.white
+    )
     return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
 
 
@@ -178,8 +190,11 @@ def _by_photograph(model, pieces):
         own = slice(start, start + len(regions))
         start += len(regions)
         seen = np.concatenate([regions[:, :2], regions[:, :2] + regions[:, 2:]], 1)
-        found.append({"stage_2": None} | {name: pose[own] for name, pose in poses.items()}
-                     | {"confidence": {name: sure[own] for name, sure in confidence.items()}, "boxes": seen})
+        found.append(
+            {"stage_2": None}
+            | {name: pose[own] for name, pose in poses.items()}
+            | {"confidence": {name: sure[own] for name, sure in confidence.items()}, "boxes": seen}
+        )
     return found
 
 
@@ -191,12 +206,20 @@ def describe(source, photo, found, model):
         entry = {"box": box.tolist()}
         for stage in dict.fromkeys(("stage_1", "stage_2", *model.stages)):
             pose = found[stage]
-            entry[stage] = None if pose is None else dict(zip(joints, pose[person].round(3).tolist()))
+            entry[stage] = (
+                None if pose is None else dict(zip(joints, pose[person].round(3).tolist()))
+            )
         sure = found["confidence"][model.stages[-1]][person]
         entry["confidence"] = dict(zip(joints, sure.astype(float).round(3).tolist()))
         people.append(entry)
-    return {"photograph": str(source), "width": photo.size[0], "height": photo.size[1],
-            "skeleton": model.skeleton.name, "people": people, "model": model.provenance}
+    return {
+        "photograph": str(source),
+        "width": photo.size[0],
+        "height": photo.size[1],
+        "skeleton": model.skeleton.name,
+        "people": people,
+        "model": model.provenance,
+    }
 
 
 def write(path, source, photo, found, model):
@@ -204,15 +227,19 @@ def write(path, source, photo, found, model):
     one."""
     files.save_json(path.with_suffix(".json"), describe(source, photo, found, model))
     last = model.stages[-1]
-    drawing.photograph(path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last])
+    drawing.photograph(
+        path, photo.image, found[last] / photo.factor, model.skeleton, found["confidence"][last]
+    )
 
 
 def answer(model, photograph, people, name):
     """The page's answer for a photograph's bytes: {"pose": as in photo_pose.json, "confidence":
     stage -> (P, J)}."""
     photo, *piece = _read(model, io.BytesIO(photograph), people)
-    found, = _by_photograph(model, [piece])
-    confidence = {stage: sure.astype(float).round(3).tolist() for stage, sure in found["confidence"].items()}
+    (found,) = _by_photograph(model, [piece])
+    confidence = {
+        stage: sure.astype(float).round(3).tolist() for stage, sure in found["confidence"].items()
+    }
     return {"pose": describe(name, photo, found, model), "confidence": confidence}
 
 
@@ -220,10 +247,12 @@ def run_all(model, paths, people, pictures):
     """Read, predict and write everything, AT_ONCE photographs at a time; returns how many could not
     be read."""
     failed = 0
-    with tqdm(total=len(paths), unit=" photographs", disable=None if len(paths) > 1 else True) as bar:
+    with tqdm(
+        total=len(paths), unit=" photographs", disable=None if len(paths) > 1 else True
+    ) as bar:
         for start in range(0, len(paths), AT_ONCE):
             ready = []
-            for job in list(zip(paths, people, pictures))[start:start + AT_ONCE]:
+            for job in list(zip(paths, people, pictures))[start : start + AT_ONCE]:
                 try:
                     ready.append((job, *_read(model, *job[:2])))
                 except InputError as error:
@@ -234,33 +263,60 @@ def run_all(model, paths, people, pictures):
             poses = _by_photograph(model, [piece for _, _, *piece in ready])
             for ((path, _, picture), photo, *_), found in zip(ready, poses):
                 write(picture, path, photo, found, model)
-            bar.update(len(paths[start:start + AT_ONCE]))
+            bar.update(len(paths[start : start + AT_ONCE]))
     return failed
 
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__, workdir=None, shown="the current one, or models/lsp where that has no model")
-    parser.add_argument("photographs", nargs="*", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
-    parser.add_argument("--output", type=Path, metavar="FOLDER",
-                        help="where to write; made if missing (default: beside each photograph)")
-    parser.add_argument("--box", type=boxes.box, action="append", metavar="X0,Y0,X1,Y1",
-                        help="a person in the one photograph, in its pixels; again for another "
-                             "(default: one person, the whole photograph)")
-    parser.add_argument("--boxes", type=Path, metavar="FILE",
-                        help='JSON with the people of many: {"photo.jpg": [[x0, y0, x1, y1], ...], ...}')
-    parser.add_argument("--two-pass", action=argparse.BooleanOptionalAction,
-                        help="look twice, the second time at what is around the pose found at first: for people who "
-                             "are small in what is seen (default: as the model's model_1.json says)")
+    parser = runtime.parser(
+        __doc__, workdir=None, shown="the current one, or models/lsp where that has no model"
+    )
+    parser.add_argument(
+        "photographs",
+        nargs="*",
+        type=Path,
+        metavar="PHOTO",
+        help="a photograph, or a folder of them",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write; made if missing (default: beside each photograph)",
+    )
+    parser.add_argument(
+        "--box",
+        type=boxes.box,
+        action="append",
+        metavar="X0,Y0,X1,Y1",
+        help="a person in the one photograph, in its pixels; again for another "
+        "(default: one person, the whole photograph)",
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help='JSON with the people of many: {"photo.jpg": [[x0, y0, x1, y1], ...], ...}',
+    )
+    parser.add_argument(
+        "--two-pass",
+        action=argparse.BooleanOptionalAction,
+        help="look twice, the second time at what is around the pose found at first: for people who "
+        "are small in what is seen (default: as the model's model_1.json says)",
+    )
     page.add_arguments(parser)
     argv = list(sys.argv[1:] if argv is None else argv)
     for n in reversed([n for n, word in enumerate(argv[:-1]) if word == "--box"]):
-        argv[n:n + 2] = [f"--box={argv[n + 1]}"]  # a box may begin with a minus sign, which argparse takes for a flag
+        # a box may begin with a minus sign, which argparse takes for a flag
+        argv[n : n + 2] = [f"--box={argv[n + 1]}"]
     options = parser.parse_args(argv)
     if bool(options.photographs) == options.page:
         parser.error("a PHOTO is needed, or --page, which takes them in a browser")
     if options.page and (options.box or options.boxes or options.output):
-        parser.error("--box, --boxes and --output are not for --page, where boxes are drawn and files saved by hand")
+        parser.error(
+            "--box, --boxes and --output are not for --page, where boxes are drawn and files saved by hand"
+        )
     return options
 
 
@@ -268,28 +324,49 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     if options.page:
-        model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
-        return page.serve(options.address, options.port, model.skeleton, model.stages, partial(answer, model),
-                          model.white)
+        model = load(
+            options.workdir, options.device, options.precision, options.compile, options.two_pass
+        )
+        return page.serve(
+            options.address,
+            options.port,
+            model.skeleton,
+            model.stages,
+            partial(answer, model),
+            model.white,
+        )
     paths = photos.find(options.photographs)
     if options.box and (len(paths) > 1 or options.boxes):
-        raise InputError(f"--box is for one photograph and without --boxes, not for {len(paths)}; --boxes is for many")
+        raise InputError(
+            f"--box is for one photograph and without --boxes, not for {len(paths)}; --boxes is for many"
+        )
     people = [options.box] if options.box else [None] * len(paths)
     if options.boxes:
         people = boxes.read(options.boxes, paths)
-    model = load(options.workdir, options.device, options.precision, options.compile, options.two_pass)
-    refined = [f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
-               for stage, refiners in model.refiners.items()]
-    print(f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', twice' * model.twice}, "
-          f"of {model.provenance['workdir']}")
+    model = load(
+        options.workdir, options.device, options.precision, options.compile, options.two_pass
+    )
+    refined = [
+        f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
+        for stage, refiners in model.refiners.items()
+    ]
+    print(
+        f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', twice' * model.twice}, "
+        f"of {model.provenance['workdir']}"
+    )
     if options.output:
         files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)
     failed = run_all(model, paths, people, pictures)
     if failed:
-        raise InputError(f"{failed} of {len(paths)} photographs could not be read (see above); the others are done")
+        raise InputError(
+            f"{failed} of {len(paths)} photographs could not be read (see above); the others are done"
+        )
     for picture in pictures[:3]:
-        print(f"{picture} and {picture.stem}.json" + (" ..." if len(pictures) > 3 and picture is pictures[2] else ""))
+        print(
+            f"{picture} and {picture.stem}.json"
+            + (" ..." if len(pictures) > 3 and picture is pictures[2] else "")
+        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stag
         of data scored by OKS result.json
 Run     python test_stage_1.py
 """
+
 import sys
 from pathlib import Path
 
@@ -37,11 +38,19 @@ from deeppose.locks import lock
 def parse(argv):
     """The command line: see --help."""
     parser = scoring.parser(__doc__)
-    parser.add_argument("--box-scale", type=true_boxes.factors, metavar="F,F,...",
-                        help="score as well on crops of the true joints' boxes, this many times as wide and high, such "
-                             "as 1.0,1.2,1.4,1.6,1.8,2.0: marked \"true boxes\" (default: only on step 1's frames)")
-    parser.add_argument("--source", type=Path, default=Path("."),
-                        help="of --box-scale: the folder of photographs that step 1 was given (default: .)")
+    parser.add_argument(
+        "--box-scale",
+        type=true_boxes.factors,
+        metavar="F,F,...",
+        help="score as well on crops of the true joints' boxes, this many times as wide and high, such "
+        'as 1.0,1.2,1.4,1.6,1.8,2.0: marked "true boxes" (default: only on step 1\'s frames)',
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        default=Path("."),
+        help="of --box-scale: the folder of photographs that step 1 was given (default: .)",
+    )
     options = parser.parse_args(argv)
     if options.box_scale and options.sample:
         parser.error("--box-scale: of all test rows, not of a --sample")
@@ -59,8 +68,13 @@ def draw(folder, data, joints, confidence):
     poses = folder / "poses_stage_1.png"
     mean_pose = np.broadcast_to(data.mean_pose, true.shape)
     plots.pdj_curves(pdj, {"mean pose": mean_pose, "stage 1": joints}, true, skeleton, sizes)
-    drawing.contact_sheet(poses, data.test_images, {"stage 1": joints}, true, skeleton, sizes, {"stage 1": confidence})
-    pictures = {"Detected joints (PDJ) over the threshold": pdj, "The best, middling and worst test images": poses}
+    drawing.contact_sheet(
+        poses, data.test_images, {"stage 1": joints}, true, skeleton, sizes, {"stage 1": confidence}
+    )
+    pictures = {
+        "Detected joints (PDJ) over the threshold": pdj,
+        "The best, middling and worst test images": poses,
+    }
     return pictures | scoring.draw_training(folder)
 
 
@@ -77,41 +91,63 @@ def main(argv=None):
     model_path = workdir.model_path(options)
     model, provenance = networks.load_file(model_path, run, data)
     leakage.check_model(model_path, data)
-    in_photographs = true_boxes.open_photographs(data, options.source) if options.box_scale else None
+    in_photographs = (
+        true_boxes.open_photographs(data, options.source) if options.box_scale else None
+    )
     print(run)
     rows = np.arange(len(data.test_images))
     frames = Frames(data.test_images, run.device)
-    joints, confidence = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
+    joints, confidence = model.predict(
+        frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass
+    )
     if run.rank > 0:  # of several processes the first goes on
         return
     scoring.save_poses(folder, 1, joints, confidence)
     by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
-    facts = {"images": len(rows), "flip_test": options.flip_test, "two_pass": options.two_pass, "epoch": options.epoch,
-             "models": workdir.model_digests(model_path, data.skeleton), "run": run.facts()} | sample
+    facts = {
+        "images": len(rows),
+        "flip_test": options.flip_test,
+        "two_pass": options.two_pass,
+        "epoch": options.epoch,
+        "models": workdir.model_digests(model_path, data.skeleton),
+        "run": run.facts(),
+    } | sample
     facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:
         scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
         return
     scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     pictures = draw(folder, data, joints, confidence)
-    score_tables = tables.score_tables(scores, intervals, data.skeleton, len(rows), options.threshold,
-                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
+    score_tables = tables.score_tables(
+        scores, intervals, data.skeleton, len(rows), options.threshold, data.seen_in_training
+    ) + coco_results.score_tables(by_coco, data)
     if in_photographs:
         stretch = true_boxes.is_stretched(provenance)
-        boxed, boxed_intervals = in_photographs.score(model, options.box_scale, stretch, run.alone(),
-                                                      options.flip_test)
+        boxed, boxed_intervals = in_photographs.score(
+            model, options.box_scale, stretch, run.alone(), options.flip_test
+        )
         picture = folder / "box_scale_stage_1.png"
         plots.scores_by_factor(picture, boxed, boxed_intervals, scores["stage 1"], data.skeleton)
         pictures["Scores over the size of true boxes"] = picture
         score_tables.append(true_boxes.table(boxed, data, stretch))
         facts["true_boxes"] = true_boxes.described(boxed, boxed_intervals, stretch)
     if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
-        scoring.write_report(folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data))
+        scoring.write_report(
+            folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run
+        )
+    scoring.write(
+        folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data)
+    )
     scoring.show(score_tables, len(rows))
     print("pictures: " + "  ".join(map(str, pictures.values())))
-    print(f"all of it, to look through: {folder / 'report.html'}"
-          + (", when step 6 has written it anew" if workdir.stages_here(folder, data.skeleton) else ""))
+    print(
+        f"all of it, to look through: {folder / 'report.html'}"
+        + (
+            ", when step 6 has written it anew"
+            if workdir.stages_here(folder, data.skeleton)
+            else ""
+        )
+    )
 
 
 if __name__ == "__main__":

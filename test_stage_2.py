@@ -13,6 +13,7 @@ Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stag
         of data scored by OKS result.json
 Run     python test_stage_2.py
 """
+
 import sys
 
 import numpy as np
@@ -45,9 +46,14 @@ def draw(folder, data, stages, confidence, model_path):
     true = data.test_labels.astype(float)
     skeleton = data.skeleton
     sizes = data.sizes("test")
-    pictures = {caption: folder / f"{name}_stage_2.png" for caption, name in (
-        ("Detected joints (PDJ) over the threshold", "pdj"), ("Errors before and after the cascade", "errors"),
-        ("The best, middling and worst test images", "poses"))}
+    pictures = {
+        caption: folder / f"{name}_stage_2.png"
+        for caption, name in (
+            ("Detected joints (PDJ) over the threshold", "pdj"),
+            ("Errors before and after the cascade", "errors"),
+            ("The best, middling and worst test images", "poses"),
+        )
+    }
     pdj, errors, poses = pictures.values()
     floor = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)}
     plots.pdj_curves(pdj, floor | stages, true, skeleton, sizes)
@@ -58,8 +64,15 @@ def draw(folder, data, stages, confidence, model_path):
         plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
     pictures |= scoring.draw_training(folder)
     for stage in workdir.STAGES:
-        curves = {name: workdir.curves_path(folder, name, stage) for name in (*skeleton.joints, workdir.SHARED)}
-        curves = {name: files.load_csv(path, plots.STAGE_2_CURVES) for name, path in curves.items() if path.exists()}
+        curves = {
+            name: workdir.curves_path(folder, name, stage)
+            for name in (*skeleton.joints, workdir.SHARED)
+        }
+        curves = {
+            name: files.load_csv(path, plots.STAGE_2_CURVES)
+            for name, path in curves.items()
+            if path.exists()
+        }
         if curves:
             picture = folder / f"curves_stage_{stage}.png"
             pictures[f"Training of stage {stage}, joint by joint"] = picture
@@ -76,7 +89,7 @@ def error_samples(folder, data, first, model_path):
     made_from = workdir.origin(folder, data, model=model_path)
     if not workdir.is_made_from(workdir.output_path(folder), made_from):
         return None
-    rows = data.trained_on[::max(1, len(data.trained_on) // SHOWN)]
+    rows = data.trained_on[:: max(1, len(data.trained_on) // SHOWN)]
     predicted = workdir.load_output(folder, data, model=model_path)[rows].astype(float)
     true = data.train_labels[rows].astype(float)
     try:
@@ -86,17 +99,23 @@ def error_samples(folder, data, first, model_path):
     simulated = drawn[:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
     size_trained = np.maximum(data.skeleton.pose_sizes_px(predicted), 1)[:, None]
     size_met = np.maximum(data.skeleton.pose_sizes_px(first), 1)[:, None]
-    return {"simulated": simulated / size_trained,
-            "real, trained on": (predicted - true).swapaxes(0, 1) / size_trained,
-            "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / size_met}
+    return {
+        "simulated": simulated / size_trained,
+        "real, trained on": (predicted - true).swapaxes(0, 1) / size_trained,
+        "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / size_met,
+    }
 
 
 def parse(argv):
     """The command line: see --help."""
     parser = scoring.parser(__doc__)
-    parser.add_argument("--refiner-epoch", type=shell.at_least(1), metavar="N",
-                        help="take the refiners as they were after epoch N, which --keep-epochs of step 5 kept "
-                             "(default: each one's best epoch)")
+    parser.add_argument(
+        "--refiner-epoch",
+        type=shell.at_least(1),
+        metavar="N",
+        help="take the refiners as they were after epoch N, which --keep-epochs of step 5 kept "
+        "(default: each one's best epoch)",
+    )
     return parser.parse_args(argv)
 
 
@@ -124,19 +143,25 @@ def main(argv=None):
     print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
     frames = Frames(images, run.device)
     rows = np.arange(len(images))
-    joints, sure = model.predict(frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass)
+    joints, sure = model.predict(
+        frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass
+    )
     stages = {"stage 1": joints}
     confidence = {"stage 1": sure}
     gains = {}
     del model  # a refiner's memory is needed more
     for stage in refining:
         # those that came with the model learnt from other arrays than these
-        if refiners == folder and (stale := workdir.stale_refiners(folder, data, stage, model_path,
-                                                                   options.refiner_epoch)):
-            print(f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
-                  f"{stage - 1} predicted; train them again (step 5), or remove them")
-        joints, sure, gains[stage] = cascade.refine_from(refiners, skeleton, frames, rows, joints, sure, run, stage,
-                                                         options.refiner_epoch)
+        if refiners == folder and (
+            stale := workdir.stale_refiners(folder, data, stage, model_path, options.refiner_epoch)
+        ):
+            print(
+                f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
+                f"{stage - 1} predicted; train them again (step 5), or remove them"
+            )
+        joints, sure, gains[stage] = cascade.refine_from(
+            refiners, skeleton, frames, rows, joints, sure, run, stage, options.refiner_epoch
+        )
         stages[f"stage {stage}"] = joints
         confidence[f"stage {stage}"] = sure
     if run.rank > 0:  # of several processes the first goes on
@@ -144,10 +169,16 @@ def main(argv=None):
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
     by_coco = coco_results.score(data, stages, confidence)
-    facts = {"images": len(images), "flip_test": options.flip_test, "two_pass": options.two_pass,
-             "epoch": options.epoch, "refiner_epoch": options.refiner_epoch, "gains": gains.pop(2),
-             "models": workdir.model_digests(model_path, skeleton, refiners, options.refiner_epoch),
-             "run": run.facts()} | sample
+    facts = {
+        "images": len(images),
+        "flip_test": options.flip_test,
+        "two_pass": options.two_pass,
+        "epoch": options.epoch,
+        "refiner_epoch": options.refiner_epoch,
+        "gains": gains.pop(2),
+        "models": workdir.model_digests(model_path, skeleton, refiners, options.refiner_epoch),
+        "run": run.facts(),
+    } | sample
     facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
     facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:
@@ -155,10 +186,13 @@ def main(argv=None):
         return
     scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
     pictures = draw(folder, data, stages, confidence, model_path)
-    score_tables = tables.score_tables(scores, intervals, skeleton, len(images), options.threshold,
-                                       data.seen_in_training) + coco_results.score_tables(by_coco, data)
+    score_tables = tables.score_tables(
+        scores, intervals, skeleton, len(images), options.threshold, data.seen_in_training
+    ) + coco_results.score_tables(by_coco, data)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
-    scoring.write(folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data))
+    scoring.write(
+        folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data)
+    )
     scoring.show(score_tables, len(images))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")

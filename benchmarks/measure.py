@@ -1,4 +1,5 @@
 """Rates of several ways to do one thing, measured in turns; and the memory of whole commands."""
+
 import os
 import statistics
 import subprocess
@@ -28,15 +29,24 @@ def compare(ways, seconds, before=lambda: None):
             began = time.perf_counter()
             rates[name].append(work() / (time.perf_counter() - began))
     first, *others = ways
-    ratios = {other: statistics.median(a / b for a, b in zip(rates[first], rates[other])) for other in others}
+    ratios = {
+        other: statistics.median(a / b for a, b in zip(rates[first], rates[other]))
+        for other in others
+    }
     return {name: statistics.median(found) for name, found in rates.items()}, ratios
 
 
 def peak_memory(command, cwd, env=None):
     """Peak of the anonymous memory (bytes) of a command and all it starts, sampled; None where
     there is no /proc."""
-    with subprocess.Popen([str(word) for word in command], cwd=cwd, env=env, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
         errors = []
         reader = threading.Thread(target=lambda: errors.append(running.stderr.read()))
         reader.start()
@@ -64,7 +74,9 @@ def family(pid):
     found = [pid]
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [relative for child in thread.read_text().split() for relative in family(int(child))]
+            found += [
+                relative for child in thread.read_text().split() for relative in family(int(child))
+            ]
         except OSError:
             pass  # it has just ended
     return found
@@ -74,6 +86,7 @@ def hardware(device):
     """What the figures were measured on."""
     if device.type == "cuda":
         import torch
+
         return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

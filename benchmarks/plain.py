@@ -1,5 +1,6 @@
 """The same work the plain way, as the original does it: one image and one crop at a time, float32,
 nothing kept."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,9 @@ def prepare(jobs, workdir):
         for row in job.rows:
             image = job.read()
             side = max(image.size)
-            x0, y0, width, height = np.round((0, 0, side, side) if row.box is None else row.box).astype(int)
+            x0, y0, width, height = np.round(
+                (0, 0, side, side) if row.box is None else row.box
+            ).astype(int)
             piece = image.crop((x0, y0, x0 + width, y0 + height))  # black outside
             frame = np.array(piece.resize(FRAME, Image.Resampling.BILINEAR))
             frames.append(frame[:, ::-1] if row.mirrored else frame)
@@ -29,8 +32,9 @@ def prepare(jobs, workdir):
 
 def to_batch(images, rows, device):
     """Frames uint8 -> float32 (n, 3, H, W) in [0, 1], one at a time."""
-    return torch.stack([torch.from_numpy(np.array(images[row])).permute(2, 0, 1).float() / 255
-                        for row in rows]).to(device)
+    return torch.stack(
+        [torch.from_numpy(np.array(images[row])).permute(2, 0, 1).float() / 255 for row in rows]
+    ).to(device)
 
 
 def step(optimiser, predicted, true):
@@ -46,8 +50,12 @@ def train_stage_1(network, optimiser, images, targets, rows, batch_size, device)
     """Step 2: one pass over the rows."""
     network.train()
     for start in range(0, len(rows), batch_size):
-        batch = rows[start:start + batch_size]
-        step(optimiser, network(to_batch(images, batch, device)).joints, torch.nan_to_num(targets[batch]).to(device))
+        batch = rows[start : start + batch_size]
+        step(
+            optimiser,
+            network(to_batch(images, batch, device)).joints,
+            torch.nan_to_num(targets[batch]).to(device),
+        )
     return len(rows)
 
 
@@ -56,7 +64,7 @@ def predict(network, images, rows, device):
     """Steps 3 and 4: whole frames, in small batches."""
     network.eval()
     for start in range(0, len(rows), BATCH):
-        network(to_batch(images, rows[start:start + BATCH], device)).joints.cpu()
+        network(to_batch(images, rows[start : start + BATCH], device)).joints.cpu()
     return len(rows)
 
 
@@ -66,7 +74,7 @@ def cut_boxes(frame, boxes_px):
     for x0, y0, side, _ in boxes_px.round().astype(int):
         padded = np.pad(frame, ((side, side), (side, side), (0, 0)))  # black outside
         left, top = np.clip([x0 + side, y0 + side], 0, len(padded) - side)
-        piece = Image.fromarray(padded[top:top + side, left:left + side])
+        piece = Image.fromarray(padded[top : top + side, left : left + side])
         piece = np.array(piece.resize((CROP_PX, CROP_PX), Image.Resampling.BILINEAR))
         cut.append(torch.from_numpy(piece).permute(2, 0, 1).float() / 255)
     return torch.stack(cut)
@@ -91,7 +99,7 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
     network.train()
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), batch_size):
-        batch = rows[start:start + batch_size]
+        batch = rows[start : start + batch_size]
         boxes, targets, _, _ = examples.draw(batch, rng)
         offsets = targets[:, :, examples.joints[0]]
         cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
@@ -105,12 +113,14 @@ def test_both(network, workdir, names, images, rows, boxes_px, device):
     """Step 6: for every small batch stage 1, then each joint's checkpoint read again."""
     network.eval()
     for start in range(0, len(rows), BATCH):
-        batch = rows[start:start + BATCH]
+        batch = rows[start : start + BATCH]
         network(to_batch(images, batch, device)).joints.cpu()
         for name in names:
             refiner = alexnet()
             refiner.load_state_dict(torch.load(workdir / f"model_{name}.pt", weights_only=True))
             refiner.to(device).eval()
-            cut = torch.cat([cut_boxes(np.array(images[row]), boxes_px[row:row + 1]) for row in batch])
+            cut = torch.cat(
+                [cut_boxes(np.array(images[row]), boxes_px[row : row + 1]) for row in batch]
+            )
             refiner(cut.to(device), asked_first(cut, device)).joints.cpu()
     return len(rows)

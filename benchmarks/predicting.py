@@ -1,5 +1,6 @@
 """How fast a model predicts photographs on one core, how long it takes to load, and the memory that
 takes."""
+
 import contextlib
 import io
 import os
@@ -39,8 +40,14 @@ def rates(folder, options, seconds):
     def way(one, count):
         def work():
             return len(predict.predict(one, [PHOTO] * count))
+
         return work
-    ways = {f"{name}, {count} at a time": way(one, count) for name, one in models.items() for count in (1, TOGETHER)}
+
+    ways = {
+        f"{name}, {count} at a time": way(one, count)
+        for name, one in models.items()
+        for count in (1, TOGETHER)
+    }
     try:
         return measure.compare(ways, seconds)[0]
     finally:
@@ -52,14 +59,27 @@ def load_seconds(folder, options):
     undisturbed."""
     command = [sys.executable, "-c", LOADING, str(folder), options.device, options.precision]
     env = os.environ | ONE_CORE | {"PYTHONPATH": str(ROOT)}
-    return [float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
-            for _ in range(LOADS)]
+    return [
+        float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
+        for _ in range(LOADS)
+    ]
 
 
 def memory_bytes(folder, options, output):
     """Peak anonymous memory of predict.py on one photograph; None where there is no /proc."""
-    command = [sys.executable, ROOT / "predict.py", PHOTO, "--workdir", folder.resolve(), "--output", output,
-               "--device", options.device, "--precision", options.precision]
+    command = [
+        sys.executable,
+        ROOT / "predict.py",
+        PHOTO,
+        "--workdir",
+        folder.resolve(),
+        "--output",
+        output,
+        "--device",
+        options.device,
+        "--precision",
+        options.precision,
+    ]
     return measure.peak_memory(command, ROOT, os.environ | ONE_CORE)
 
 

@@ -3,6 +3,7 @@
 dataset.json is written last of step 1's files and says what the others hold: skeleton, frame size,
 counts. No torch here, so that step 1 runs without it.
 """
+
 import hashlib
 import os
 import warnings
@@ -18,12 +19,24 @@ from deeppose.skeleton import Skeleton
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEP_1 = "the data set's script, such as LSP_data.py (step 1)"
-FORMAT = 2                    # of dataset.json
-COLUMNS = ("set", "image", "person", "x0", "y0", "w", "h", "mirrored", "head_px", "area_px", "score")
-BLOCK = 65536                 # bytes
-BLOCKS = 256                  # how many of them a fingerprint reads
-LARGEST_NUMBER = 2 ** 53      # of a set or an image: whole numbers are exact in float64 up to here
-FARTHEST = 10                 # frame sides: no label lies farther from the frame's centre than this
+FORMAT = 2  # of dataset.json
+COLUMNS = (
+    "set",
+    "image",
+    "person",
+    "x0",
+    "y0",
+    "w",
+    "h",
+    "mirrored",
+    "head_px",
+    "area_px",
+    "score",
+)
+BLOCK = 65536  # bytes
+BLOCKS = 256  # how many of them a fingerprint reads
+LARGEST_NUMBER = 2**53  # of a set or an image: whole numbers are exact in float64 up to here
+FARTHEST = 10  # frame sides: no label lies farther from the frame's centre than this
 
 
 class Rows:
@@ -96,16 +109,21 @@ def load(path, dtype, shape, made_by):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd in a broken header
-            array = np.lib.format.open_memmap(files.present(path, made_by), "r")  # np.load also reads pickles, zips
+            # np.load also reads pickles, zips
+            array = np.lib.format.open_memmap(files.present(path, made_by), "r")
     except InputError:
         raise
     except Exception:  # NumPy parses the header as Python and raises whatever that leads it to
         raise InputError(f"{path}: is no complete .npy array; run {made_by} again") from None
-    fits = len(array.shape) == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape))
+    fits = len(array.shape) == len(shape) and all(
+        want in (None, have) for have, want in zip(array.shape, shape)
+    )
     if not np.issubdtype(array.dtype, dtype) or not fits:
         wanted = f"({', '.join('N' if n is None else str(n) for n in shape)})"
-        raise InputError(f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} {wanted}; "
-                         f"run {made_by} again")
+        raise InputError(
+            f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} {wanted}; "
+            f"run {made_by} again"
+        )
     return array
 
 
@@ -149,6 +167,7 @@ class Dataset:
     facts                dataset.json as it is
     folder               where they are
     """
+
     skeleton: Skeleton
     frame: tuple
     margin: float
@@ -193,7 +212,9 @@ class Dataset:
 
     def identities(self, part):
         """Set, image and person of each row of "train" or "test": int64 (N, 3)."""
-        return np.stack([self.column(part, name) for name in ("set", "image", "person")], 1).astype(np.int64)
+        return np.stack([self.column(part, name) for name in ("set", "image", "person")], 1).astype(
+            np.int64
+        )
 
     @property
     def view_box(self):
@@ -217,8 +238,11 @@ class Dataset:
         need."""
         scale = self.scale(part)
         box = np.full(len(scale), max(self.view_box[2:]))
-        return {"head": self.column(part, "head_px") * scale, "box": box,
-                "area": self.column(part, "area_px") * scale ** 2}
+        return {
+            "head": self.column(part, "head_px") * scale,
+            "box": box,
+            "area": self.column(part, "area_px") * scale**2,
+        }
 
     def held_out_sizes(self):
         """`sizes` of the held-out rows."""
@@ -264,16 +288,22 @@ def open_dataset(workdir):
     arrays = {}
     for part in ("train", "test"):
         count = facts["rows"][part]
-        arrays[f"{part}_images"] = load(workdir / f"{part}_images.npy", np.uint8, (count, height, width, 3), STEP_1)
+        arrays[f"{part}_images"] = load(
+            workdir / f"{part}_images.npy", np.uint8, (count, height, width, 3), STEP_1
+        )
         labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * joint_count), STEP_1)
         arrays[f"{part}_labels"] = np.array(labels).reshape(count, joint_count, 2)
-        rows = load(workdir / f"{part}_rows.npy", np.float64, (count, len(known["columns"])), STEP_1)
+        rows = load(
+            workdir / f"{part}_rows.npy", np.float64, (count, len(known["columns"])), STEP_1
+        )
         arrays[f"{part}_rows"] = np.array(rows)
         _check_rows(workdir / f"{part}_rows.npy", rows, known["columns"])
         check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], known["frame"])
     for name in arrays:
         if fingerprint(workdir / f"{name}.npy") != facts["fingerprints"].get(f"{name}.npy"):
-            raise InputError(f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again")
+            raise InputError(
+                f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again"
+            )
     trained_on = np.setdiff1d(np.arange(facts["rows"]["train"]), known["held_out"])
     return Dataset(**known, trained_on=trained_on, facts=facts, folder=workdir, **arrays)
 
@@ -290,12 +320,19 @@ def _read_facts(facts):
     check_white(facts.get("depth_white"))
     if not set(facts.get("not_refined", ())) <= set(own.joints):
         raise ValueError("not refined")
-    if not all(isinstance(entry, dict) for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))):
+    if not all(
+        isinstance(entry, dict)
+        for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))
+    ):
         raise TypeError("no object")
-    return {"skeleton": own, "frame": (width, height), "margin": float(facts["margin"]),
-            "held_out": np.array(facts["held_out_rows"], np.int64),
-            "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
-            "columns": tuple(str(name) for name in facts["columns"])}
+    return {
+        "skeleton": own,
+        "frame": (width, height),
+        "margin": float(facts["margin"]),
+        "held_out": np.array(facts["held_out_rows"], np.int64),
+        "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
+        "columns": tuple(str(name) for name in facts["columns"]),
+    }
 
 
 def check_white(value):
@@ -308,14 +345,27 @@ def _check_facts(path, known, facts):
     """InputError where entries of dataset.json, as _read_facts gives them, make no sense
     together."""
     held_out = known["held_out"]
-    if held_out.ndim != 1 or not held_out.size or held_out.min() < 0 or held_out.max() >= facts["rows"]["train"]:
-        raise InputError(f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again")
+    if (
+        held_out.ndim != 1
+        or not held_out.size
+        or held_out.min() < 0
+        or held_out.max() >= facts["rows"]["train"]
+    ):
+        raise InputError(
+            f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again"
+        )
     if np.unique(held_out).size == facts["rows"]["train"]:
         raise InputError(f"{path}: holds out all of train_images.npy's rows; run {STEP_1} again")
-    near = np.abs(known["mean_pose"] - np.array(known["frame"]) / 2) <= FARTHEST * max(known["frame"])
+    near = np.abs(known["mean_pose"] - np.array(known["frame"]) / 2) <= FARTHEST * max(
+        known["frame"]
+    )
     if not near.all():  # so that NaN is refused too
         raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
-    if min(known["frame"]) < 1 or not 1 <= known["margin"] < 10 or not set(COLUMNS) <= set(known["columns"]):
+    if (
+        min(known["frame"]) < 1
+        or not 1 <= known["margin"] < 10
+        or not set(COLUMNS) <= set(known["columns"])
+    ):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again")
 
 
@@ -328,7 +378,9 @@ def _check_rows(path, rows, columns):
     sound &= np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
     wrong = np.flatnonzero(~sound)
     if wrong.size:
-        raise InputError(f"{path}: row {wrong[0]} names no set, image, person or box; run {STEP_1} again")
+        raise InputError(
+            f"{path}: row {wrong[0]} names no set, image, person or box; run {STEP_1} again"
+        )
 
 
 def check_labels(path, labels_px, frame):
@@ -339,21 +391,31 @@ def check_labels(path, labels_px, frame):
     far = np.abs(labels_px - centre) > FARTHEST * max(frame)  # False for NaN, which is no label
     wrong = np.flatnonzero((half | far.any(-1)).any(-1))
     if wrong.size:
-        raise InputError(f"{path}: row {wrong[0]} holds a label that cannot be right; run {STEP_1} again")
+        raise InputError(
+            f"{path}: row {wrong[0]} holds a label that cannot be right; run {STEP_1} again"
+        )
 
 
 def save_names(path, names):
     """Write names, a line each."""
     with files.replacing(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")
+        temporary.write_text(
+            "".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape"
+        )
 
 
 def load_names(path, count):
     """The `count` names that save_names wrote; InputError where they are others."""
     try:
-        names = files.present(path, STEP_1).read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
+        names = (
+            files.present(path, STEP_1)
+            .read_text(encoding="utf-8", errors="surrogateescape")
+            .split("\n")[:-1]
+        )
     except OSError:
         names = []
     if len(names) != count:
-        raise InputError(f"{path}: does not name a photograph for each of {count} rows; run {STEP_1} again")
+        raise InputError(
+            f"{path}: does not name a photograph for each of {count} rows; run {STEP_1} again"
+        )
     return names

@@ -6,6 +6,7 @@ any device; it is applied to whole batches on the images' device, together with 
 resampling, no copies kept. Coordinates are normalised: (0, 0) is the box's centre, and 1 its width
 or height.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,22 +14,25 @@ import torch
 
 from deeppose import crops
 
-SMALLEST_HIDDEN = 0.1          # widths and heights of the hidden box, in those of the image
+SMALLEST_HIDDEN = 0.1  # widths and heights of the hidden box, in those of the image
 LARGEST_HIDDEN = 0.4
-GREY = (0.299, 0.587, 0.114)   # of R, G, B: ITU-R BT.601
-TURN_LIMIT = 2.0               # of a normal distribution of angles: as SimpleBaseline's
+GREY = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
+TURN_LIMIT = 2.0  # of a normal distribution of angles: as SimpleBaseline's
 
 
 @dataclass(frozen=True)
 class Ranges:
     """What is drawn, evenly, for each image."""
-    turn_deg: float = 0.0    # by up to this, either way
-    turn_share: float = 0.0  # more than 0: that share of the images is turned, by a normal distribution of turn_deg
-    scale: float = 0.0       # by 1 / (1 + scale) ... 1 + scale
-    shift: float = 0.0       # by up to this many widths and heights
-    mirror: float = 0.0      # probability
-    colour: float = 0.0      # brightness, contrast and saturation each by 1 / (1 + colour) ... 1 + colour
-    hide: float = 0.0        # probability that a box of the image is made grey
+
+    turn_deg: float = 0.0  # by up to this, either way
+    # more than 0: that share of the images is turned, by a normal distribution of turn_deg
+    turn_share: float = 0.0
+    scale: float = 0.0  # by 1 / (1 + scale) ... 1 + scale
+    shift: float = 0.0  # by up to this many widths and heights
+    mirror: float = 0.0  # probability
+    # brightness, contrast and saturation each by 1 / (1 + colour) ... 1 + colour
+    colour: float = 0.0
+    hide: float = 0.0  # probability that a box of the image is made grey
 
     @property
     def moves(self):
@@ -46,6 +50,7 @@ class Views:
     hidden          (N, 4): the hidden box as x0, y0, x1, y1, normalised; empty where nothing is
                     hidden
     """
+
     linear: np.ndarray
     offset: np.ndarray
     mirrored: np.ndarray
@@ -64,13 +69,20 @@ def draw(count, ranges, rng, aspect=1.0):
     cos = scale * np.cos(angle)
     sin = scale * np.sin(angle)
     sign = np.where(mirrored, -1, 1)
-    # The turn is one of pixels: in widths and heights its corners off the diagonal are stretched by the aspect.
+    # The turn is one of pixels: in widths and heights its corners off the diagonal are stretched by
+    # the aspect.
     linear = np.stack([cos * sign, -sin / aspect, sin * sign * aspect, cos], 1).reshape(count, 2, 2)
-    side = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, (count, 1)) * (rng.random((count, 1)) < ranges.hide)
+    side = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, (count, 1)) * (
+        rng.random((count, 1)) < ranges.hide
+    )
     centre = rng.uniform(-0.5, 0.5, (count, 2))
-    return Views(linear, rng.uniform(-ranges.shift, ranges.shift, (count, 2)), mirrored,
-                 (1 + ranges.colour) ** rng.uniform(-1, 1, (count, 3)),
-                 np.concatenate([centre - side / 2, centre + side / 2], 1))
+    return Views(
+        linear,
+        rng.uniform(-ranges.shift, ranges.shift, (count, 2)),
+        mirrored,
+        (1 + ranges.colour) ** rng.uniform(-1, 1, (count, 3)),
+        np.concatenate([centre - side / 2, centre + side / 2], 1),
+    )
 
 
 def _angles(count, ranges, rng):
@@ -92,10 +104,12 @@ def apply(images, boxes_px, views, ranges, size):
     """
     n, k = boxes_px.shape[:2]
     if ranges.turn_deg:
-        images = crops.crop_turned(images, boxes_px, views.linear.reshape(n, k, 2, 2),
-                                   views.offset.reshape(n, k, 2), size)
+        images = crops.crop_turned(
+            images, boxes_px, views.linear.reshape(n, k, 2, 2), views.offset.reshape(n, k, 2), size
+        )
     elif ranges.moves or not _shows(images, boxes_px, size):
-        scale = views.linear[:, [0, 1], [0, 1]].reshape(n, k, 2)  # negative along x where it is mirrored
+        # negative along x where it is mirrored
+        scale = views.linear[:, [0, 1], [0, 1]].reshape(n, k, 2)
         sizes = boxes_px[..., 2:] / scale
         centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * views.offset.reshape(n, k, 2)
         seen = np.concatenate([centres - sizes / 2, sizes], -1).astype(np.float32)

@@ -1,5 +1,6 @@
 """The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright
 photograph."""
+
 import argparse
 
 import numpy as np
@@ -31,7 +32,9 @@ def as_array(values, name):
         raise InputError(f"{name}: its boxes must be a list of [x0, y0, x1, y1] in pixels")
     for x0, y0, x1, y1 in boxes:
         if x1 <= x0 or y1 <= y0:
-            raise InputError(f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g} is empty; x1,y1 is its lower right corner")
+            raise InputError(
+                f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g} is empty; x1,y1 is its lower right corner"
+            )
     return boxes
 
 

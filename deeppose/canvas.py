@@ -1,5 +1,6 @@
 """What a rendered figure is painted on and with: backgrounds, capsules with smooth edges, objects
 in front of it."""
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -8,6 +9,7 @@ OBJECT = 255  # mark of an object in front of the person, in the owner map
 
 def draw_background(rng, width, height):
     """A dull, blurred place (H, W, 3): bands or a gradient, shapes, and two scales of noise."""
+
     def dull():
         return rng.uniform(60, 200) + rng.uniform(-28, 28, 3)
 
@@ -21,7 +23,10 @@ def draw_background(rng, width, height):
     for _ in range(rng.integers(0, 8)):
         x, y = rng.uniform(-0.1, 1, 2) * (width, height)
         shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape((x, y, *(rng.uniform(0.05, 0.4, 2) * (width, height) + (x, y))), tuple(dull().astype(int)))
+        shape(
+            (x, y, *(rng.uniform(0.05, 0.4, 2) * (width, height) + (x, y))),
+            tuple(dull().astype(int)),
+        )
     image = np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(1, 5))), float)
     cells = rng.integers(6, 40, 2)
     grain = Image.fromarray(rng.normal(0, rng.uniform(2, 12), cells).astype(np.float32))
@@ -36,18 +41,22 @@ def draw_part(image, owner, mark, pieces, colour):
     """
     ends = pieces.reshape(-1, 3)
     low = np.maximum(np.floor((ends[:, :2] - ends[:, 2:]).min(0)) - 1, 0).astype(int)
-    high = np.minimum(np.ceil((ends[:, :2] + ends[:, 2:]).max(0)) + 1, image.shape[1::-1]).astype(int)
+    high = np.minimum(np.ceil((ends[:, :2] + ends[:, 2:]).max(0)) + 1, image.shape[1::-1]).astype(
+        int
+    )
     if (high <= low).any():
         return
     x, y = np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1])[:, None] + 0.5
     gap, depth = np.inf, np.inf
     for x0, y0, r0, x1, y1, r1 in pieces:
-        along = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
+        along = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max(
+            (x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9
+        )
         along = np.clip(along, 0, 1)
         away = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
         radius = r0 + along * (r1 - r0)
         gap, depth = np.minimum(gap, away - radius), np.minimum(depth, away / radius)
-    window = np.s_[low[1]:high[1], low[0]:high[0]]
+    window = np.s_[low[1] : high[1], low[0] : high[0]]
     cover = np.clip(0.5 - gap, 0, 1)
     shade = (1.06 - 0.3 * np.minimum(depth, 1) ** 2) * (1 - 0.4 * np.clip(gap + 1.7, 0, 1))
     image[window] += cover[..., None] * (shade[..., None] * colour - image[window])
@@ -63,8 +72,16 @@ def draw_object(rng, image, owner, joints):
     dx, dy = length * np.cos(turn), length * np.sin(turn)
     colour = rng.uniform(40, 220, 3)
     if rng.random() < 0.5:
-        draw_part(image, owner, OBJECT, np.array([(x - dx, y - dy, radius, x + dx, y + dy, radius)]), colour)
+        draw_part(
+            image,
+            owner,
+            OBJECT,
+            np.array([(x - dx, y - dy, radius, x + dx, y + dy, radius)]),
+            colour,
+        )
         return
     left, top = np.maximum((x - radius, y - radius), 0).astype(int)
-    window = np.s_[top:int(max(y + radius + abs(dy), 0)), left:int(max(x + radius + abs(dx), 0))]
+    window = np.s_[
+        top : int(max(y + radius + abs(dy), 0)), left : int(max(x + radius + abs(dx), 0))
+    ]
     image[window], owner[window] = colour, OBJECT

@@ -6,6 +6,7 @@ square crop, sized by the former stage's predicted pose and never by the truth, 
 offset the estimate is off. Three lengths occur: pixels of the frame, box sides (offsets), and pose
 sizes (errors): box side = scale x pose size.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +18,18 @@ from deeppose.crops import crop, to_float
 from deeppose.shell import InputError
 
 MADE_BY = f"{workdir.STEP_5} makes it"
-MOST = {"joints": 0.5, "extent": 0.2}  # pose sizes that an error counts for at most: half a torso, or about as much
-CLEAR = 2.0         # standard errors by which a gain must help, or it is 0
+# pose sizes that an error counts for at most: half a torso, or about as much
+MOST = {"joints": 0.5, "extent": 0.2}
+CLEAR = 2.0  # standard errors by which a gain must help, or it is 0
 CROPS_AT_ONCE = 128
-LARGEST = 10_000    # pose sizes, or px of the frame: no box of a refiner is larger
+LARGEST = 10_000  # pose sizes, or px of the frame: no box of a refiner is larger
 
 
 @dataclass(frozen=True)
 class Boxing:
     """How a refiner's boxes are sized: `scale` x the predicted pose's size, at least `smallest_px`
     of the frame."""
+
     scale: float
     smallest_px: float
 
@@ -117,7 +120,9 @@ class Examples:
         """
         count = self.simulated + 1
         rows = rows[:, None]
-        picks = rng.permuted(np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1)), axis=1)[:, :self.simulated]
+        picks = rng.permuted(np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1)), axis=1)[
+            :, : self.simulated
+        ]
         views = augment.draw(rows.size * count, self.recipe.ranges, rng)
         mirrored = views.mirrored.reshape(-1, count)  # (n, K)
         asked = self._ask(rows, mirrored, rng)
@@ -125,7 +130,8 @@ class Examples:
         estimates = self.estimates[rows, sources]  # (n, K, 2) px
         errors = self.deltas[asked[:, 1:], picks]  # (n, K - 1, 2) px
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
-        simulated = self.true[rows, sources][:, 1:] + errors  # original: prediction + delta, displaced twice
+        # original: prediction + delta, displaced twice
+        simulated = self.true[rows, sources][:, 1:] + errors
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
         sides = self.sides_drawn[mirrored.astype(int), rows]
         targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
@@ -147,7 +153,9 @@ class Examples:
         """Crops (n * K, 3, crop_px, crop_px) as the views show them, and their targets (n * K, J,
         2)."""
         ranges = self.recipe.ranges
-        images = augment.apply(to_float(frames, run.dtype), boxes, views, ranges, (crop_px, crop_px))
+        images = augment.apply(
+            to_float(frames, run.dtype), boxes, views, ranges, (crop_px, crop_px)
+        )
         targets = torch.from_numpy(targets).to(run.device).flatten(0, 1)
         return images, augment.move(targets, views, self.flip) if ranges.moves else targets
 
@@ -198,14 +206,19 @@ def judge(network, examples, run):
         wanted = []
         for rows, boxes, offsets, mirrored in examples.held_out_errors(joint):
             asked = np.full((len(rows), 1), joint)
-            own, _ = predict_offsets(network, examples.frames, rows, boxes[:, None], asked, run, mirrored)
+            own, _ = predict_offsets(
+                network, examples.frames, rows, boxes[:, None], asked, run, mirrored
+            )
             predicted.append(scale * own[:, 0])
             wanted.append(scale * offsets)
         predicted = np.stack(predicted, 1)  # (n, 1 or 2, 2)
         wanted = np.stack(wanted, 1)
         gain = fit_gain(predicted, wanted, examples.most) if len(wanted) else 0.0
-        for name, errors in (("loss_without", wanted), ("loss", wanted - predicted),
-                             ("loss_with_gain", wanted - gain * predicted)):
+        for name, errors in (
+            ("loss_without", wanted),
+            ("loss", wanted - predicted),
+            ("loss_with_gain", wanted - gain * predicted),
+        ):
             found[name].append(float(truncated_errors(errors, examples.most).mean()))
         found["gain"].append(gain)
     return found
@@ -233,6 +246,7 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
 
     def compute(images, piece):
         return offsets_in(images, network, boxes[piece], asked[piece])
+
     batch_size = max(1, min(64, CROPS_AT_ONCE // count))
     return runtime.infer(compute, frames, rows, run, batch_size)
 
@@ -252,6 +266,7 @@ class Refiner:
     name   of its joint, or workdir.SHARED
     gains  joint -> how far it is trusted with it
     """
+
     network: Alex_net_c1
     name: str
     boxing: Boxing
@@ -274,17 +289,27 @@ def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
         if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
             raise ValueError("skeleton")
         boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
-        if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:  # so that NaN is refused too
+        # so that NaN is refused too
+        if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:
             raise ValueError("boxes")
         with torch.device("meta"):
             options = facts["options"]
-            network = Alex_net_c1(skeleton.joint_count, joints, options["head"], int(facts["crop_px"]),
-                                  options.get("layers", "plain"))
+            network = Alex_net_c1(
+                skeleton.joint_count,
+                joints,
+                options["head"],
+                int(facts["crop_px"]),
+                options.get("layers", "plain"),
+            )
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
-                         f"{MADE_BY}") from None
+        raise InputError(
+            f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
+            f"{MADE_BY}"
+        ) from None
     if name != workdir.SHARED and joints != (skeleton.index(name),):
-        raise InputError(f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}")
+        raise InputError(
+            f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}"
+        )
     network = run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval()
     return Refiner(network, name, boxing, dict(zip(joints, network.gain.tolist())))
 
@@ -295,8 +320,11 @@ def load_refiners(folder, skeleton, run, stage=2, epoch=None):
     names = workdir.refiners_here(folder, skeleton, stage, epoch)
     for name in names:
         refiner = load_refiner(folder, name, skeleton, run, stage, epoch)
-        joints = [joint for joint in refiner.network.joints
-                  if name != workdir.SHARED or skeleton.joints[joint] not in names]
+        joints = [
+            joint
+            for joint in refiner.network.joints
+            if name != workdir.SHARED or skeleton.joints[joint] not in names
+        ]
         yield refiner, joints
 
 
@@ -308,8 +336,10 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
     A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0
     keeps it too.
     """
+
     def predict(network, boxes_px, asked):
         return predict_offsets(network, frames, rows, boxes_px, asked, run)
+
     refined, sure, gains = refine_by(predict, refiners, joints_px, confidence, skeleton)
     return refined.astype(joints_px.dtype), sure, gains
 
@@ -334,7 +364,9 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
         sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
         estimates = joints_px[:, used]  # (n, K, 2)
         asked = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
-        offsets, sure_of = predict(refiner.network, geometry.box_around(estimates, sides[..., None]), asked)
+        offsets, sure_of = predict(
+            refiner.network, geometry.box_around(estimates, sides[..., None]), asked
+        )
         moved = estimates + gain * offsets * sides[..., None]
         sure_of = library.where(library.isnan(sure_of), confidence[:, used], sure_of)
         for place, joint in enumerate(used):
@@ -347,8 +379,15 @@ def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stag
     """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of
     each joint."""
     print(f"stage {stage}, joint by joint:")
-    refined, sure, gains = refine(load_refiners(folder, skeleton, run, stage, epoch), frames, rows, joints_px,
-                                  confidence, skeleton, run)
+    refined, sure, gains = refine(
+        load_refiners(folder, skeleton, run, stage, epoch),
+        frames,
+        rows,
+        joints_px,
+        confidence,
+        skeleton,
+        run,
+    )
     for name, gain in gains.items():
         missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_path(folder, name, stage, epoch).name}"
         print(f"  {name:<16}" + (missing if gain is None else f"gain {gain:.2f}"), flush=True)

@@ -3,6 +3,7 @@
 A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its model_*.json says what
 it is and where it came from.
 """
+
 import warnings
 import zipfile
 
@@ -12,14 +13,17 @@ import torch
 from deeppose import files
 from deeppose.shell import InputError, RunError
 
-LARGEST_ARRAYS = 300_000_000  # bytes of a .npz in all: those of AlexNet with its classifier are 244 million
+# bytes of a .npz in all: those of AlexNet with its classifier are 244 million
+LARGEST_ARRAYS = 300_000_000
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 
 
 def weights_of(network):
     """A copy of the network's state_dict, on the CPU, in float32 and plain layout."""
-    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in network.state_dict().items()}
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
 
 
 def size(network):
@@ -62,7 +66,8 @@ def read_weights(path, made_by):
     except Exception:  # it raises whatever a broken file leads it to
         raise InputError(f"{path}: is no complete file of weights; {made_by}") from None
     if not isinstance(weights, dict) or not all(
-            isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
+    ):
         raise InputError(f"{path}: holds no state_dict; {made_by}")
     return weights
 
@@ -76,7 +81,8 @@ def read_arrays(path, made_by):
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-        too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS  # zipfile reads no more than is claimed
+        # zipfile reads no more than is claimed
+        too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS
         if too_large or not all(entry.compress_type in COMPRESSIONS for entry in entries):
             raise ValueError("size")
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -88,8 +94,9 @@ def read_arrays(path, made_by):
     except PermissionError:
         raise InputError(f"{path}: may not be read by you; change its permissions") from None
     except Exception:  # zipfile and NumPy raise whatever a broken file leads them to
-        raise InputError(f"{path}: is no complete .npz of floats up to {LARGEST_ARRAYS / 1e6:.0f} MB; "
-                         f"{made_by}") from None
+        raise InputError(
+            f"{path}: is no complete .npz of floats up to {LARGEST_ARRAYS / 1e6:.0f} MB; {made_by}"
+        ) from None
 
 
 def _as_tensor(array):
@@ -107,9 +114,14 @@ def load_weights(network, weights, path, made_by):
     """
     try:
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
-    except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):  # of tensors stored in odd ways
-        raise InputError(f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}") from None
+    # of tensors stored in odd ways
+    except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):
+        raise InputError(
+            f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}"
+        ) from None
     network = network.float()
-    if not all(torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()):
+    if not all(
+        torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()
+    ):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
     return network

@@ -5,6 +5,7 @@ A fault of the file as a whole is an InputError: one line that names the file. A
 cannot be right is left out, and named in a list of complaints. Outlines (segmentation) are skipped,
 so that a crowd's run lengths are as good as any.
 """
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,15 +26,16 @@ from deeppose.coco_entries import (
 )
 from deeppose.shell import InputError
 
-MOST_IMAGES = 2_000_000       # COCO's train2017 has 118,000 images and
+MOST_IMAGES = 2_000_000  # COCO's train2017 has 118,000 images and
 MOST_ANNOTATIONS = 2_000_000  # 262,000 annotations of persons
 MOST_CATEGORIES = 1000
-MOST_NUMBERS = 60_000_000     # of all keypoints together: 0.5 GB, COCO's train2017 has 13 million
+MOST_NUMBERS = 60_000_000  # of all keypoints together: 0.5 GB, COCO's train2017 has 13 million
 MOST_DETECTIONS = 3_000_000
 
 
 class CocoImage(NamedTuple):
     """An image of the file; width and height are px, None where the file does not say."""
+
     file_name: str
     width: int | None
     height: int | None
@@ -59,6 +61,7 @@ class CocoFile:
                       less
     complaints        a line for each annotation that was left out
     """
+
     joints: tuple
     bones: tuple
     images: dict
@@ -81,8 +84,11 @@ def read(path, annotated=True):
     """
     reader = _Reader(path)
     for key, entry in json_stream.entries(path):
-        take = {"images": reader.take_image, "categories": reader.take_category,
-                "annotations": reader.take_annotation}.get(key)
+        take = {
+            "images": reader.take_image,
+            "categories": reader.take_category,
+            "annotations": reader.take_annotation,
+        }.get(key)
         if take and not isinstance(entry, dict):
             raise InputError(f"{path}: an entry of `{key}` is no object; is this COCO's format?")
         if take:
@@ -94,11 +100,23 @@ def read(path, annotated=True):
         raise InputError(f"{path}: holds no annotations")
     people = reader.fitting(3 * len(joints))
     if annotated and not people:
-        first = reader.complaints[0] if reader.complaints else f"{path}: they are of categories without keypoints"
+        first = (
+            reader.complaints[0]
+            if reader.complaints
+            else f"{path}: they are of categories without keypoints"
+        )
         raise InputError(f"none of the annotations can be used: {first}")
-    categories = {number: reader.names[number] for number, category in reader.categories.items() if category}
-    return CocoFile(joints, bones, reader.images, categories, **_as_arrays(people, len(joints)),
-                    complaints=tuple(reader.complaints))
+    categories = {
+        number: reader.names[number] for number, category in reader.categories.items() if category
+    }
+    return CocoFile(
+        joints,
+        bones,
+        reader.images,
+        categories,
+        **_as_arrays(people, len(joints)),
+        complaints=tuple(reader.complaints),
+    )
 
 
 class _Reader:
@@ -133,8 +151,12 @@ class _Reader:
         sides = [entry.get(side) for side in ("width", "height")]
         for side in sides:
             if side is not None and not (is_whole(side) and 0 < side <= LARGEST_COORDINATE_PX):
-                raise InputError(f"{self.path}: image {number} cannot have a side of {str(side)[:20]!r} pixels")
-        self.images[number] = CocoImage(image_name(self.path, number, entry.get("file_name")), *sides)
+                raise InputError(
+                    f"{self.path}: image {number} cannot have a side of {str(side)[:20]!r} pixels"
+                )
+        self.images[number] = CocoImage(
+            image_name(self.path, number, entry.get("file_name")), *sides
+        )
 
     def take_category(self, entry):
         """Take an entry of `categories`."""
@@ -144,22 +166,33 @@ class _Reader:
         if number in self.categories:
             raise InputError(f"{self.path}: two categories have the id {number}; number them anew")
         if len(self.categories) == MOST_CATEGORIES:
-            raise InputError(f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it")
+            raise InputError(
+                f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it"
+            )
         self.categories[number] = None
         self.names[number] = str(entry.get("name"))[:80]
         if entry.get("keypoints"):
             joints = coco_joints.joint_names(entry["keypoints"], self.path)
-            self.categories[number] = joints, bones_of(self.path, entry.get("skeleton") or [], joints)
+            self.categories[number] = (
+                joints,
+                bones_of(self.path, entry.get("skeleton") or [], joints),
+            )
 
     def take_annotation(self, entry):
         """Take an entry of `annotations`, or complain of it."""
         if len(self.people) + len(self.complaints) == MOST_ANNOTATIONS:
-            raise InputError(f"{self.path}: holds more than {MOST_ANNOTATIONS} annotations; do not trust it")
+            raise InputError(
+                f"{self.path}: holds more than {MOST_ANNOTATIONS} annotations; do not trust it"
+            )
         try:
             person = person_of(entry)
         except ValueError as error:
             number = entry.get("id")
-            name = f"annotation {number}" if is_whole(number) else f"an annotation of image {entry.get('image_id')!r}"
+            name = (
+                f"annotation {number}"
+                if is_whole(number)
+                else f"an annotation of image {entry.get('image_id')!r}"
+            )
             self.complaints.append(f"{self.path}: {name[:60]} {error}")
             return
         self.people.append(person)
@@ -169,7 +202,9 @@ class _Reader:
     def check_count(self, number_count):
         """InputError for more numbers in all keypoints than memory should hold."""
         if number_count > MOST_NUMBERS:
-            raise InputError(f"{self.path}: holds more than {MOST_NUMBERS} numbers of keypoints; split it")
+            raise InputError(
+                f"{self.path}: holds more than {MOST_NUMBERS} numbers of keypoints; split it"
+            )
 
     def skeleton(self, annotated):
         """Names of the joints, and bones as pairs of names, of the categories that have
@@ -178,12 +213,18 @@ class _Reader:
         if not found and not annotated:
             return (), ()
         if not self.categories:
-            raise InputError(f"{self.path}: has no categories, so its joints are unknown; export it as COCO keypoints")
+            raise InputError(
+                f"{self.path}: has no categories, so its joints are unknown; export it as COCO keypoints"
+            )
         if not found:
-            raise InputError(f"{self.path}: no category has keypoints; export it as COCO keypoints, "
-                             "not as boxes or outlines")
+            raise InputError(
+                f"{self.path}: no category has keypoints; export it as COCO keypoints, "
+                "not as boxes or outlines"
+            )
         if len({joints for joints, _ in found}) > 1:
-            raise InputError(f"{self.path}: its categories have different joints; keep those of one in a file")
+            raise InputError(
+                f"{self.path}: its categories have different joints; keep those of one in a file"
+            )
         return found[0]
 
     def fitting(self, length):
@@ -197,13 +238,17 @@ class _Reader:
         fitting = []
         for person in self.people:
             if person.id in seen:
-                raise InputError(f"{self.path}: two annotations have the id {person.id}; number them anew")
+                raise InputError(
+                    f"{self.path}: two annotations have the id {person.id}; number them anew"
+                )
             seen.add(person.id)
             if not self.categories.get(person.category_id, True):
                 continue  # of things without joints
             try:
                 if person.category_id not in self.categories:
-                    raise ValueError(f"is of category {person.category_id}, which is not in the file")
+                    raise ValueError(
+                        f"is of category {person.category_id}, which is not in the file"
+                    )
                 if person.image_id not in self.images:
                     raise ValueError(f"is of image {person.image_id}, which is not in the file")
                 fitting.append(completed(person, length))
@@ -214,13 +259,20 @@ class _Reader:
 
 def _as_arrays(people, joint_count):
     """The arrays of a CocoFile, by name."""
+
     def column(name, dtype):
         return np.array([getattr(person, name) for person in people], dtype)
-    return {"ids": column("id", np.int64), "image_ids": column("image_id", np.int64),
-            "category_ids": column("category_id", np.int64),
-            "keypoints": column("keypoints", float).reshape(len(people), joint_count, 3),
-            "boxes": column("box", float).reshape(len(people), 4), "areas": column("area", float),
-            "crowd": column("crowd", bool), "keypoint_counts": column("count", np.int64)}
+
+    return {
+        "ids": column("id", np.int64),
+        "image_ids": column("image_id", np.int64),
+        "category_ids": column("category_id", np.int64),
+        "keypoints": column("keypoints", float).reshape(len(people), joint_count, 3),
+        "boxes": column("box", float).reshape(len(people), 4),
+        "areas": column("area", float),
+        "crowd": column("crowd", bool),
+        "keypoint_counts": column("count", np.int64),
+    }
 
 
 def content_of(found, numbers, known):
@@ -234,18 +286,33 @@ def content_of(found, numbers, known):
         name, width, height = found.images[number]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
     people = np.flatnonzero(np.isin(found.image_ids, numbers))
-    bones = [[known.joints.index(first) + 1, known.joints.index(second) + 1] for first, second in known.bones]
-    categories = [{"id": number, "name": name, "keypoints": list(known.joints), "skeleton": bones}
-                  for number, name in known.categories.items()]
-    return {"images": images, "annotations": [_annotation(found, n) for n in people.tolist()],
-            "categories": categories}
+    bones = [
+        [known.joints.index(first) + 1, known.joints.index(second) + 1]
+        for first, second in known.bones
+    ]
+    categories = [
+        {"id": number, "name": name, "keypoints": list(known.joints), "skeleton": bones}
+        for number, name in known.categories.items()
+    ]
+    return {
+        "images": images,
+        "annotations": [_annotation(found, n) for n in people.tolist()],
+        "categories": categories,
+    }
 
 
 def _annotation(found, n):
     """The n-th person of a CocoFile as an annotation."""
-    return {"id": int(found.ids[n]), "image_id": int(found.image_ids[n]), "category_id": int(found.category_ids[n]),
-            "keypoints": found.keypoints[n].ravel().tolist(), "num_keypoints": int(found.keypoint_counts[n]),
-            "bbox": found.boxes[n].tolist(), "area": float(found.areas[n]), "iscrowd": int(found.crowd[n])}
+    return {
+        "id": int(found.ids[n]),
+        "image_id": int(found.image_ids[n]),
+        "category_id": int(found.category_ids[n]),
+        "keypoints": found.keypoints[n].ravel().tolist(),
+        "num_keypoints": int(found.keypoint_counts[n]),
+        "bbox": found.boxes[n].tolist(),
+        "area": float(found.areas[n]),
+        "iscrowd": int(found.crowd[n]),
+    }
 
 
 def read_detections(path, images, score_above=-math.inf, category_id=1):
@@ -262,7 +329,9 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
     scores = []
     for number, (key, entry) in enumerate(json_stream.entries(path)):
         if key is not None or not isinstance(entry, dict):
-            raise InputError(f"{path}: is no list of detections: {{image_id, category_id, bbox, score}}")
+            raise InputError(
+                f"{path}: is no list of detections: {{image_id, category_id, bbox, score}}"
+            )
         if entry.get("category_id") != category_id:
             continue
         if not is_whole(entry.get("image_id")):
@@ -271,14 +340,27 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
             continue
         box = as_numbers(entry.get("bbox"))
         score = as_numbers([entry.get("score")])
-        if box is None or len(box) != 4 or not (box[2:] > 0).all() or np.abs(box).max() > LARGEST_COORDINATE_PX:
-            raise InputError(f"{path}: detection {number + 1} has no box of 4 numbers, with width and height above 0")
+        if (
+            box is None
+            or len(box) != 4
+            or not (box[2:] > 0).all()
+            or np.abs(box).max() > LARGEST_COORDINATE_PX
+        ):
+            raise InputError(
+                f"{path}: detection {number + 1} has no box of 4 numbers, with width and height above 0"
+            )
         if score is None:
             raise InputError(f"{path}: detection {number + 1} has no number as its score")
         if len(scores) == MOST_DETECTIONS:
-            raise InputError(f"{path}: holds more than {MOST_DETECTIONS} detections; --score-above leaves some out")
+            raise InputError(
+                f"{path}: holds more than {MOST_DETECTIONS} detections; --score-above leaves some out"
+            )
         if score[0] > score_above:
             image_ids.append(entry["image_id"])
             boxes.append(box)
             scores.append(score[0])
-    return np.array(image_ids, np.int64), np.array(boxes, float).reshape(-1, 4), np.array(scores, float)
+    return (
+        np.array(image_ids, np.int64),
+        np.array(boxes, float).reshape(-1, 4),
+        np.array(scores, float),
+    )

@@ -1,5 +1,6 @@
 """Entries of a file in COCO's format, each checked by itself: images' names, bones, persons. No
 torch here."""
+
 import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -10,14 +11,17 @@ from deeppose.shell import InputError
 
 MOST_BONES = 2000
 LARGEST_COORDINATE_PX = 1e5
-BOX_FILL = 0.53               # a person's area / the box's, where there is no outline: the median of COCO's persons
-BOX_SCALE = 1.2               # a box around labelled joints, where there is none: MPII's converters'
-HIDDEN_OR_VISIBLE = 1         # v: 0 not labelled, 1 hidden, 2 visible
+# a person's area / the box's, where there is no outline: the median of COCO's persons
+BOX_FILL = 0.53
+# a box around labelled joints, where there is none: MPII's converters'
+BOX_SCALE = 1.2
+HIDDEN_OR_VISIBLE = 1  # v: 0 not labelled, 1 hidden, 2 visible
 
 
 class Person(NamedTuple):
     """An annotation as it is checked by itself; keypoints (3 K,) or None, box (4,) or None, area or
     None."""
+
     id: int
     image_id: int
     category_id: int
@@ -55,9 +59,13 @@ def image_name(path, number, name):
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{path}: image {number} is named {name!r}, which no file can be") from None
+        raise InputError(
+            f"{path}: image {number} is named {name!r}, which no file can be"
+        ) from None
     if ".." in PurePosixPath(name).parts or name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise InputError(f"{path}: image {number} is named {name!r}, which leads out of its folder; do not trust it")
+        raise InputError(
+            f"{path}: image {number} is named {name!r}, which leads out of its folder; do not trust it"
+        )
     if re.search("[\0\n\r]", name) or name.endswith("/"):
         raise InputError(f"{path}: image {number} is named {name!r}, which no file can be")
     return name
@@ -69,10 +77,14 @@ def bones_of(path, bones, joints):
         raise InputError(f"{path}: `skeleton` of its category is no list of pairs of joints")
     for bone in bones:
         if not isinstance(bone, list) or len(bone) != 2 or not all(is_whole(end) for end in bone):
-            raise InputError(f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers")
+            raise InputError(
+                f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers"
+            )
         if not all(1 <= end <= len(joints) for end in bone):
-            raise InputError(f"{path}: `skeleton` joins the joints {bone[0]} and {bone[1]}; "
-                             f"they are numbered from 1 to {len(joints)}")
+            raise InputError(
+                f"{path}: `skeleton` joins the joints {bone[0]} and {bone[1]}; "
+                f"they are numbered from 1 to {len(joints)}"
+            )
     return tuple((joints[first - 1], joints[second - 1]) for first, second in bones)
 
 
@@ -90,7 +102,9 @@ def person_of(entry):
         if numbers is not None and np.abs(numbers).max() > LARGEST_COORDINATE_PX:
             raise ValueError(f"reaches to {np.abs(numbers).max():g} pixels")
     area = entry.get("area") or None  # some tools write 0 where they know none
-    if area is not None and not (isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2):
+    if area is not None and not (
+        isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2
+    ):
         raise ValueError(f"has {str(area)[:20]!r} as its area")
     count = entry.get("num_keypoints")
     if count is not None and not (is_whole(count) and count >= 0):
@@ -98,7 +112,16 @@ def person_of(entry):
     crowd = entry.get("iscrowd") or 0
     if crowd not in (0, 1):
         raise ValueError(f"has {str(crowd)[:20]!r} as its iscrowd")
-    return Person(entry["id"], entry["image_id"], entry["category_id"], keypoints, box, area, bool(crowd), count)
+    return Person(
+        entry["id"],
+        entry["image_id"],
+        entry["category_id"],
+        keypoints,
+        box,
+        area,
+        bool(crowd),
+        count,
+    )
 
 
 def _optional_numbers(entry, key):
@@ -131,7 +154,8 @@ def completed(person, length):
     area = person.area or BOX_FILL * box[2] * box[3]
     count = int(labelled.sum())
     if person.count is not None:
-        count = min(count, person.count)  # 0 has a person with joints count for nothing in COCO's scores
+        # 0 has a person with joints count for nothing in COCO's scores
+        count = min(count, person.count)
     return person._replace(keypoints=keypoints, box=box, area=area, count=count)
 
 

@@ -1,5 +1,6 @@
 """Joints as files in COCO's format name them: names fit for files, flips by name, and the sets that
 are known."""
+
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,8 +11,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a joint's name becomes a file's: m
 USED_BY_THE_PIPELINE = {"shared", "all", "mean", "total", "train", "test", "output"}
 CURVES_OF_STAGE = re.compile(r"stage_\d+")  # curves_stage_1.csv is stage 1's, not a joint's
 NO_FILES_ON_WINDOWS = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
-MOST_JOINTS = 500                           # the largest sets have some 300
-UNKNOWN_SIGMA = 0.05                        # OKS; COCO's 17 have a mean of .067
+MOST_JOINTS = 500  # the largest sets have some 300
+UNKNOWN_SIGMA = 0.05  # OKS; COCO's 17 have a mean of .067
 OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
@@ -25,10 +26,18 @@ def joint_names(names, place):
     lowered = tuple(name.lower() for name in names)
     for name, own in zip(lowered, names):
         if not NAME.fullmatch(name):
-            raise InputError(f"{place}: the joint {own[:80]!r} cannot name a file; rename it in letters a to z, digits "
-                             "and _, beginning with a letter")
-        if name in USED_BY_THE_PIPELINE or CURVES_OF_STAGE.fullmatch(name) or NO_FILES_ON_WINDOWS.fullmatch(name):
-            raise InputError(f"{place}: a joint cannot be named {own!r}, which names another file; rename it")
+            raise InputError(
+                f"{place}: the joint {own[:80]!r} cannot name a file; rename it in letters a to z, digits "
+                "and _, beginning with a letter"
+            )
+        if (
+            name in USED_BY_THE_PIPELINE
+            or CURVES_OF_STAGE.fullmatch(name)
+            or NO_FILES_ON_WINDOWS.fullmatch(name)
+        ):
+            raise InputError(
+                f"{place}: a joint cannot be named {own!r}, which names another file; rename it"
+            )
         if lowered.count(name) > 1:
             raise InputError(f"{place}: names the joint {name!r} twice; rename one of the two")
     return lowered
@@ -43,7 +52,7 @@ def _side(name):
     words = name.split("_")
     for place, word in enumerate(words):
         if word in OPPOSITE:
-            return word, "_".join([*words[:place], OPPOSITE[word], *words[place + 1:]])
+            return word, "_".join([*words[:place], OPPOSITE[word], *words[place + 1 :]])
     for side in ("left", "right"):
         if name.startswith(side):
             return side, OPPOSITE[side] + name.removeprefix(side)
@@ -80,6 +89,7 @@ class JointSet:
             their mean; {} for none
     bones   pairs of joints to draw a line between
     """
+
     name: str
     joints: tuple
     sigmas: tuple
@@ -105,20 +115,37 @@ BODY_LIMBS = {
     "upper_legs": _both_sides("hip", "knee"),
     "lower_legs": _both_sides("knee", "ankle"),
 }
-BODY_BONES = (("left_ankle", "left_knee"), ("left_knee", "left_hip"),
-              ("right_ankle", "right_knee"), ("right_knee", "right_hip"), ("left_hip", "right_hip"),
-              ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"), ("left_shoulder", "right_shoulder"),
-              ("left_shoulder", "left_elbow"), ("right_shoulder", "right_elbow"),
-              ("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"))
+BODY_BONES = (
+    ("left_ankle", "left_knee"),
+    ("left_knee", "left_hip"),
+    ("right_ankle", "right_knee"),
+    ("right_knee", "right_hip"),
+    ("left_hip", "right_hip"),
+    ("left_shoulder", "left_hip"),
+    ("right_shoulder", "right_hip"),
+    ("left_shoulder", "right_shoulder"),
+    ("left_shoulder", "left_elbow"),
+    ("right_shoulder", "right_elbow"),
+    ("left_elbow", "left_wrist"),
+    ("right_elbow", "right_wrist"),
+)
 
-COCO = JointSet(  # the sigmas are those of COCO's own scores; no two joints span a head, so PCP has none
+# the sigmas are those of COCO's own scores; no two joints span a head, so PCP has none
+COCO = JointSet(
     name="coco",
     joints=("nose", *_both_names("eye", "ear"), *BODY),
     sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, *BODY_SIGMAS),
     limbs=MappingProxyType(BODY_LIMBS),
-    bones=(*BODY_BONES, ("left_eye", "right_eye"), ("nose", "left_eye"), ("nose", "right_eye"),
-           ("left_eye", "left_ear"), ("right_eye", "right_ear"),
-           ("left_ear", "left_shoulder"), ("right_ear", "right_shoulder")),
+    bones=(
+        *BODY_BONES,
+        ("left_eye", "right_eye"),
+        ("nose", "left_eye"),
+        ("nose", "right_eye"),
+        ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"),
+        ("left_ear", "left_shoulder"),
+        ("right_ear", "right_shoulder"),
+    ),
 )
 
 POSETRACK = JointSet(  # COCO's sigmas by position, as the attention authors and MMPose score it
@@ -127,8 +154,13 @@ POSETRACK = JointSet(  # COCO's sigmas by position, as the attention authors and
     sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, *BODY_SIGMAS),
     limbs=MappingProxyType({"head": ((("head_top",), ("head_bottom",)),), **BODY_LIMBS}),
     # original: the file repeats COCO's pairs of numbers, which are other joints here
-    bones=(*BODY_BONES, ("head_top", "nose"), ("nose", "head_bottom"),
-           ("head_bottom", "left_shoulder"), ("head_bottom", "right_shoulder")),
+    bones=(
+        *BODY_BONES,
+        ("head_top", "nose"),
+        ("nose", "head_bottom"),
+        ("head_bottom", "left_shoulder"),
+        ("head_bottom", "right_shoulder"),
+    ),
 )
 
 
@@ -138,4 +170,6 @@ def joint_set(joints, bones):
     for known in (COCO, POSETRACK):
         if known.joints == tuple(joints):
             return known
-    return JointSet("own", tuple(joints), (UNKNOWN_SIGMA,) * len(joints), MappingProxyType({}), tuple(bones))
+    return JointSet(
+        "own", tuple(joints), (UNKNOWN_SIGMA,) * len(joints), MappingProxyType({}), tuple(bones)
+    )

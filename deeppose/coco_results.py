@@ -1,5 +1,6 @@
 """Poses of the test rows in COCO's format, result.json, and COCO's ten scores of them. No torch
 here."""
+
 import json
 
 import numpy as np
@@ -14,7 +15,9 @@ def read_annotations(data):
     Dataset."""
     path = data.folder / TEST_ANNOTATIONS
     if arrays.digest(files.present(path, arrays.STEP_1)) != data.facts["test_annotations"]:
-        raise InputError(f"{path}: is not the file that dataset.json belongs to; run {arrays.STEP_1} again")
+        raise InputError(
+            f"{path}: is not the file that dataset.json belongs to; run {arrays.STEP_1} again"
+        )
     return oks.content_of(path)
 
 
@@ -29,7 +32,8 @@ def results_of(data, joints_px, confidence, content):
     are detections, poses that are alike are one person, and the best one stays (the attention
     authors').
     """
-    peaks = np.nan_to_num(confidence.astype(float), nan=1.0)  # a network without heatmaps does not tell
+    # a network without heatmaps does not tell
+    peaks = np.nan_to_num(confidence.astype(float), nan=1.0)
     scores = oks.rescore(peaks, data.column("test", "score"))
     joints = data.to_photographs(joints_px.astype(float), "test")
     categories = {entry["id"]: entry["category_id"] for entry in content["annotations"]}
@@ -38,8 +42,14 @@ def results_of(data, joints_px, confidence, content):
     results = []
     for row in _without_duplicates(data, joints, scores) if data.detected else range(len(joints)):
         keypoints = np.concatenate([joints[row], peaks[row, :, None]], 1)
-        results.append({"image_id": images[row], "category_id": first if data.detected else categories[people[row]],
-                        "keypoints": keypoints.ravel().round(3).tolist(), "score": round(float(scores[row]), 6)})
+        results.append(
+            {
+                "image_id": images[row],
+                "category_id": first if data.detected else categories[people[row]],
+                "keypoints": keypoints.ravel().round(3).tolist(),
+                "score": round(float(scores[row]), 6),
+            }
+        )
     return results
 
 
@@ -49,7 +59,8 @@ def _without_duplicates(data, joints, scores):
     areas = boxes[:, 2] * boxes[:, 3]
     numbers = data.column("test", "image")
     kept = []
-    for rows in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1):  # an image's rows are together
+    # an image's rows are together
+    for rows in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1):
         stay = oks.nms(joints[rows], scores[rows], areas[rows], data.skeleton.oks_sigmas)
         kept += rows[stay].tolist()
     return kept
@@ -65,16 +76,27 @@ def score(data, stages, confidence):
     if "test_annotations" not in data.facts or "oks" not in data.skeleton.scores:
         return {}
     content = read_annotations(data)
-    results = {name: results_of(data, joints, confidence[name], content) for name, joints in stages.items()}
+    results = {
+        name: results_of(data, joints, confidence[name], content) for name, joints in stages.items()
+    }
     path = data.folder / RESULT
     with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(list(results.values())[-1], allow_nan=False) + "\n", encoding="utf-8")
-    print(f"{path}: {len(list(results.values())[-1])} poses of {list(results)[-1]} in COCO's format")
+        temporary.write_text(
+            json.dumps(list(results.values())[-1], allow_nan=False) + "\n", encoding="utf-8"
+        )
+    print(
+        f"{path}: {len(list(results.values())[-1])} poses of {list(results)[-1]} in COCO's format"
+    )
     if not any(entry["num_keypoints"] for entry in content["annotations"]):
-        print("the test images have no annotations here, so there are no scores: COCO's server takes result.json")
+        print(
+            "the test images have no annotations here, so there are no scores: COCO's server takes result.json"
+        )
         return {}
     try:
-        return {name: oks.coco_scores(content, own, data.skeleton.oks_sigmas) for name, own in results.items()}
+        return {
+            name: oks.coco_scores(content, own, data.skeleton.oks_sigmas)
+            for name, own in results.items()
+        }
     except RunError as error:
         print(error)
         return {}
@@ -85,6 +107,15 @@ def score_tables(scores, data):
     if not scores:
         return []
     boxes = "detections" if data.detected else "true boxes"
-    rows = [(name, [tables.score_cell(own[name], None) for own in scores.values()]) for name in oks.NAMES]
-    return [tables.Table(f"COCO's scores, {boxes}", (("", tuple(scores)),), tuple(rows),
-                         "OKS of .50 to .95; 50, 75: of .50, .75; m, l: of medium and large people")]
+    rows = [
+        (name, [tables.score_cell(own[name], None) for own in scores.values()])
+        for name in oks.NAMES
+    ]
+    return [
+        tables.Table(
+            f"COCO's scores, {boxes}",
+            (("", tuple(scores)),),
+            tuple(rows),
+            "OKS of .50 to .95; 50, 75: of .50, .75; m, l: of medium and large people",
+        )
+    ]

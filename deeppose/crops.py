@@ -1,5 +1,6 @@
 """From stored frames and boxes to what the networks take: pure torch, any device, whole batches,
 one resampling."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -40,8 +41,10 @@ def crop(images, boxes_px, size):
 def _weights(start_px, length_px, size, pixels):
     """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K,
     size, pixels)."""
-    centres = (torch.arange(size, device=start_px.device) + 0.5) / size  # of the crop's pixels, in box lengths
-    at = start_px[..., None] + length_px[..., None] * centres - 0.5  # (N, K, size), in numbers of the image's pixels
+    # of the crop's pixels, in box lengths
+    centres = (torch.arange(size, device=start_px.device) + 0.5) / size
+    # (N, K, size), in numbers of the image's pixels
+    at = start_px[..., None] + length_px[..., None] * centres - 0.5
     distance = (at[..., None] - torch.arange(pixels, device=start_px.device)).abs_()
     return torch.sub(1, distance).clamp_(min=0)
 
@@ -54,7 +57,8 @@ def crop_turned(images, boxes_px, linear, offset, size):
     linear, offset  (N, K, 2, 2) and (N, K, 2), NumPy: a point p of the box, in its widths and
                     heights from its centre, is seen at linear @ p + offset
     """
-    back = np.linalg.inv(linear)  # grid_sample asks where each pixel comes from, and its coordinates run from -1 to 1
+    # grid_sample asks where each pixel comes from, and its coordinates run from -1 to 1
+    back = np.linalg.inv(linear)
     whole = np.array([images.shape[3], images.shape[2]], float)
     scale = boxes_px[..., 2:] / whole  # (N, K, 2)
     centre = 2 * (boxes_px[..., :2] + boxes_px[..., 2:] / 2) / whole - 1
@@ -66,5 +70,9 @@ def crop_turned(images, boxes_px, linear, offset, size):
         grid = F.affine_grid(theta[:, 0], [len(images), *shape[1:]], align_corners=False)
         return F.grid_sample(images, grid.to(images.dtype), align_corners=False)
     grids = [F.affine_grid(each, shape, align_corners=False).to(images.dtype) for each in theta]
-    return torch.cat([F.grid_sample(image.expand(shape[0], -1, -1, -1), grid, align_corners=False)
-                      for image, grid in zip(images, grids)])
+    return torch.cat(
+        [
+            F.grid_sample(image.expand(shape[0], -1, -1, -1), grid, align_corners=False)
+            for image, grid in zip(images, grids)
+        ]
+    )

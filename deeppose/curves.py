@@ -1,4 +1,5 @@
 """Scores while stage 1 trains, as curves_stage_1.csv has them: of which rows, and when."""
+
 import math
 
 import numpy as np
@@ -6,8 +7,10 @@ import torch
 
 from deeppose import losses, metrics, runtime
 
-SCORED_ROWS = 1000            # of those that are trained on, beside the held-out ones: deeppose_tf's "validation",
-SCORED_SHARE = 0.07           # but no more than that share of them: so they take 3 % of an epoch or less
+# of those that are trained on, beside the held-out ones: deeppose_tf's "validation",
+SCORED_ROWS = 1000
+# but no more than that share of them: so they take 3 % of an epoch or less
+SCORED_SHARE = 0.07
 HEAD_THRESHOLDS = (0.1, 0.5)  # of PCKh, whatever the skeleton has
 
 
@@ -15,14 +18,18 @@ def predict_rows(model, examples, data, rows, run):
     """Joints (n, J, 2) px of rows of the training part, and the loss of their coordinates."""
     joints, _ = model.predict(examples.frames, rows, run)
     outputs = torch.from_numpy(data.normalised(joints).astype(np.float32))
-    return joints, losses.masked_loss(outputs, examples.targets[rows].cpu(), examples.recipe.held_out_loss).item()
+    return joints, losses.masked_loss(
+        outputs, examples.targets[rows].cpu(), examples.recipe.held_out_loss
+    ).item()
 
 
 def score_rows(joints, data, rows):
     """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no
     label for one."""
     sizes = {name: values[rows] for name, values in data.sizes("train").items()}
-    return metrics.score(joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS)
+    return metrics.score(
+        joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS
+    )
 
 
 def of_trained_on(model, examples, data, rows, seed, run):

@@ -1,5 +1,6 @@
 """deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real
 ones."""
+
 import numpy as np
 
 from deeppose import arrays, files, runtime
@@ -28,10 +29,13 @@ def draw(predicted_px, true_px, skeleton, seed):
             error = (predicted_px - true_px).astype(float).reshape(-1, 2)
             error = error[~np.isnan(error).any(1)]
         if len(error) < 2:
-            raise InputError("deltas.npy: the held-out rows have fewer than 2 labels, too few to draw from; "
-                             f"run {arrays.STEP_1} with more images")
+            raise InputError(
+                "deltas.npy: the held-out rows have fewer than 2 labels, too few to draw from; "
+                f"run {arrays.STEP_1} with more images"
+            )
         by_size = np.argsort(np.linalg.norm(error, axis=1))
-        parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN  # one in each 40th
+        # one in each 40th
+        parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN
         draws.append(error[by_size[(parts * len(error)).astype(int)]])
     return np.array(draws, np.float32)
 
@@ -50,11 +54,17 @@ def find(options, data, predicted_px, run):
     path = path_of(options.workdir, options.stage)
     wanted = options.make_deltas or options.stage > 2 or not (path.exists() or _own_fits(data))
     if run.rank == 0 and wanted:
-        drawn = draw(predicted_px[data.held_out], data.train_labels[data.held_out], data.skeleton, options.seed)
+        drawn = draw(
+            predicted_px[data.held_out],
+            data.train_labels[data.held_out],
+            data.skeleton,
+            options.seed,
+        )
         with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
             if not _holds(path, drawn):  # or make would find the joints before this one stale
                 arrays.save(path, drawn)
-            files.save_json(path.with_suffix(".json"), _facts(data))  # a run killed before this left another's, or none
+            # a run killed before this left another's, or none
+            files.save_json(path.with_suffix(".json"), _facts(data))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
     return load(options.workdir, data, options.stage)
@@ -63,7 +73,11 @@ def find(options, data, predicted_px, run):
 def _facts(data):
     """What deltas are made for: the joints, in their order, and the frame whose pixels they are
     in."""
-    return {"skeleton": data.skeleton.name, "joints": list(data.skeleton.joints), "frame": list(data.frame)}
+    return {
+        "skeleton": data.skeleton.name,
+        "joints": list(data.skeleton.joints),
+        "frame": list(data.frame),
+    }
 
 
 def _own_fits(data):
@@ -86,7 +100,9 @@ def load(workdir, data, stage=2):
     made_by = "Train_stage_2.py --make-deltas"
     beside = path.with_suffix(".json")
     if beside.exists() and files.load_json(beside, made_by) != _facts(data):
-        raise InputError(f"{path}: was drawn for another skeleton or frame than this; run {made_by}")
+        raise InputError(
+            f"{path}: was drawn for another skeleton or frame than this; run {made_by}"
+        )
     deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), made_by)
     if not np.isfinite(deltas).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {made_by}")

@@ -7,6 +7,7 @@ prints a line SCRIPT:FILE for the script and each file that its imports lead to,
 has written WORKDIR/dataset.json, a line joint:NAME for each joint that has a refiner. Only Python's
 own library is needed: make asks before the packages are there.
 """
+
 import argparse
 import ast
 import functools
@@ -36,12 +37,15 @@ def used_files(path):
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
-        return set()  # it is a prerequisite all the same, and the step itself will say what is wrong with it
+        # it is a prerequisite all the same, and the step itself will say what is wrong with it
+        return set()
     files = {name.replace(".", "/") + ".py" for name in imported_names(tree)}
     files = {file for file in files if Path(file).is_file()}
     if path.startswith(f"{PACKAGE}/"):
         strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        files |= {f"{PACKAGE}/{file.name}" for file in Path(PACKAGE).iterdir() if file.name in strings}
+        files |= {
+            f"{PACKAGE}/{file.name}" for file in Path(PACKAGE).iterdir() if file.name in strings
+        }
     return files
 
 
@@ -63,16 +67,24 @@ def joints(workdir):
     missing or wrong."""
     try:
         facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
-        names = [name for name in facts["skeleton"]["joints"] if name not in facts.get("not_refined", ())]
+        names = [
+            name for name in facts["skeleton"]["joints"] if name not in facts.get("not_refined", ())
+        ]
         return names if all(JOINT.fullmatch(name) for name in names) else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # the steps that read it will say what is wrong with it
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workdir", metavar="WORKDIR", help="folder of dataset.json, which may be missing")
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="in the project's folder, such as LSP_data.py")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "workdir", metavar="WORKDIR", help="folder of dataset.json, which may be missing"
+    )
+    parser.add_argument(
+        "scripts", nargs="*", metavar="SCRIPT", help="in the project's folder, such as LSP_data.py"
+    )
     options = parser.parse_args()
     for script in options.scripts:
         for path in prerequisites(script):

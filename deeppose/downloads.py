@@ -5,6 +5,7 @@ Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what c
 is refused before it takes the memory. Everything that is wrong is an InputError that names the
 file.
 """
+
 import copy
 import gzip
 import io
@@ -23,17 +24,31 @@ from PIL import Image
 from deeppose import matlab
 from deeppose.shell import InputError
 
-LARGEST_SIDE_PX = 4000            # of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
-WHITE = 65535                     # the 16-bit value that is white, unless a data set says otherwise
-LARGEST_FILE = 100_000_000        # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
-PIECE = 1 << 20                   # bytes inflated at a time
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile inflates the others without any bound
-FORMATS = ("JPEG", "PNG")         # PNG: some images are named .jpg and are none; no others, since some run programs
-PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)  # of a file, in annotations: leads out of no folder
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, LookupError, struct.error)
+# of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
+LARGEST_SIDE_PX = 4000
+WHITE = 65535  # the 16-bit value that is white, unless a data set says otherwise
+LARGEST_FILE = 100_000_000  # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
+PIECE = 1 << 20  # bytes inflated at a time
+# zipfile inflates the others without any bound
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# PNG: some images are named .jpg and are none; no others, since some run programs
+FORMATS = ("JPEG", "PNG")
+# of a file, in annotations: leads out of no folder
+PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    struct.error,
+)
 BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # LARGEST_SIDE_PX is far below that
+# LARGEST_SIDE_PX is far below that
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(name, opener, white=WHITE):
@@ -52,7 +67,9 @@ def read_image(name, opener, white=WHITE):
         raise InputError(f"{name}: claims to be enormous; fetch the set again") from None
     except Exception:  # the decoders raise whatever a broken file leads them to
         raise InputError(f"{name}: is no image that can be read; fetch the set again") from None
-    raise InputError(f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again")
+    raise InputError(
+        f"{name}: claims to be {image.width} x {image.height} pixels; fetch the set again"
+    )
 
 
 def image_size(opener):
@@ -63,6 +80,8 @@ def image_size(opener):
             return Image.open(file, formats=FORMATS).size
     except Exception:  # the decoders raise whatever a broken file leads them to
         return None
+
+
 def to_8_bits(image, white=WHITE):
     """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255; one of 8
     bits as it is.
@@ -93,7 +112,8 @@ def _values_of_16_bits(image):
     decoded as well."""
     image.fp.seek(0)
     lower = Image.open(image.fp, formats=("PNG",))
-    lower.tile = [(*lower.tile[0][:3], "RGB;16L")]  # read as little-endian, the byte kept is the other one
+    # read as little-endian, the byte kept is the other one
+    lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
     low_bytes = np.asarray(lower, np.float32)  # exact up to 2^24
     return 256 * np.asarray(image, np.float32) + low_bytes
 
@@ -112,7 +132,9 @@ def open_zip(path):
     for entry in archive.infolist():
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
-            raise InputError(f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it")
+            raise InputError(
+                f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it"
+            )
         if not entry.filename.endswith("/"):
             entries[entry.filename] = partial(_entry, archive, path, entry)
     return entries
@@ -123,7 +145,9 @@ def _entry(archive, path, entry):
     claims too much."""
     name = f"{path}/{entry.filename}"
     if entry.compress_type not in COMPRESSIONS:
-        raise InputError(f"{name}: is neither stored nor deflated; download the set again, or zip it anew with deflate")
+        raise InputError(
+            f"{name}: is neither stored nor deflated; download the set again, or zip it anew with deflate"
+        )
     if entry.file_size > LARGEST_FILE:
         raise InputError(f"{name}: claims to be {entry.file_size / 1e9:.1f} GB; do not trust it")
     try:
@@ -131,7 +155,9 @@ def _entry(archive, path, entry):
     except BROKEN_ZIP:
         raise InputError(f"{name}: is broken in the zip file; download it again") from None
     if len(content) > entry.file_size:
-        raise InputError(f"{name}: holds more than the {entry.file_size} bytes it claims; do not trust it")
+        raise InputError(
+            f"{name}: holds more than the {entry.file_size} bytes it claims; do not trust it"
+        )
     if len(content) < entry.file_size:
         raise InputError(f"{name}: is cut short in the zip file; download it again")
     return io.BytesIO(content)
@@ -141,7 +167,8 @@ def _inflate(archive, entry):
     """An entry's content, piece by piece, up to the first piece that goes beyond the size it
     declares."""
     uncut = copy.copy(entry)
-    uncut.file_size = LARGEST_FILE + 2 * PIECE  # zipfile cuts off what is more than this, so it would not be noticed
+    # zipfile cuts off what is more than this, so it would not be noticed
+    uncut.file_size = LARGEST_FILE + 2 * PIECE
     content = bytearray()
     with archive.open(uncut) as file:
         while len(content) <= entry.file_size and (piece := file.read(PIECE)):
@@ -174,12 +201,21 @@ def open_in_tar(path, wanted):
     The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
     """
     try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive:
+        with (
+            gzip.open(path) as unpacked,
+            tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive,
+        ):
             for entry in archive:
-                if PurePosixPath(entry.name).name == wanted and entry.isreg() and not entry.issparse():
+                if (
+                    PurePosixPath(entry.name).name == wanted
+                    and entry.isreg()
+                    and not entry.issparse()
+                ):
                     return partial(io.BytesIO, archive.extractfile(entry).read())
     except OverflowError:
-        raise InputError(f"{path}: holds more than labels can be before {wanted} ends; do not trust it") from None
+        raise InputError(
+            f"{path}: holds more than labels can be before {wanted} ends; do not trust it"
+        ) from None
     except BROKEN_TAR:
         raise InputError(f"{path}: is no complete .tar.gz file; download it again") from None
     raise InputError(f"{path}: holds no {wanted}; download it again")
@@ -190,7 +226,9 @@ def read_mat(name, opener, key):
     float64."""
     value = matlab.read(name, opener, key, largest=LARGEST_FILE)
     if isinstance(value, (str, list)):
-        raise InputError(f"{name}: is no MATLAB file with `{key}` in it as numbers; fetch the set again")
+        raise InputError(
+            f"{name}: is no MATLAB file with `{key}` in it as numbers; fetch the set again"
+        )
     return np.atleast_2d(value)  # one number comes without its shape
 
 

@@ -1,5 +1,6 @@
 """Poses drawn on images: the contact sheet of a test, and one photograph with its people. Works
 without a display."""
+
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,12 +9,14 @@ from matplotlib.lines import Line2D
 
 from deeppose import files, metrics
 
-LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"   # the person's own sides: light and dark in grey too
+# the person's own sides: light and dark in grey too
+LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"
 DPI = 120
 KINDS = ("best", "median", "worst")
-FAINT_BELOW = 0.25   # confidence: what is less sure is drawn faint
-FAINT = 0.35         # how opaque that is
-PICTURE_PX = (480, 2000)                                # least and largest longer side of a photograph's picture
+FAINT_BELOW = 0.25  # confidence: what is less sure is drawn faint
+FAINT = 0.35  # how opaque that is
+# least and largest longer side of a photograph's picture
+PICTURE_PX = (480, 2000)
 
 
 def save(figure, path):
@@ -38,12 +41,25 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
     opaque = opacity(skeleton, confidence)
     for first, second in skeleton.bone_ends:
         alpha = min(opaque[first], opaque[second])
-        edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)  # else it stays opaque
-        axes.plot(*joints_px[[first, second]].T, linewidth=width,
-                  color=side_colour(skeleton, skeleton.joints[first], skeleton.joints[second]),
-                  solid_capstyle="round", path_effects=[edge], alpha=alpha)
-    axes.scatter(*joints_px.T, s=(1.7 * width) ** 2, zorder=3, edgecolors="black", linewidths=0.3 * width,
-                 color=[side_colour(skeleton, name) for name in skeleton.joints], alpha=opaque)
+        # else it stays opaque
+        edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)
+        axes.plot(
+            *joints_px[[first, second]].T,
+            linewidth=width,
+            color=side_colour(skeleton, skeleton.joints[first], skeleton.joints[second]),
+            solid_capstyle="round",
+            path_effects=[edge],
+            alpha=alpha,
+        )
+    axes.scatter(
+        *joints_px.T,
+        s=(1.7 * width) ** 2,
+        zorder=3,
+        edgecolors="black",
+        linewidths=0.3 * width,
+        color=[side_colour(skeleton, name) for name in skeleton.joints],
+        alpha=opaque,
+    )
 
 
 def opacity(skeleton, confidence):
@@ -71,10 +87,12 @@ def image_errors(predicted, true, skeleton, sizes):
 def pick(errors, count):
     """Row numbers of the `count` best, middling and worst of errors (N,), none twice; fewer where
     there are few."""
-    order = np.argsort(errors)[:np.isfinite(errors).sum()]  # NaN is last
+    order = np.argsort(errors)[: np.isfinite(errors).sum()]  # NaN is last
     count = min(count, len(order) // len(KINDS)) or min(1, len(order))
     middle = (len(order) - count) // 2
-    return dict(zip(KINDS, (order[:count], order[middle:middle + count], order[len(order) - count:])))
+    return dict(
+        zip(KINDS, (order[:count], order[middle : middle + count], order[len(order) - count :]))
+    )
 
 
 def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confidence=None, count=3):
@@ -88,10 +106,15 @@ def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confide
     confidence = confidence or {}
     predictions = {name: np.asarray(joints, float) for name, joints in predictions.items()}
     units = skeleton.units_px(true, sizes)
-    errors = {name: image_errors(joints, true, skeleton, sizes) for name, joints in predictions.items()}
+    errors = {
+        name: image_errors(joints, true, skeleton, sizes) for name, joints in predictions.items()
+    }
     picked = pick(list(errors.values())[-1], count)
     rows = {"true": true} | predictions
-    figure = Figure(figsize=(1.66 * sum(map(len, picked.values())) + 0.5, 1.98 * len(rows) + 0.6), layout="constrained")
+    figure = Figure(
+        figsize=(1.66 * sum(map(len, picked.values())) + 0.5, 1.98 * len(rows) + 0.6),
+        layout="constrained",
+    )
     parts = figure.subfigures(1, len(picked), wspace=0.02)
     for part, (kind, chosen) in zip(parts, picked.items()):
         part.suptitle(f"{kind} by {list(predictions)[-1]}", fontsize=11)
@@ -102,7 +125,9 @@ def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confide
                 _panel(axes, images[n], joints[n], skeleton, sure)
                 under = f"test row {n}"
                 if name != "true":
-                    detected = metrics.pdj_pooled(joints[n:n + 1], true[n:n + 1], units[n:n + 1], 0.2)
+                    detected = metrics.pdj_pooled(
+                        joints[n : n + 1], true[n : n + 1], units[n : n + 1], 0.2
+                    )
                     under = f"error {errors[name][n]:.2f} {skeleton.unit_name}\nwithin 0.2: {detected:.2f}"
                 axes.set_xlabel(under, fontsize=8)
             row_axes[0].set_ylabel(name if part is parts[0] else "")
@@ -118,8 +143,10 @@ def _panel(axes, image, joints_px, skeleton, confidence=None):
 
 
 def _side_handles():
-    return [Line2D([], [], color=colour, linewidth=3, label=f"the person's {side}")
-            for colour, side in ((LEFT, "left"), (RIGHT, "right"))]
+    return [
+        Line2D([], [], color=colour, linewidth=3, label=f"the person's {side}")
+        for colour, side in ((LEFT, "left"), (RIGHT, "right"))
+    ]
 
 
 def photograph(path, image, poses_px, skeleton, confidence=None):

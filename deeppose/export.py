@@ -6,6 +6,7 @@ Writes  OUT.onnx (opset 18); its metadata say what it is and where it came from.
         it
 Run     python -m deeppose.export --workdir FOLDER OUT.onnx
 """
+
 import argparse
 import importlib.metadata
 import importlib.util
@@ -18,13 +19,26 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deeppose import arrays, cascade, checkpoint, crops, files, geometry, networks, runtime, shell, workdir
+from deeppose import (
+    arrays,
+    cascade,
+    checkpoint,
+    crops,
+    files,
+    geometry,
+    networks,
+    runtime,
+    shell,
+    workdir,
+)
 from deeppose.shell import InputError
 
-OPSET = 18               # the lowest that torch's exporter writes; ONNX Runtime reads it from 1.14 on
+# the lowest that torch's exporter writes; ONNX Runtime reads it from 1.14 on
+OPSET = 18
 EXTRAS = ("onnx", "onnxscript")
-LARGEST_BYTES = 1.5e9    # of weights: what torch still writes into one file; protobuf ends at 2 GB
-TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")  # of a model's provenance
+LARGEST_BYTES = 1.5e9  # of weights: what torch still writes into one file; protobuf ends at 2 GB
+# of a model's provenance
+TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")
 
 
 class Pose(nn.Module):
@@ -33,7 +47,7 @@ class Pose(nn.Module):
 
     def __init__(self, stage_1, refiners):
         """stage_1: a networks.Stage_1;  refiners: stage -> what cascade.load_refiners yields, as a
-                                         list."""
+        list."""
         super().__init__()
         self.stage_1 = stage_1
         self.refiners = refiners
@@ -51,13 +65,16 @@ class Pose(nn.Module):
 
         def predict(network, boxes_px, asked):
             return cascade.offsets_in(images, network, boxes_px, asked)
+
         found = self.stage_1.network(self.stage_1.view(images))
         view_box = torch.tensor(self.stage_1.view_box, dtype=torch.float32)
         joints = geometry.denormalise(found.joints, view_box)
         confidence = found.confidence
         outputs = [joints, confidence]
         for pairs in self.refiners.values():
-            joints, confidence, _ = cascade.refine_by(predict, pairs, joints, confidence, self.stage_1.skeleton)
+            joints, confidence, _ = cascade.refine_by(
+                predict, pairs, joints, confidence, self.stage_1.skeleton
+            )
             outputs += [joints, confidence]
         return tuple(outputs)
 
@@ -89,40 +106,65 @@ def tell(path, facts):
 def check_size(size, folder):
     """InputError where weights of so many bytes do not go into one file."""
     if size > LARGEST_BYTES:
-        raise InputError(f"{folder}: its models have more than {LARGEST_BYTES / 1e9:.1f} GB of weights, too many for "
-                         "one .onnx; train integral heads or one refiner for all joints (--refiner shared, step 5)")
+        raise InputError(
+            f"{folder}: its models have more than {LARGEST_BYTES / 1e9:.1f} GB of weights, too many for "
+            "one .onnx; train integral heads or one refiner for all joints (--refiner shared, step 5)"
+        )
 
 
 def check_extras():
     """InputError where the packages that torch's exporter needs are missing."""
     missing = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)}: not installed; python -m pip install -r requirements-export.txt")
+        raise InputError(
+            f"{', '.join(missing)}: not installed; python -m pip install -r requirements-export.txt"
+        )
 
 
 def metadata(model, told):
     """Entries of the file about itself, name -> JSON."""
     stage_1 = model.stage_1
-    facts = {"frame": stage_1.frame, "margin": stage_1.margin, "joints": stage_1.skeleton.joints,
-             "stages": [1, *model.refiners], "skeleton": stage_1.skeleton.described(), "models": told,
-             "versions": {"torch": str(torch.__version__), "onnx": importlib.metadata.version("onnx"),
-                          "onnxscript": importlib.metadata.version("onnxscript")}}
+    facts = {
+        "frame": stage_1.frame,
+        "margin": stage_1.margin,
+        "joints": stage_1.skeleton.joints,
+        "stages": [1, *model.refiners],
+        "skeleton": stage_1.skeleton.described(),
+        "models": told,
+        "versions": {
+            "torch": str(torch.__version__),
+            "onnx": importlib.metadata.version("onnx"),
+            "onnxscript": importlib.metadata.version("onnxscript"),
+        },
+    }
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
 def write(path, model, told):
     """Write the Pose as one ONNX file, whole or not at all."""
     width, height = model.stage_1.frame
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # of one, torch would take the 1 for fixed
+    # of one, torch would take the 1 for fixed
+    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of torch's and onnxscript's own code
         program = torch.onnx.export(
-            model.eval(), (example,), input_names=["frames"], output_names=model.names, opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False, verbose=False)
-    if isinstance(program.model.graph.inputs[0].shape[0], int):  # torch gives way rather than to say so
-        raise InputError(f"{path}: is not written: a network computes with the number of images, {model.stage_1.name} "
-                         "or the refiner; let it take any")
+            model.eval(),
+            (example,),
+            input_names=["frames"],
+            output_names=model.names,
+            opset_version=OPSET,
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    # torch gives way rather than to say so
+    if isinstance(program.model.graph.inputs[0].shape[0], int):
+        raise InputError(
+            f"{path}: is not written: a network computes with the number of images, {model.stage_1.name} "
+            "or the refiner; let it take any"
+        )
     program.model.metadata_props.update(metadata(model, told))
     with files.replacing(path) as temporary:
         program.save(temporary, external_data=False)
@@ -130,9 +172,14 @@ def write(path, model, told):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = shell.Parser(prog="python -m deeppose.export", description=__doc__,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, default=Path("."), help="folder of the models (default: .)")
+    parser = shell.Parser(
+        prog="python -m deeppose.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--workdir", type=Path, default=Path("."), help="folder of the models (default: .)"
+    )
     runtime.add_model_argument(parser)
     parser.add_argument("out", type=Path, metavar="OUT.onnx", help="file to be written")
     return parser.parse_args(argv)
@@ -142,7 +189,9 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     if options.out.suffix.lower() != ".onnx" or options.out.is_dir():
-        raise InputError(f"{options.out}: is no name for the file to be written; let it end in .onnx")
+        raise InputError(
+            f"{options.out}: is no name for the file to be written; let it end in .onnx"
+        )
     check_extras()
     model, told = load(options.workdir, options.model or options.workdir)
     files.make_folder(options.out.resolve().parent, "name another OUT.onnx")

@@ -4,6 +4,7 @@ A three-dimensional skeleton is posed and seen from some side (posing.py), dress
 capsules with smooth edges on a blurred background (canvas.py). Lengths are in body heights until
 the figure is placed.
 """
+
 import colorsys
 
 import numpy as np
@@ -14,37 +15,62 @@ from deeppose.skeleton import LSP
 JOINT = {name: i for i, name in enumerate(LSP.joints)}
 MIN_LABELLED = 6
 HIDDEN_GAP = 0.14  # a body part hides a joint that lies this far behind it (body heights)
-FACE = (("right_eye", "right_eye", 0.009, 0.12), ("left_eye", "left_eye", 0.009, 0.12),  # ends, radius, tone
-        ("nose", "nose", 0.011, 0.8), ("right_lip", "left_lip", 0.006, 0.5))
-LIMBS = (  # from, to, radii, cloth, which bone of the sleeve or leg it is, how much nearer it is drawn
+# ends, radius, tone
+FACE = (
+    ("right_eye", "right_eye", 0.009, 0.12),
+    ("left_eye", "left_eye", 0.009, 0.12),
+    ("nose", "nose", 0.011, 0.8),
+    ("right_lip", "left_lip", 0.006, 0.5),
+)
+# from, to, radii, cloth, which bone of the sleeve or leg it is, how much nearer it is drawn
+LIMBS = (
     ("hip", "knee", (0.054, 0.038), "trousers", 0, 0.02),
     ("knee", "ankle", (0.037, 0.023), "trousers", 1, 0.01),
     ("ankle", "toe", (0.026, 0.021), "shoes", 0, 0.025),
     ("shoulder", "elbow", (0.036, 0.027), "shirt", 0, 0.04),
     ("elbow", "wrist", (0.026, 0.019), "shirt", 1, 0.045),
-    ("wrist", "hand", (0.02, 0.024), "skin", 0, 0.05))
-SKIN = np.array([(250, 214, 184), (225, 172, 132), (186, 128, 90), (128, 82, 56), (84, 54, 40)], float)
+    ("wrist", "hand", (0.02, 0.024), "skin", 0, 0.05),
+)
+SKIN = np.array(
+    [(250, 214, 184), (225, 172, 132), (186, 128, 90), (128, 82, 56), (84, 54, 40)], float
+)
 HAIR = np.array([(30, 22, 18), (70, 44, 26), (120, 78, 40), (214, 176, 104), (150, 60, 30)], float)
 
 
 def choose_look(rng, ground):
     """Build, hair, skin and clothes; colours (3,), 0 to 255, that stand out from the ground
     colour."""
+
     def dye():
         strong = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.4, 1))
-        return 255 * np.array(strong) if rng.random() < 0.75 else np.full(3, rng.choice((28.0, 70.0, 235.0)))
+        return (
+            255 * np.array(strong)
+            if rng.random() < 0.75
+            else np.full(3, rng.choice((28.0, 70.0, 235.0)))
+        )
 
     def farthest(draws):
         return max(draws, key=lambda colour: np.abs(colour - ground).sum())
 
     tones = rng.uniform(0, len(SKIN) - 1, 3)
-    skin = farthest([np.array([np.interp(t, range(len(SKIN)), SKIN[:, c]) for c in range(3)]) for t in tones])
+    skin = farthest(
+        [np.array([np.interp(t, range(len(SKIN)), SKIN[:, c]) for c in range(3)]) for t in tones]
+    )
     shirt, trousers = farthest([dye() for _ in range(4)]), farthest([dye() for _ in range(4)])
-    cover = {"shirt": rng.choice((0.0, 0.55, 2.0), p=(0.15, 0.5, 0.35)),  # bones clothed: 2 is long
-             "trousers": rng.choice((0.6, 2.0), p=(0.4, 0.6))}
-    return {"skin": skin, "hair": HAIR[rng.integers(len(HAIR))], "shirt": shirt, "trousers": trousers,
-            "shoes": farthest([dye(), dye()]), "cover": cover, "girth": rng.uniform(0.85, 1.25),
-            "long_hair": rng.random() < 0.35}
+    cover = {
+        "shirt": rng.choice((0.0, 0.55, 2.0), p=(0.15, 0.5, 0.35)),  # bones clothed: 2 is long
+        "trousers": rng.choice((0.6, 2.0), p=(0.4, 0.6)),
+    }
+    return {
+        "skin": skin,
+        "hair": HAIR[rng.integers(len(HAIR))],
+        "shirt": shirt,
+        "trousers": trousers,
+        "shoes": farthest([dye(), dye()]),
+        "cover": cover,
+        "girth": rng.uniform(0.85, 1.25),
+        "long_hair": rng.random() < 0.35,
+    }
 
 
 def make_part(lines, colour, joints=(), depth=None):
@@ -53,7 +79,12 @@ def make_part(lines, colour, joints=(), depth=None):
     middle = np.mean([(start[2] + end[2]) / 2 for start, _, end, _ in lines])
     pieces = np.array([(*start[:2], r, *end[:2], s) for start, r, end, s in lines])
     tone = colour * np.clip(1 - 0.7 * middle, 0.75, 1.1)  # the far side is darker
-    return middle if depth is None else depth, {JOINT[j] for j in joints if j in JOINT}, pieces, tone
+    return (
+        middle if depth is None else depth,
+        {JOINT[j] for j in joints if j in JOINT},
+        pieces,
+        tone,
+    )
 
 
 def limb_parts(points, look, names, radii, cloth, share, nearer):
@@ -73,9 +104,11 @@ def head_parts(points, look):
     jaw, brow, crown, nape = (points[name] for name in ("jaw", "brow", "crown", "nape"))
     hair = [(crown, 0.061, crown, 0.061)] + [(crown, 0.058, nape, 0.05)] * look["long_hair"]
     skin, both = look["skin"], ("head", "neck")
-    parts = [make_part([(points["chest"], 0.03, jaw, 0.03)], skin, both[1:]),
-             make_part([(jaw, 0.042, brow, 0.054)], skin, both, brow[2]),
-             make_part(hair, look["hair"], both, crown[2] + 0.008)]
+    parts = [
+        make_part([(points["chest"], 0.03, jaw, 0.03)], skin, both[1:]),
+        make_part([(jaw, 0.042, brow, 0.054)], skin, both, brow[2]),
+        make_part(hair, look["hair"], both, crown[2] + 0.008),
+    ]
     for start, end, radius, tone in FACE:
         a, b = points[start], points[end]
         if (a + b)[2] / 2 < brow[2] - 0.012:
@@ -92,8 +125,10 @@ def body_parts(points, look):
     middle = (tops + ends)[:, 2].mean() / 2
     shirt = [(a, 0.04 * g, b, 0.048 * g) for a, b in zip(tops, waist)]
     pants = [(a, 0.05 * g, b, 0.053 * g) for a, b in zip(waist, ends)]
-    parts = [make_part(shirt, look["shirt"], trunk, middle),
-             make_part(pants, look["trousers"], trunk[:2], middle - 1e-4)]
+    parts = [
+        make_part(shirt, look["shirt"], trunk, middle),
+        make_part(pants, look["trousers"], trunk[:2], middle - 1e-4),
+    ]
     for side in ("right", "left"):
         for start, end, radii, cloth, bone, nearer in LIMBS:
             names, share = (f"{side}_{start}", f"{side}_{end}"), look["cover"].get(cloth, 1) - bone
@@ -120,7 +155,9 @@ def find_hidden(owner, parts, joints, depths):
     hidden = np.zeros(len(joints), bool)
     for j, (x, y) in enumerate(np.floor(joints).astype(int)):
         if 0 <= y < owner.shape[0] and 0 <= x < owner.shape[1] and owner[y, x]:
-            depth, members = parts[owner[y, x] - 1][:2] if owner[y, x] != canvas.OBJECT else (-np.inf, ())
+            depth, members = (
+                parts[owner[y, x] - 1][:2] if owner[y, x] != canvas.OBJECT else (-np.inf, ())
+            )
             hidden[j] = j not in members and depths[j] - depth > HIDDEN_GAP
     return hidden
 

@@ -1,5 +1,6 @@
 """Files written under a temporary name, flushed, and renamed when complete; JSON and tables. No
 torch here."""
+
 import csv
 import json
 import os
@@ -11,7 +12,9 @@ import numpy as np
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 
-DEEPEST = 50  # levels of JSON: the project writes 6, and with hundreds what is done with it would exhaust the stack
+# levels of JSON: the project writes 6, and with hundreds what is done with it would exhaust the
+# stack
+DEEPEST = 50
 LARGEST_NUMBER = 1e15  # in a table: what is larger makes no picture
 
 
@@ -25,7 +28,8 @@ def replacing(path):
     """
     temporary = temporary_of(path)
     try:
-        temporary.unlink(missing_ok=True)  # never written through: it might be a link to somewhere else
+        # never written through: it might be a link to somewhere else
+        temporary.unlink(missing_ok=True)
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
@@ -63,7 +67,9 @@ def need_space(folder, needed_bytes, replaced=()):
         temporary_of(path).unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
-        raise RunError(f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed")
+        raise RunError(
+            f"{folder}: the disk has {free / 1e9:.1f} GB free, {needed_bytes / 1e9:.1f} GB are needed"
+        )
 
 
 def make_folder(path, advice):
@@ -165,12 +171,16 @@ def append_csv(path, row):
 def load_rows(path, columns):
     """Rows of a table as dictionaries of text; InputError where it is no table of just these
     columns."""
-    advice = f"take it from the project's history again, or mend its first line: {','.join(columns)}"
+    advice = (
+        f"take it from the project's history again, or mend its first line: {','.join(columns)}"
+    )
     try:
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
             rows = list(table)
-            sound = table.fieldnames == list(columns) and all(None not in (*row, *row.values()) for row in rows)
+            sound = table.fieldnames == list(columns) and all(
+                None not in (*row, *row.values()) for row in rows
+            )
     except (csv.Error, ValueError):
         sound = False
     except OSError as error:
@@ -195,5 +205,7 @@ def load_csv(path, columns):
     except (csv.Error, LookupError, TypeError, ValueError):
         sound = False
     if not sound:
-        raise InputError(f"{path}: is no table of {', '.join(columns)}; delete it, the training makes it anew")
+        raise InputError(
+            f"{path}: is no table of {', '.join(columns)}; delete it, the training makes it anew"
+        )
     return table

@@ -3,6 +3,7 @@ steps.
 
 No torch here, so that step 1 runs without it.
 """
+
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ class Layout:
     depth_white  of images that are depth: the 16-bit value shown white; None: they are photographs
     most_named   how many images that cannot be used are named, the rest being counted; None: all
     """
+
     skeleton: Skeleton
     frame: tuple
     margin: float
@@ -52,8 +54,11 @@ def cut(image, box_px, frame, mirrored=False):
     right = int(np.ceil(x0 + width))
     bottom = int(np.ceil(y0 + height))
     around = image.crop((left, top, right, bottom))  # Pillow fills what lies outside with black
-    shown = around.resize(frame, Image.Resampling.BILINEAR,
-                          box=(x0 - left, y0 - top, x0 - left + width, y0 - top + height))
+    shown = around.resize(
+        frame,
+        Image.Resampling.BILINEAR,
+        box=(x0 - left, y0 - top, x0 - left + width, y0 - top + height),
+    )
     return np.asarray(shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else shown)
 
 
@@ -71,8 +76,16 @@ def fill(job, out, layout):
         flip = layout.skeleton.flip if row.mirrored else None
         labels = geometry.image_to_frame(row.joints, region, frame, flip)
         out[f"{job.part}_labels"][row.number] = labels.reshape(-1)
-        out[f"{job.part}_rows"][row.number] = (job.set_number, job.image, row.person, *box, row.mirrored,
-                                               row.head_px, row.area_px, row.score)
+        out[f"{job.part}_rows"][row.number] = (
+            job.set_number,
+            job.image,
+            row.person,
+            *box,
+            row.mirrored,
+            row.head_px,
+            row.area_px,
+            row.score,
+        )
         shown = geometry.scale_box(whole, layout.margin) if layout.whole else region
         poses.setdefault(row.person, geometry.image_to_frame(row.joints, shown, frame))
     return list(poses.values())
@@ -96,21 +109,31 @@ def write_arrays(workdir, jobs, counts, layout):
     BrokenImages names all images that cannot be used; then nothing was written.
     """
     width, height = layout.frame
-    kinds = {"images": (np.uint8, (height, width, 3)), "labels": (np.float32, (2 * layout.skeleton.joint_count,)),
-             "rows": (np.float64, (len(arrays.COLUMNS),))}
-    names = {f"{part}_{kind}": (dtype, (counts[part], *shape))
-             for part in counts for kind, (dtype, shape) in kinds.items()}
+    kinds = {
+        "images": (np.uint8, (height, width, 3)),
+        "labels": (np.float32, (2 * layout.skeleton.joint_count,)),
+        "rows": (np.float64, (len(arrays.COLUMNS),)),
+    }
+    names = {
+        f"{part}_{kind}": (dtype, (counts[part], *shape))
+        for part in counts
+        for kind, (dtype, shape) in kinds.items()
+    }
     needed = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values())
     files.need_space(workdir, needed, [workdir / f"{name}.npy" for name in names])
     with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
-        out = {name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
-               for name, (dtype, shape) in names.items()}
+        out = {
+            name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
+            for name, (dtype, shape) in names.items()
+        }
         digests = {name: rows.begin_digest() for name, rows in out.items()}
         work = pool.map(lambda job: try_fill(job, out, layout), jobs)
         poses = []
         broken = {}
         try:
-            for job, filled in zip(jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)):
+            for job, filled in zip(
+                jobs, tqdm(work, "cutting frames", len(jobs), unit=" images", disable=None)
+            ):
                 poses.append(filled)
                 if isinstance(filled, InputError):
                     broken[job.set_number, job.image] = str(filled)
@@ -120,14 +143,18 @@ def write_arrays(workdir, jobs, counts, layout):
             if broken:
                 raise BrokenImages(broken)
         finally:
-            pool.shutdown(cancel_futures=True)  # before the files are closed, in which its threads write
-        (workdir / "dataset.json").unlink(missing_ok=True)  # from here on the former arrays are being replaced
+            # before the files are closed, in which its threads write
+            pool.shutdown(cancel_futures=True)
+        # from here on the former arrays are being replaced
+        (workdir / "dataset.json").unlink(missing_ok=True)
     return poses, {f"{name}.npy": digest.hexdigest() for name, digest in digests.items()}
 
 
 def count_rows(jobs):
     """Rows a part."""
-    return {part: sum(len(job.rows) for job in jobs if job.part == part) for part in ("train", "test")}
+    return {
+        part: sum(len(job.rows) for job in jobs if job.part == part) for part in ("train", "test")
+    }
 
 
 def mean_of(poses, layout):
@@ -157,8 +184,12 @@ def write(workdir, jobs, layout, facts):
     content."""
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
-    training = [pose for job, shown in zip(jobs, poses) for pose in shown
-                if job.part == "train" and layout.floor_set in (None, job.set_number)]
+    training = [
+        pose
+        for job, shown in zip(jobs, poses)
+        for pose in shown
+        if job.part == "train" and layout.floor_set in (None, job.set_number)
+    ]
     held_out = [row.number for job in jobs if job.held_out for row in job.rows]
     mean_pose = mean_of(training, layout)  # (J, 2) px
     for part in counts:
@@ -166,13 +197,21 @@ def write(workdir, jobs, layout, facts):
         arrays.save_names(workdir / f"{part}_photographs.txt", names)
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     content = {
-        "format": arrays.FORMAT, "skeleton": layout.skeleton.described(), "frame": list(layout.frame),
-        "margin": layout.margin, "depth_white": layout.depth_white,
-        "columns": list(arrays.COLUMNS), "sets": layout.set_names, "rows": counts,
+        "format": arrays.FORMAT,
+        "skeleton": layout.skeleton.described(),
+        "frame": list(layout.frame),
+        "margin": layout.margin,
+        "depth_white": layout.depth_white,
+        "columns": list(arrays.COLUMNS),
+        "sets": layout.set_names,
+        "rows": counts,
         "unlabelled_joints": {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts},
-        "held_out_rows": held_out, "not_refined": not_refined(labels["train"], held_out, layout.skeleton),
+        "held_out_rows": held_out,
+        "not_refined": not_refined(labels["train"], held_out, layout.skeleton),
         "mean_pose_px": mean_pose.round(6).reshape(-1).tolist(),
-        "digests": digests, "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests}}
+        "digests": digests,
+        "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
+    }
     content |= leakage.note_seen(workdir) | facts
     files.save_json(workdir / "dataset.json", content)
     return content
@@ -195,10 +234,16 @@ def prepare(options, plan, layout, facts, left_out, places, beside=None):
     while True:
         jobs = plan(left_out)
         counts = count_rows(jobs)
-        print(f"{len(jobs)} images from {places} -> {counts['train']} training and {counts['test']} test rows of "
-              f"{layout.frame[0]} x {layout.frame[1]} px")
+        print(
+            f"{len(jobs)} images from {places} -> {counts['train']} training and {counts['test']} test rows of "
+            f"{layout.frame[0]} x {layout.frame[1]} px"
+        )
         skipped = sorted(list(key) for key in left_out if isinstance(key[1], int))
-        known = {"seed": options.seed, "skipped_images": skipped} | facts | (beside(left_out) if beside else {})
+        known = (
+            {"seed": options.seed, "skipped_images": skipped}
+            | facts
+            | (beside(left_out) if beside else {})
+        )
         try:
             content = write(options.workdir, jobs, layout, known)
             break
@@ -217,11 +262,15 @@ def print_table(workdir, jobs, layout, content):
             rows = [row for job in own for row in job.rows]
             if own:
                 held_out = sum(len(job.rows) for job in own if job.held_out)
-                print(f"{f'{name}, {words}':<22}{len(own):>8}{len(rows):>8}"
-                      f"{sum(row.mirrored for row in rows):>10}{held_out:>10}")
+                print(
+                    f"{f'{name}, {words}':<22}{len(own):>8}{len(rows):>8}"
+                    f"{sum(row.mirrored for row in rows):>10}{held_out:>10}"
+                )
     print(f"\n{'file':<22}{'shape':<24}{'type':<10}{'MB':>8}  unlabelled joints")
     for name in content["digests"]:
         array = np.load(workdir / name, mmap_mode="r")
         empty = content["unlabelled_joints"][name.split("_")[0]] if "labels" in name else ""
-        print(f"{name:<22}{str(array.shape):<24}{str(array.dtype):<10}{array.nbytes / 1e6:>8.1f}  {empty}")
+        print(
+            f"{name:<22}{str(array.shape):<24}{str(array.dtype):<10}{array.nbytes / 1e6:>8.1f}  {empty}"
+        )
     print(f"dataset.json          written last: step 1 is complete in {workdir}")

@@ -4,6 +4,7 @@ Coordinates are continuous: pixel i covers [i, i + 1), so resizing is x' = s x a
 width - x. A box is (x0, y0, w, h), in pixels of the image it lies in; a frame's size is (w, h).
 Joints are (..., J, 2); an unlabelled joint is NaN and stays NaN through everything here.
 """
+
 import numpy as np
 
 
@@ -49,6 +50,7 @@ def library_of(values):
     if isinstance(values, np.ndarray):
         return np
     import torch  # not at the top, so that step 1 runs without it
+
     return torch
 
 

@@ -1,13 +1,17 @@
 """Heatmaps and the joints they mean, by their mean (integral regression, Sun et al., ECCV 2018) or
 by their peak, and how sure that is. Pure torch.
 """
+
 from typing import NamedTuple
 
 import torch
 
-TARGET_SIGMA = 1.0  # cells: spread of the Gaussian that a heatmap should be, where its network names no other
-SMALLEST_VALUE = 1e-6  # of a heatmap, in heights of a perfect one: below it a logarithm tells nothing
-NEAR_CELLS = 1.5  # a joint's confidence is its heatmap's share within that many cells of it, along both axes
+# cells: spread of the Gaussian that a heatmap should be, where its network names no other
+TARGET_SIGMA = 1.0
+# of a heatmap, in heights of a perfect one: below it a logarithm tells nothing
+SMALLEST_VALUE = 1e-6
+# a joint's confidence is its heatmap's share within that many cells of it, along both axes
+NEAR_CELLS = 1.5
 
 
 class Output(NamedTuple):
@@ -18,6 +22,7 @@ class Output(NamedTuple):
     heatmaps    (N, J, cells), as the recipe's heatmap_loss takes them; None while predicting, or
                 without any
     """
+
     joints: torch.Tensor
     confidence: torch.Tensor | None = None
     heatmaps: torch.Tensor | None = None
@@ -30,6 +35,7 @@ class Cells(NamedTuple):
     size     (2,): their width and height, normalised
     sigma    of the Gaussian that the heatmap should be, in cells
     """
+
     centres: torch.Tensor
     size: torch.Tensor
     sigma: float = TARGET_SIGMA
@@ -47,7 +53,8 @@ def mean_place(log_heatmaps, cells):
 
 def confidence(log_heatmaps, cells, joints):
     """The heatmaps' share (...) within NEAR_CELLS of the joints (..., 2)."""
-    near = ((cells.centres - joints[..., None, :]).abs() <= NEAR_CELLS * cells.size).all(-1)  # (..., cells)
+    # (..., cells)
+    near = ((cells.centres - joints[..., None, :]).abs() <= NEAR_CELLS * cells.size).all(-1)
     return (log_heatmaps.exp() * near).sum(-1).clamp(0, 1)
 
 
@@ -70,7 +77,7 @@ def unsure(joints):
 def highest_share(sigma):
     """The share that the highest cell has of a Gaussian of sigma cells whose mean it is."""
     cells = torch.arange(-32, 33)
-    return (-cells.square() / (2 * sigma ** 2)).exp().sum().item() ** -2
+    return (-cells.square() / (2 * sigma**2)).exp().sum().item() ** -2
 
 
 def quarter_shift(maps, places):

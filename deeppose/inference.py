@@ -1,4 +1,5 @@
 """A trained network made ready to predict."""
+
 import torch
 from torch import nn
 

@@ -4,14 +4,15 @@ Memory holds one entry of the file's lists, not the file: the 240 MB of COCO's a
 them outlines, pass through in some megabytes. Everything that is wrong is an InputError that names
 the file.
 """
+
 import json
 import re
 
 from deeppose.shell import InputError
 
 LARGEST_FILE = 1_000_000_000  # bytes: COCO's largest has 0.24 billion
-LARGEST_ENTRY = 16_000_000    # characters: COCO's largest annotation has some 100,000
-PIECE = 1_000_000             # characters that are read at once
+LARGEST_ENTRY = 16_000_000  # characters: COCO's largest annotation has some 100,000
+PIECE = 1_000_000  # characters that are read at once
 AFTER_A_VALUE = tuple(",:]} \t\n\r")
 SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -30,7 +31,7 @@ class _Text:
     def read_on(self):
         """Drop what was taken, and read as much again as is left: a long entry is tried a few times
         alone."""
-        left = self.text[self.place:]
+        left = self.text[self.place :]
         piece = self.file.read(max(PIECE, len(left)))
         self.text = left + piece
         self.place = 0
@@ -62,13 +63,16 @@ class _Text:
                 if self.ended:
                     raise
             else:
-                complete = self.text[end:end + 1] in AFTER_A_VALUE  # "0" and "0." may be the beginnings of 0.5
+                # "0" and "0." may be the beginnings of 0.5
+                complete = self.text[end : end + 1] in AFTER_A_VALUE
                 if complete or self.ended:
                     self.place = end
                     return value
             if len(self.text) - self.place > LARGEST_ENTRY:
-                raise InputError(f"{self.name}: is not JSON, or holds an entry of more than "
-                                 f"{LARGEST_ENTRY // 1_000_000} MB; do not trust it")
+                raise InputError(
+                    f"{self.name}: is not JSON, or holds an entry of more than "
+                    f"{LARGEST_ENTRY // 1_000_000} MB; do not trust it"
+                )
             self.read_on()
 
     def items(self):
@@ -103,7 +107,9 @@ def entries(path):
     except PermissionError:
         raise InputError(f"{path}: may not be read by you; change its permissions") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; it may be incomplete, so fetch or export it again") from None
+        raise InputError(
+            f"{path}: is not JSON; it may be incomplete, so fetch or export it again"
+        ) from None
 
 
 def _object_entries(text):
@@ -133,5 +139,7 @@ def check(path):
         raise InputError(f"{path}: is not a file")
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise InputError(f"{path}: has {size / 1e9:.1f} GB, more than {LARGEST_FILE / 1e9:.0f} GB of annotations "
-                         "are not read; leave out the outlines (segmentation)")
+        raise InputError(
+            f"{path}: has {size / 1e9:.1f} GB, more than {LARGEST_FILE / 1e9:.0f} GB of annotations "
+            "are not read; leave out the outlines (segmentation)"
+        )

@@ -1,5 +1,6 @@
 """Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints. No torch
 here."""
+
 import re
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from deeppose.shell import InputError
 
 JOINT_COUNT = 19
-LONGEST_LINE = 1000          # bytes, NUL bytes included: the set's own lines have about 160
-MOST_LINES = 500_000         # the set has 95,675
+LONGEST_LINE = 1000  # bytes, NUL bytes included: the set's own lines have about 160
+MOST_LINES = 500_000  # the set has 95,675
 LARGEST_COORDINATE_PX = 1e5
 IMAGE_NAME = re.compile(r"\d{1,15}\.png", re.IGNORECASE | re.ASCII)
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)

@@ -3,6 +3,7 @@
 model_1.json names the images as {"<set>": "1-5,7,9:1-3"}: all of images 1 to 5 and 7, and of image
 9 the people 1 to 3, where the data set tells several people of an image apart.
 """
+
 import re
 
 import numpy as np
@@ -11,7 +12,8 @@ from deeppose import arrays, files
 from deeppose.shell import InputError
 
 STEP_2 = "Train_stage_1.py (step 2)"
-ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)  # images, or an image and its people
+# images, or an image and its people
+ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)
 
 
 def describe(identities):
@@ -19,7 +21,8 @@ def describe(identities):
     the only one)."""
     texts = {}
     for number in np.unique(identities[:, 0]):
-        pairs = np.unique(identities[identities[:, 0] == number, 1:], axis=0)  # (image, person), sorted
+        # (image, person), sorted
+        pairs = np.unique(identities[identities[:, 0] == number, 1:], axis=0)
         alone, several = pairs[pairs[:, 1] == 0, 0], pairs[pairs[:, 1] > 0]
         entries = [_span(run) for run in _split(alone, np.diff(alone) > 1)]
         image_step, person_step = np.diff(several, axis=0).T
@@ -65,7 +68,8 @@ def _within(numbers, text):
         spans.append((int(match[1]), int(match[2] or match[1])))
     first, last = np.array(sorted(spans), np.int64).T
     last = np.maximum.accumulate(last)  # of all spans that begin no later, should they overlap
-    place = np.searchsorted(first, numbers, "right") - 1  # the last span that begins no later; -1: none
+    # the last span that begins no later; -1: none
+    place = np.searchsorted(first, numbers, "right") - 1
     return (place >= 0) & (numbers <= last[place])
 
 
@@ -88,12 +92,16 @@ def note_seen(workdir):
     Reads train_rows.npy and test_rows.npy. Held-out rows count as training: they choose epochs and
     gains.
     """
-    train, test = (arrays.identities(np.load(workdir / f"{part}_rows.npy")) for part in ("train", "test"))
+    train, test = (
+        arrays.identities(np.load(workdir / f"{part}_rows.npy")) for part in ("train", "test")
+    )
     seen = seen_in_training(train, test)
     if not seen:
         return {}
-    print(f"warning: {seen} of the {len(test)} test rows show images of the training rows; "
-          'every score will be marked "seen in training"')
+    print(
+        f"warning: {seen} of the {len(test)} test rows show images of the training rows; "
+        'every score will be marked "seen in training"'
+    )
     return {"seen_in_training": seen}
 
 
@@ -113,20 +121,27 @@ def check_model(path, data):
         _check_unseen(path, provenance, known["trained_on"], data)
     settings = known.get("settings")
     if isinstance(settings, dict) and settings.get("dataset", data.digests) != data.digests:
-        print(f"warning: {path} was trained on other arrays than those of {data.folder / 'dataset.json'}")
+        print(
+            f"warning: {path} was trained on other arrays than those of {data.folder / 'dataset.json'}"
+        )
 
 
 def _check_unseen(path, provenance, texts, data):
     train = data.identities("train")
     held_out, test = images_of(train[data.held_out]), images_of(data.identities("test"))
     trained = images_of(train[data.trained_on])
-    unseen = (held_out ^ test) - trained  # in one part alone: what is in both is marked, see note_seen
+    # in one part alone: what is in both is marked, see note_seen
+    unseen = (held_out ^ test) - trained
     try:
         leaked = named(texts, unseen)
     except (ValueError, OverflowError):
-        raise InputError(f"{provenance}: its trained_on names no images; run {STEP_2} again") from None
+        raise InputError(
+            f"{provenance}: its trained_on names no images; run {STEP_2} again"
+        ) from None
     if leaked:
         number, image = leaked[0]
-        raise InputError(f"{path}: was trained on images that {data.folder / 'dataset.json'} holds out or tests on "
-                         f"({len(leaked)}, such as image {image} of set {number}); train it on this data, {STEP_2}, "
-                         "or test it on other images")
+        raise InputError(
+            f"{path}: was trained on images that {data.folder / 'dataset.json'} holds out or tests on "
+            f"({len(leaked)}, such as image {image} of set {number}); train it on this data, {STEP_2}, "
+            "or test it on other images"
+        )

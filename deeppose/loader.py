@@ -1,11 +1,13 @@
 """The stored frames on their way to the network: on the device as a whole where they fit, else read
 ahead."""
+
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-FILLS = 0.5         # of an accelerator's free memory: what the frames may take and leave room for training
+# of an accelerator's free memory: what the frames may take and leave room for training
+FILLS = 0.5
 PIECE_BYTES = 2**28  # uploaded at a time
 
 
@@ -56,5 +58,5 @@ def _upload(images, device):
     frames = torch.empty(images.shape, dtype=torch.uint8, device=device)
     length = max(1, PIECE_BYTES // max(1, images[:1].nbytes))
     for start in range(0, len(images), length):
-        frames[start:start + length] = torch.from_numpy(np.array(images[start:start + length]))
+        frames[start : start + length] = torch.from_numpy(np.array(images[start : start + length]))
     return frames

@@ -3,6 +3,7 @@
 The lock is the operating system's, on a small file that says who holds it, so it ends with the
 process however that ends, and nothing has to be tidied up after a killed run.
 """
+
 import errno
 import os
 import socket
@@ -21,8 +22,9 @@ except ImportError:  # Windows, which locks bytes, and against reading too: one 
     import msvcrt
 
     def _take(file):
-        file.seek(2 ** 30)
+        file.seek(2**30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
 
 NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network disks
 
@@ -43,8 +45,10 @@ def lock(workdir, output, wait=False):
         try:
             file.truncate(0)
             file.seek(0)
-            file.write(f"{os.path.basename(sys.argv[0])}, process {os.getpid()} on {socket.gethostname()}, "
-                       f"since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.write(
+                f"{os.path.basename(sys.argv[0])}, process {os.getpid()} on {socket.gethostname()}, "
+                f"since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            )
             file.flush()
             yield
         finally:
@@ -56,12 +60,15 @@ def lock(workdir, output, wait=False):
 
 def _try(path, wait):
     """The lock's open file; None where it is worth another try."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # a link would lead out of the folder
+    # a link would lead out of the folder
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
         file = open(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace")
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be written to ({error.strerror}); "
-                         "--workdir names another folder") from None
+        raise InputError(
+            f"{path.parent}: cannot be written to ({error.strerror}); "
+            "--workdir names another folder"
+        ) from None
     try:
         _take(file)
     except OSError as error:
@@ -72,7 +79,9 @@ def _try(path, wait):
             holder = file.read(200) or "another process"
         if wait:
             return None
-        raise RunError(f"{path}: {holder}, is making this; wait for it, or name another --workdir") from None
+        raise RunError(
+            f"{path}: {holder}, is making this; wait for it, or name another --workdir"
+        ) from None
     try:
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file

@@ -1,10 +1,11 @@
 """What training makes small: errors of coordinates and of heatmaps, over the labelled joints alone.
 NaN: no label."""
+
 import torch
 import torch.nn.functional as F
 
-SMOOTH_L1_BETA = 0.02     # box sides, 4.5 px of a frame: below it smooth-L1 is quadratic
-TARGET_PEAK = 255         # of "mse" targets: TF-SimpleHumanPose
+SMOOTH_L1_BETA = 0.02  # box sides, 4.5 px of a frame: below it smooth-L1 is quadratic
+TARGET_PEAK = 255  # of "mse" targets: TF-SimpleHumanPose
 
 
 def masked_loss(predicted, true, kind="mse", count=None):
@@ -22,13 +23,17 @@ def masked_loss(predicted, true, kind="mse", count=None):
     if kind == "image_mse":
         joints = labelled.flatten(1).sum(1).div(2).clamp(min=1)  # (N,): labelled ones an image
         each = error.square().flatten(1).sum(1) / joints
-        return each.sum() / (labelled.flatten(1).any(1).sum() if count is None else count).clamp(min=1)
+        return each.sum() / (labelled.flatten(1).any(1).sum() if count is None else count).clamp(
+            min=1
+        )
     if kind == "mse":
         each = error.square()
     elif kind == "l1":
         each = error.abs()
     else:
-        each = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA)
+        each = F.smooth_l1_loss(
+            error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA
+        )
     return each.sum() / (labelled.sum() if count is None else count).clamp(min=1)
 
 
@@ -46,8 +51,9 @@ def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     cells  deeppose.heatmaps.Cells: where the cells are, and the Gaussians' sigma
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
     """
-    away = (torch.nan_to_num(true)[:, :, None] - cells.centres) / cells.size  # (N, J, cells, 2), in cells
-    exponent = -away.square().sum(3) / (2 * cells.sigma ** 2)
+    # (N, J, cells, 2), in cells
+    away = (torch.nan_to_num(true)[:, :, None] - cells.centres) / cells.size
+    exponent = -away.square().sum(3) / (2 * cells.sigma**2)
     if kind == "cross_entropy":
         each = -(exponent.softmax(2) * heatmaps).sum(2)  # (N, J)
     else:

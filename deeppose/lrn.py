@@ -5,6 +5,7 @@ torch.nn.functional.local_response_norm, whose pooling over a padded copy takes 
 rest of AlexNet together. Here forward and gradient are written out; on a CPU they run over pieces
 that stay in the cache, in buffers that are used again.
 """
+
 import torch
 
 SIZE, ALPHA, BETA, K = 5, 1e-4, 0.75, 1.0  # AlexNet's window and exponent; torch's k
@@ -16,7 +17,7 @@ def _sum_window(padded, pairs, out):
     around it."""
     channels = out.shape[1]
     torch.add(padded[:, :-1], padded[:, 1:], out=pairs)
-    torch.add(pairs[:, :channels], pairs[:, 2:channels + 2], out=out)
+    torch.add(pairs[:, :channels], pairs[:, 2 : channels + 2], out=out)
     return out.add_(padded[:, 4:])
 
 
@@ -29,25 +30,32 @@ def _pieces(buffer_widths, *tensors):
     """
     channels = tensors[0].shape[1]
     rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in tensors]
-    length = min(len(rows[0]), max(1, PIECE // channels)) if rows[0].device.type == "cpu" else len(rows[0])
+    length = (
+        min(len(rows[0]), max(1, PIECE // channels))
+        if rows[0].device.type == "cpu"
+        else len(rows[0])
+    )
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    buffers = [torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
-               for extra, _ in buffer_widths]
+    buffers = [
+        torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
+        for extra, _ in buffer_widths
+    ]
     for buffer, (_, content) in zip(buffers, buffer_widths):
         if content is not None:
             buffer.fill_(content)
     for pieces in zip(*(part.split(length) for part in rows)):
-        yield *pieces, *(buffer[:len(pieces[0])] for buffer in buffers)
+        yield *pieces, *(buffer[: len(pieces[0])] for buffer in buffers)
 
 
-SUMMED = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))  # the buffers that _raise needs
+# the buffers that _raise needs
+SUMMED = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))
 
 
 def _raise(x, wide, padded, pairs, root, scale):
     """Fill wide with x, root with d^-1/2 and scale with d^-3/4 of d = k + alpha / size * sum."""
     wide.copy_(x)
     share = padded.new_full((), K / SIZE)  # of k in each of the five squares
-    torch.addcmul(share, wide, wide, value=ALPHA / SIZE, out=padded[:, SIZE // 2:-(SIZE // 2)])
+    torch.addcmul(share, wide, wide, value=ALPHA / SIZE, out=padded[:, SIZE // 2 : -(SIZE // 2)])
     torch.sqrt(_sum_window(padded, pairs, root).rsqrt_(), out=scale).mul_(root)
 
 
@@ -63,15 +71,16 @@ class _LocalResponseNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        x, = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         grad_x = torch.empty_like(x, memory_format=torch.channels_last)
         more = ((0, None), (SIZE - 1, 0.0))
         for x_rows, grad_rows, out, wide, padded, pairs, root, scale, wide_grad, across in _pieces(
-                SUMMED + more, x, grad, grad_x):
+            SUMMED + more, x, grad, grad_x
+        ):
             _raise(x_rows, wide, padded, pairs, root, scale)
             scale.mul_(wide_grad.copy_(grad_rows))
             root.mul_(root).mul_(scale)
-            torch.mul(root, wide, out=across[:, SIZE // 2:-(SIZE // 2)])  # x * grad * d^-7/4
+            torch.mul(root, wide, out=across[:, SIZE // 2 : -(SIZE // 2)])  # x * grad * d^-7/4
             _sum_window(across, pairs, root).mul_(wide)
             out.copy_(scale.sub_(root, alpha=2 * ALPHA * BETA / SIZE))
         return grad_x
@@ -80,7 +89,8 @@ class _LocalResponseNorm(torch.autograd.Function):
 def local_response_norm(x):
     """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable
     once."""
-    if torch.compiler.is_compiling():  # or exporting: the pieces would be unrolled, those of one number of images
+    # or exporting: the pieces would be unrolled, those of one number of images
+    if torch.compiler.is_compiling():
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)
 

@@ -4,6 +4,7 @@ NumPy. No torch here.
 Source: MATLAB's "MAT-File Format", chapter 1. Not scipy.io.loadmat: a broken file can make that end
 the whole process, with a segmentation fault.
 """
+
 import math
 import struct
 import zlib
@@ -12,27 +13,40 @@ import numpy as np
 
 from deeppose.shell import InputError
 
-LARGEST_FILE = 100_000_000       # bytes, compressed: MPII's annotations are 12 million, LSPe's labels 3.4 million
-LARGEST_UNPACKED = 400_000_000   # bytes, all variables together: MPII's are about 150 million
-LARGEST_RESULT = 1_200_000_000   # bytes of memory, roughly: MPII's annotations take half of that
-DEEPEST = 32                     # cells in structs in cells: MPII's are 6 deep
-LONGEST_NAME = 256               # bytes of a field's name: MATLAB allows 63
+# bytes, compressed: MPII's annotations are 12 million, LSPe's labels 3.4 million
+LARGEST_FILE = 100_000_000
+LARGEST_UNPACKED = 400_000_000  # bytes, all variables together: MPII's are about 150 million
+LARGEST_RESULT = 1_200_000_000  # bytes of memory, roughly: MPII's annotations take half of that
+DEEPEST = 32  # cells in structs in cells: MPII's are 6 deep
+LONGEST_NAME = 256  # bytes of a field's name: MATLAB allows 63
 MOST_AXES = 32
-ARRAY_BYTES = 120                # memory of an array or a text, beside what it holds
-ENTRY_BYTES = 32                 # memory of an entry of a dict or a list
+ARRAY_BYTES = 120  # memory of an array or a text, beside what it holds
+ENTRY_BYTES = 32  # memory of an entry of a dict or a list
 
 # types of elements
 MATRIX, COMPRESSED = 14, 15
-NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 # classes of arrays
 CELL, STRUCT, CHAR = 1, 2, 4
 NUMERIC = range(6, 16)
 UNREAD = {3: "an object", 5: "a sparse array", 16: "a function handle", 17: "an object"}
-SHAPELESS = 17                   # objects of newer versions: the name comes where others have their shape
+# objects of newer versions: the name comes where others have their shape
+SHAPELESS = 17
 COMPLEX_FLAG = 0x800
 
-EMPTY = np.empty((0, 0))         # shared by all empty arrays that the file leaves out
+EMPTY = np.empty((0, 0))  # shared by all empty arrays that the file leaves out
 EMPTY.setflags(write=False)
 
 
@@ -46,6 +60,7 @@ class Unread(Exception):
 
 class Items(list):
     """Elements of a cell or struct array, in column order; `shape` is the array's."""
+
     __slots__ = ("shape",)
 
     def __init__(self, elements, shape):
@@ -64,14 +79,18 @@ def read(name, opener, key, largest=LARGEST_UNPACKED):
     """
     content = _content(name, opener)
     if content.startswith(b"MATLAB 7.3"):
-        raise InputError(f"{name}: is a MATLAB 7.3 file, which is not read here; save it in MATLAB with -v7")
+        raise InputError(
+            f"{name}: is a MATLAB 7.3 file, which is not read here; save it in MATLAB with -v7"
+        )
     if len(content) > LARGEST_FILE:
         raise InputError(f"{name}: is larger than labels can be; fetch the set again")
     fault = "a part of it is broken"
     try:
         return _variable(content, key, largest)
     except Unread as unread:
-        raise InputError(f"{name}: `{key}` holds {unread}, which is not read here; save it without") from None
+        raise InputError(
+            f"{name}: `{key}` holds {unread}, which is not read here; save it without"
+        ) from None
     except (OverflowError, MemoryError):
         raise InputError(f"{name}: unpacks to more than labels can be; do not trust it") from None
     except Broken as broken:
@@ -130,8 +149,10 @@ class _Arrays:
         self.two_words = struct.Struct(order + "II")
         self.two_lengths = struct.Struct(order + "ii")
         self.number_types = {kind: np.dtype(order + code) for kind, code in NUMBERS.items()}
-        self.encodings = {kind: code + {"<": "-le", ">": "-be"}[order] if code in ("utf-16", "utf-32") else code
-                          for kind, code in TEXTS.items()}
+        self.encodings = {
+            kind: code + {"<": "-le", ">": "-be"}[order] if code in ("utf-16", "utf-32") else code
+            for kind, code in TEXTS.items()
+        }
         self.memory = 0
 
     def take(self, size):
@@ -233,14 +254,15 @@ class _Arrays:
         except UnicodeDecodeError:
             raise Broken("text in it is in no known encoding") from None
         count = math.prod(shape)
-        if not len(letters) <= count <= 2 * len(letters):  # MATLAB counts letters above U+FFFF as two
+        # MATLAB counts letters above U+FFFF as two
+        if not len(letters) <= count <= 2 * len(letters):
             raise Broken("text in it has another number of letters than its shape says")
         if shape[0] == 1 or not letters:
             return letters
         if len(letters) != count or len(shape) != 2:
             raise Broken("text of several rows in it is broken")
         self.take(ARRAY_BYTES * shape[0])
-        return [letters[row::shape[0]] for row in range(shape[0])]
+        return [letters[row :: shape[0]] for row in range(shape[0])]
 
     def cells(self, place, end, shape, depth):
         """A cell array as Items."""
@@ -269,7 +291,7 @@ class _Arrays:
         _, start, stop, place = self.element(place, end)
         if stop - start != 4:
             raise Broken("names of fields in it have no length")
-        length, = struct.unpack_from(self.order + "i", self.content, start)
+        (length,) = struct.unpack_from(self.order + "i", self.content, start)
         _, start, stop, place = self.element(place, end)
         if start == stop:
             return [], place
@@ -278,7 +300,7 @@ class _Arrays:
         self.take(ARRAY_BYTES * ((stop - start) // length))
         fields = []
         for k in range(start, stop, length):
-            fields.append(str(self.content[k:k + length], "latin-1").split("\0")[0])
+            fields.append(str(self.content[k : k + length], "latin-1").split("\0")[0])
         if len(set(fields)) != len(fields) or "" in fields:
             raise Broken("names of fields in it are broken")
         return fields, place

@@ -14,24 +14,29 @@ Always say which PCP: strict and relaxed differ by 10 to 20 points, the means of
 Every score is a ratio of two sums over images; `tally` gives the terms. A further score, such as
 OKS, is one more.
 """
+
 import numpy as np
 
 from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS, threshold_key
 
-PDJ_STEPS = 20                                     # a unit: PDJ at 0, 0.05 ... units, to 0.5 as the paper's figures
+# a unit: PDJ at 0, 0.05 ... units, to 0.5 as the paper's figures
+PDJ_STEPS = 20
 AUC_LIMIT = 0.5
-PCKH_THRESHOLD = 0.5                               # of the head's size: MPII
-RESAMPLES = 1000                                   # of the images: the ends of an interval vary by a tenth of it
-TRAINED_ON = "trained_on_"                         # begins the columns of rows that are trained on
-LEVEL = 95                                         # per cent that an interval covers
+PCKH_THRESHOLD = 0.5  # of the head's size: MPII
+# of the images: the ends of an interval vary by a tenth of it
+RESAMPLES = 1000
+TRAINED_ON = "trained_on_"  # begins the columns of rows that are trained on
+LEVEL = 95  # per cent that an interval covers
 
 
 def _errors(predicted, true):
     """Distances (N, J) between predicted and true joints (N, J, 2); NaN where there is no label."""
     predicted, true = np.asarray(predicted, float), np.asarray(true, float)
     if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
-        raise ValueError(f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}")
+        raise ValueError(
+            f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
+        )
     if not len(true):
         raise ValueError("there is no image to score")
     return np.linalg.norm(predicted - true, axis=2)
@@ -39,7 +44,9 @@ def _errors(predicted, true):
 
 def _rate(right, counted):
     """Share of right among counted, two arrays of sums; NaN where nothing was counted."""
-    return np.divide(right, counted, out=np.full(np.shape(right), np.nan), where=np.asarray(counted) > 0)
+    return np.divide(
+        right, counted, out=np.full(np.shape(right), np.nan), where=np.asarray(counted) > 0
+    )
 
 
 def _end_points(joints, ends):
@@ -135,7 +142,9 @@ def _closeness(predicted, true, diameter, limit):
     """
     right, counted = _detected(predicted, true, diameter, limit)
     reach = limit * np.asarray(diameter, float)[:, None]
-    share = np.divide(_errors(predicted, true), reach, out=np.zeros(right.shape), where=right & (reach > 0))
+    share = np.divide(
+        _errors(predicted, true), reach, out=np.zeros(right.shape), where=right & (reach > 0)
+    )
     return np.where(right, 1 - share, 0), counted
 
 
@@ -151,7 +160,7 @@ def _half_squares(predicted, true):
     score "loss"."""
     errors = _errors(predicted, true)
     counted = ~np.isnan(np.asarray(true, float)).any(2)
-    return np.where(counted, errors ** 2 / 4, 0), counted
+    return np.where(counted, errors**2 / 4, 0), counted
 
 
 def _mean(rates):
@@ -217,19 +226,28 @@ def pckh_thresholds(skeleton):
 def _summary(tallies, weights, skeleton, thresholds=()):
     """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each
     with (B,) values."""
-    sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}  # (B, K) twice
+    # (B, K) twice
+    sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}
 
     def by_joint(name):
         return dict(zip(skeleton.joints, _rate(*sums[name]).T))
 
     def pooled(name):
         return _rate(*(part.sum(1) for part in sums[name]))
-    found = {name: part_scores(_rate(*sums[name]), skeleton) for name in ("pcp_strict", "pcp_relaxed") if name in sums}
+
+    found = {
+        name: part_scores(_rate(*sums[name]), skeleton)
+        for name in ("pcp_strict", "pcp_relaxed")
+        if name in sums
+    }
     if "pdj" in skeleton.scores:
         given = sorted(name[1] for name in sums if name[0] == "pdj")
         found["pdj"] = {threshold_key(t): pooled(("pdj", t)) for t in given}
         found["auc"] = pooled("auc")
-        found |= {f"pdj_per_joint_{t:g}": by_joint(("pdj", t)) for t in (*skeleton.thresholds, *thresholds)}
+        found |= {
+            f"pdj_per_joint_{t:g}": by_joint(("pdj", t))
+            for t in (*skeleton.thresholds, *thresholds)
+        }
     if "pckh" in skeleton.scores:
         groups = skeleton.joint_groups
         for t in [name[1] for name in sums if name[0] == "pckh"]:
@@ -258,12 +276,16 @@ def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     """
     tallies = tally(predicted, true, skeleton, sizes, thresholds, head_thresholds)
     if not all(counted.any() for _, counted in tallies.values()):
-        raise ValueError("no image has the labels that a score needs: a limb, the unit that errors are measured in, "
-                         "the head")
+        raise ValueError(
+            "no image has the labels that a score needs: a limb, the unit that errors are measured in, "
+            "the head"
+        )
     summary = _summary(tallies, np.ones((1, len(true))), skeleton, thresholds)
     scores = _each(lambda values: float(values[0]), summary)
     unlabelled = np.isnan(np.asarray(true, float)).any(2).all(0)  # (J,)
-    return scores | {"never_labelled": [name for name, never in zip(skeleton.joints, unlabelled) if never]}
+    return scores | {
+        "never_labelled": [name for name, never in zip(skeleton.joints, unlabelled) if never]
+    }
 
 
 def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None, seed=0):
@@ -275,10 +297,18 @@ def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None,
     seed    the same seed draws the same images, whatever the predictions
     """
     count = len(true)
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
-    scores = _summary(tally(predicted, true, skeleton, sizes, thresholds), weights, skeleton, thresholds)
+    weights = (
+        np.random.default_rng(seed)
+        .multinomial(count, np.full(count, 1 / count), RESAMPLES)
+        .astype(float)
+    )
+    scores = _summary(
+        tally(predicted, true, skeleton, sizes, thresholds), weights, skeleton, thresholds
+    )
     if before is not None:
-        former = _summary(tally(before, true, skeleton, sizes, thresholds), weights, skeleton, thresholds)
+        former = _summary(
+            tally(before, true, skeleton, sizes, thresholds), weights, skeleton, thresholds
+        )
         scores = _each(np.subtract, scores, former)
     ends = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)
     return _each(lambda values: _percentiles(values, ends), scores)
@@ -287,7 +317,11 @@ def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None,
 def _percentiles(values, ends):
     """Percentiles as a list; of resamples in which nothing was labelled (NaN) none is taken."""
     values = values[~np.isnan(values)]
-    return [float(end) for end in np.percentile(values, ends)] if len(values) else [float("nan")] * len(ends)
+    return (
+        [float(end) for end in np.percentile(values, ends)]
+        if len(values)
+        else [float("nan")] * len(ends)
+    )
 
 
 def chosen(scores, skeleton):

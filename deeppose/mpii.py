@@ -1,5 +1,6 @@
 """MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch
 here."""
+
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ class Person:
     joints       float64 (16, 2) px, by the file's joint ids
     visible      float64 (16,): 1 for visible joints, 0 for hidden ones
     """
+
     image: str
     image_index: int
     training: bool
@@ -80,7 +82,9 @@ def read_annotations(name, opener):
         try:
             people += _people(image, image_index, bool(training[image_index]))
         except Odd as odd:
-            raise InputError(f"{name}: annolist({image_index + 1}): {odd}; fetch the set again") from None
+            raise InputError(
+                f"{name}: annolist({image_index + 1}): {odd}; fetch the set again"
+            ) from None
     return people
 
 
@@ -107,7 +111,9 @@ def _people(image, image_index, training):
             joints, visible = _joints(annotated.get("annopoints"))
         except Odd as odd:
             raise Odd(f"annorect({rect + 1}): {odd}") from None
-        people.append(Person(file_name, image_index, training, rect, head_box, scale, objpos, joints, visible))
+        people.append(
+            Person(file_name, image_index, training, rect, head_box, scale, objpos, joints, visible)
+        )
     return people
 
 

@@ -11,6 +11,7 @@ with channels a joint on both sides; `check_recipe(recipe)`, a ValueError where 
 together; and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)` and
 `decode(heatmaps, size)`, so that the flip test is of heatmaps.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,11 @@ from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
-NETWORKS = {"resnet": (Resnet_stage_1, RESNET_RECIPES),
-            "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES),
-            "heatmap": (Heatmap_stage_1, HEATMAP_RECIPES)}
+NETWORKS = {
+    "resnet": (Resnet_stage_1, RESNET_RECIPES),
+    "alexnet": (Alexnet_stage_1, ALEXNET_RECIPES),
+    "heatmap": (Heatmap_stage_1, HEATMAP_RECIPES),
+}
 DEFAULT = "resnet"
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
@@ -52,6 +55,7 @@ class Stage_1:
     input_size  (w, h) px of what it takes
     depth_white  see arrays.Dataset
     """
+
     network: torch.nn.Module
     name: str
     skeleton: Skeleton
@@ -71,13 +75,21 @@ class Stage_1:
         whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
         if whole and boxes_px is None:
             return images
-        box = torch.as_tensor(self.view_box if boxes_px is None else boxes_px, dtype=torch.float32).to(images.device)
+        box = torch.as_tensor(
+            self.view_box if boxes_px is None else boxes_px, dtype=torch.float32
+        ).to(images.device)
         return crops.crop(images, box.expand(images.shape[0], 4)[:, None], self.input_size)
 
     def described(self):
         """What model_1.json tells of it, for `load`."""
-        return {"network": self.name, "skeleton": self.skeleton.described(), "frame": list(self.frame),
-                "margin": self.margin, "input_size": list(self.input_size), "depth_white": self.depth_white}
+        return {
+            "network": self.name,
+            "skeleton": self.skeleton.described(),
+            "frame": list(self.frame),
+            "margin": self.margin,
+            "input_size": list(self.input_size),
+            "depth_white": self.depth_white,
+        }
 
     def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
         """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows),
@@ -95,7 +107,9 @@ class Stage_1:
         if twice:
             seen = np.broadcast_to(self.view_box if boxes is None else boxes, (len(rows), 4))
             boxes = two_pass.boxes_around(joints, seen)
-            joints, confidence = self._predict(frames, rows, run, what and f"{what}, again", flip, boxes)
+            joints, confidence = self._predict(
+                frames, rows, run, what and f"{what}, again", flip, boxes
+            )
         return joints, confidence
 
     def _predict(self, frames, rows, run, what, flip, boxes):
@@ -106,8 +120,14 @@ class Stage_1:
             if boxes is not None:
                 boxes = boxes.copy()
                 boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
-            mirrored, sure = self._look(frames, rows, run, what and f"{what}, mirrored",
-                                        lambda images, boxes_px: self._see(images.flip(3), boxes_px), boxes)
+            mirrored, sure = self._look(
+                frames,
+                rows,
+                run,
+                what and f"{what}, mirrored",
+                lambda images, boxes_px: self._see(images.flip(3), boxes_px),
+                boxes,
+            )
             order = list(self.skeleton.flip)
             joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
             confidence = (confidence + sure[:, order]) / 2
@@ -131,6 +151,7 @@ class Stage_1:
         def compute(images, piece):
             found = see(images, None if boxes is None else boxes[piece])
             return found.joints, found.confidence
+
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
         boxes = self.view_box if boxes is None else boxes
         return geometry.denormalise(joints, boxes).astype(np.float32), confidence
@@ -166,15 +187,22 @@ def load_file(path, run, data=None):
         known = skeleton.from_description(facts["skeleton"])
         frame, size = (tuple(int(side) for side in facts[key]) for key in ("frame", "input_size"))
         margin = float(facts["margin"])
-        if len(frame) != 2 or len(size) != 2 or min(*frame, *size) < 1 or max(*frame, *size) > 4096 \
-                or not 1 <= margin < 10:
+        if (
+            len(frame) != 2
+            or len(size) != 2
+            or min(*frame, *size) < 1
+            or max(*frame, *size) > 4096
+            or not 1 <= margin < 10
+        ):
             raise ValueError("size")
         depth_white = facts.get("depth_white")
         arrays.check_white(depth_white)
         with torch.device("meta"):
             network = network_class(known.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}") from None
+        raise InputError(
+            f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}"
+        ) from None
     if data is not None:
         _check_fits(path, data, known, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
@@ -184,10 +212,16 @@ def load_file(path, run, data=None):
 def _check_fits(path, data, known, frame, margin, depth_white):
     """InputError where a model was made for other joints, frames or depths than the Dataset's."""
     if known.joints != data.skeleton.joints:
-        raise InputError(f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
-                         f"{STEP_2}")
+        raise InputError(
+            f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
+            f"{STEP_2}"
+        )
     if (frame, margin) != (data.frame, data.margin):
-        raise InputError(f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
-                         f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}")
+        raise InputError(
+            f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
+            f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}"
+        )
     if depth_white != data.depth_white:
-        raise InputError(f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}")
+        raise InputError(
+            f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}"
+        )

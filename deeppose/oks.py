@@ -5,6 +5,7 @@ exp(-d^2 / (2 s^2 k^2)) for a joint d pixels from the truth, with s^2 the person
 the joint's sigma: a distance counts by how large the person is and how far annotators differ on
 that joint. https://cocodataset.org/#keypoints-eval
 """
+
 import contextlib
 import io
 
@@ -14,9 +15,10 @@ from deeppose import json_stream
 from deeppose.coco import BOX_FILL, box_around
 from deeppose.shell import InputError, RunError
 
-NMS_THRESHOLD = 0.9    # poses that are more alike are one person
-PEAK_THRESHOLD = 0.2   # a joint whose heatmap peaks lower says nothing about the pose's score
-NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")  # pycocotools' order
+NMS_THRESHOLD = 0.9  # poses that are more alike are one person
+PEAK_THRESHOLD = 0.2  # a joint whose heatmap peaks lower says nothing about the pose's score
+# pycocotools' order
+NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def _similarity(predicted, true, sigmas, areas):
@@ -24,7 +26,8 @@ def _similarity(predicted, true, sigmas, areas):
     predicted NaN."""
     squared = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
     variances = (2 * np.asarray(sigmas, float)) ** 2
-    scale = np.asarray(areas, float)[..., None] + np.spacing(1)  # as COCO's, so that an area of 0 is no fault
+    # as COCO's, so that an area of 0 is no fault
+    scale = np.asarray(areas, float)[..., None] + np.spacing(1)
     return np.nan_to_num(np.exp(-squared / variances / scale / 2), nan=0.0)
 
 
@@ -41,7 +44,9 @@ def oks(predicted, true, sigmas, areas):
     true = np.asarray(true, float)
     areas = np.asarray(areas, float)
     if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
-        raise ValueError(f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}")
+        raise ValueError(
+            f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
+        )
     labelled = ~np.isnan(true).any(-1)  # (N, J)
     similar = (_similarity(predicted, true, sigmas, areas) * labelled).sum(1)
     count = labelled.sum(1)
@@ -61,12 +66,15 @@ def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
     """
     joints = np.asarray(joints, float)
     areas = np.asarray(areas, float)
-    order = np.argsort(-np.asarray(scores, float), kind="stable")  # equal scores: in the order given
+    # equal scores: in the order given
+    order = np.argsort(-np.asarray(scores, float), kind="stable")
     kept = []
     while len(order):
         best, others = order[0], order[1:]
         kept.append(int(best))
-        alike = _similarity(joints[others], joints[best], sigmas, (areas[others] + areas[best]) / 2).mean(-1)
+        alike = _similarity(
+            joints[others], joints[best], sigmas, (areas[others] + areas[best]) / 2
+        ).mean(-1)
         order = others[alike <= threshold]
     return kept
 
@@ -80,7 +88,9 @@ def rescore(peaks, box_scores, threshold=PEAK_THRESHOLD):
     peaks = np.asarray(peaks, float)
     counted = peaks > threshold
     count = counted.sum(1)
-    means = np.divide(np.where(counted, peaks, 0).sum(1), count, out=np.zeros(len(peaks)), where=count > 0)
+    means = np.divide(
+        np.where(counted, peaks, 0).sum(1), count, out=np.zeros(len(peaks)), where=count > 0
+    )
     return means * np.asarray(box_scores, float)
 
 
@@ -121,8 +131,10 @@ def _tools():
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError:
-        raise RunError("pycocotools is not installed, so OKS scores (AP, AR) are left out; "
-                       "pip install -r requirements.txt brings it") from None
+        raise RunError(
+            "pycocotools is not installed, so OKS scores (AP, AR) are left out; "
+            "pip install -r requirements.txt brings it"
+        ) from None
     return COCO, COCOeval
 
 
@@ -149,16 +161,29 @@ def _true_dataset(content, name, length):
     try:
         images = {int(image["id"]) for image in content["images"]}
         categories = {int(category["id"]) for category in content["categories"]}
-        people = [_true_person(number, entry, length) for number, entry in enumerate(content["annotations"], 1)]
-        strays = [person for person in people
-                  if person["image_id"] not in images or person["category_id"] not in categories]
+        people = [
+            _true_person(number, entry, length)
+            for number, entry in enumerate(content["annotations"], 1)
+        ]
+        strays = [
+            person
+            for person in people
+            if person["image_id"] not in images or person["category_id"] not in categories
+        ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
-        raise InputError(f"{name}: holds no keypoint annotations of {length // 3} joints in COCO's format") from None
+        raise InputError(
+            f"{name}: holds no keypoint annotations of {length // 3} joints in COCO's format"
+        ) from None
     if strays:
-        raise InputError(f"{name}: annotation {strays[0]['id']} of its list is of image {strays[0]['image_id']} and "
-                         f"category {strays[0]['category_id']}, which it does not hold")
-    return {"images": [{"id": number} for number in images], "annotations": people,
-            "categories": [{"id": number} for number in categories]}
+        raise InputError(
+            f"{name}: annotation {strays[0]['id']} of its list is of image {strays[0]['image_id']} and "
+            f"category {strays[0]['category_id']}, which it does not hold"
+        )
+    return {
+        "images": [{"id": number} for number in images],
+        "annotations": people,
+        "categories": [{"id": number} for number in categories],
+    }
 
 
 def _true_person(number, entry, length):
@@ -173,10 +198,16 @@ def _true_person(number, entry, length):
     count = entry.get("num_keypoints")
     if not np.isfinite([*keypoints, *box, area]).all():
         raise ValueError("a number that is not finite")
-    return {"id": number, "image_id": int(entry["image_id"]), "category_id": int(entry["category_id"]),
-            "keypoints": keypoints.tolist(), "bbox": [x0, y0, width, height], "area": area,
-            "iscrowd": int(entry.get("iscrowd") or 0),
-            "num_keypoints": int(labelled.sum()) if count is None else int(count)}
+    return {
+        "id": number,
+        "image_id": int(entry["image_id"]),
+        "category_id": int(entry["category_id"]),
+        "keypoints": keypoints.tolist(),
+        "bbox": [x0, y0, width, height],
+        "area": area,
+        "iscrowd": int(entry.get("iscrowd") or 0),
+        "num_keypoints": int(labelled.sum()) if count is None else int(count),
+    }
 
 
 def _found(results, true, length):
@@ -190,8 +221,16 @@ def _found(results, true, length):
     for number, entry in enumerate(results, 1):
         keypoints, score = _checked_result(number, entry, true, length)
         extent = np.ptp(keypoints.reshape(-1, 3)[:, :2], axis=0)
-        found.append({"id": number, "image_id": entry["image_id"], "category_id": entry["category_id"],
-                      "keypoints": keypoints.tolist(), "score": score, "area": float(extent.prod())})
+        found.append(
+            {
+                "id": number,
+                "image_id": entry["image_id"],
+                "category_id": entry["category_id"],
+                "keypoints": keypoints.tolist(),
+                "score": score,
+                "area": float(extent.prod()),
+            }
+        )
     return found
 
 
@@ -203,10 +242,14 @@ def _checked_result(number, entry, true, length):
         score = float(entry["score"])
         known = entry["image_id"] in true.imgs and entry["category_id"] in true.cats
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(f"result {number} has not the form {{image_id, category_id, keypoints, score}}") from None
+        raise InputError(
+            f"result {number} has not the form {{image_id, category_id, keypoints, score}}"
+        ) from None
     if not known:
-        raise InputError(f"result {number} is of image {entry['image_id']} and category {entry['category_id']}, "
-                         "which the annotations do not list")
+        raise InputError(
+            f"result {number} is of image {entry['image_id']} and category {entry['category_id']}, "
+            "which the annotations do not list"
+        )
     if keypoints.shape != (length,) or not np.isfinite(keypoints).all() or not np.isfinite(score):
         raise InputError(f"result {number} has no {length} finite keypoints and a finite score")
     return keypoints, score

@@ -11,6 +11,7 @@ A request's body is the photograph's file as it is. Whatever arrives is read as 
 bounded in bytes, pixels, people and seconds, one at a time; and only the page itself may ask, not
 another page that a browser has open.
 """
+
 import base64
 import hashlib
 import io
@@ -39,21 +40,26 @@ from deeppose.shell import OUT_OF_MEMORY, InputError, RunError
 
 PAGE = Path(__file__).with_name("page.html")
 PORT = 8000
-MOST_BYTES = 50_000_000   # of a photograph: cameras' JPEGs of 60 megapixels have less
+MOST_BYTES = 50_000_000  # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
-MOST_PEOPLE = 50          # in a photograph
-MOST_SCANS = 50           # of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
-MOST_CONNECTIONS = 64     # at once, each with a thread; a browser opens 6
-HEAD_SECONDS = 10         # for a request's head to arrive
-BODY_SECONDS = 30         # for a photograph to arrive, and for an answer to be taken
-LAST_SECONDS = 5          # a refused sender is listened to for so long, since else it may not hear the refusal
-RETRY_SECONDS = 1         # what a sender who finds another one served is told to wait
+MOST_PEOPLE = 50  # in a photograph
+# of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
+MOST_SCANS = 50
+MOST_CONNECTIONS = 64  # at once, each with a thread; a browser opens 6
+HEAD_SECONDS = 10  # for a request's head to arrive
+BODY_SECONDS = 30  # for a photograph to arrive, and for an answer to be taken
+# a refused sender is listened to for so long, since else it may not hear the refusal
+LAST_SECONDS = 5
+RETRY_SECONDS = 1  # what a sender who finds another one served is told to wait
 JPEG_QUALITY = 90
-HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)  # urlsplit() sees one in "evil@localhost"
-SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # of a JPEG: its marker, that of a restart aside
+# urlsplit() sees one in "evil@localhost"
+HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
+# of a JPEG: its marker, that of a restart aside
+SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 SCAN = b"\xda"
 END_OF_IMAGE = b"\xd9"
-LENGTH = re.compile("[0-9]{1,15}")  # int() alone would take a sign, blanks, underscores, and digits of other scripts
+# int() alone would take a sign, blanks, underscores, and digits of other scripts
+LENGTH = re.compile("[0-9]{1,15}")
 
 
 class Refusal(Exception):
@@ -66,21 +72,35 @@ class Refusal(Exception):
 
 def add_arguments(parser):
     """Add --page, --port and --address."""
-    parser.add_argument("--page", action="store_true",
-                        help="serve a page on this computer that takes photographs in a browser, until Ctrl-C")
-    parser.add_argument("--port", type=shell.at_least(0, most=65535), default=PORT, metavar="N",
-                        help=f"of the page (default: {PORT}; 0: any that is free)")
-    parser.add_argument("--address", default="127.0.0.1",
-                        help="of the page; any other than this lets other computers in, without a password "
-                             "(default: %(default)s, this computer alone)")
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="serve a page on this computer that takes photographs in a browser, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--port",
+        type=shell.at_least(0, most=65535),
+        default=PORT,
+        metavar="N",
+        help=f"of the page (default: {PORT}; 0: any that is free)",
+    )
+    parser.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="of the page; any other than this lets other computers in, without a password "
+        "(default: %(default)s, this computer alone)",
+    )
 
 
 def serve(address, port, skeleton, stages, pose, white=downloads.WHITE):
     """Serve the page until Ctrl-C; see Server."""
     with Server(address, port, skeleton, stages, pose, white) as server:
         if not server.is_local:
-            print(f"predict.py: warning: whoever reaches {address} may use this page and this computer's time, without "
-                  "a password and unencrypted", file=sys.stderr)
+            print(
+                f"predict.py: warning: whoever reaches {address} may use this page and this computer's time, without "
+                "a password and unencrypted",
+                file=sys.stderr,
+            )
         print(f"The page is at {server.url} (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
@@ -99,6 +119,7 @@ class Server(ThreadingMixIn, TCPServer):
     white          of 16 bits, the value that is shown white: the model's
     Raises InputError for an address that is none, RunError for a port that cannot be had.
     """
+
     allow_reuse_address = os.name == "posix"  # Windows would let two servers have the same port
     daemon_threads = True
     request_queue_size = MOST_CONNECTIONS
@@ -114,17 +135,28 @@ class Server(ThreadingMixIn, TCPServer):
         self.white = white
         self.turn = threading.Lock()
         self.room = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self.worker = ThreadPoolExecutor(1, "pose")  # one thread, so that torch sets up its own threads once
+        # one thread, so that torch sets up its own threads once
+        self.worker = ThreadPoolExecutor(1, "pose")
         html = PAGE.read_text(encoding="utf-8")
-        data = {"joints": skeleton.joints, "bones": skeleton.bone_ends, "stages": stages, "faint_below": FAINT_BELOW,
-                "faint": FAINT, "least_px": PICTURE_PX[0], "most_bytes": MOST_BYTES, "most_people": MOST_PEOPLE}
+        data = {
+            "joints": skeleton.joints,
+            "bones": skeleton.bone_ends,
+            "stages": stages,
+            "faint_below": FAINT_BELOW,
+            "faint": FAINT,
+            "least_px": PICTURE_PX[0],
+            "most_bytes": MOST_BYTES,
+            "most_people": MOST_PEOPLE,
+        }
         self.page = html.replace("{{data}}", script_json(data)).encode()
         self.policy = content_policy(html)
         Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow raises for twice as many
         try:
             super().__init__(place, Handler)
         except OSError as error:
-            raise RunError(f"port {port} of {address} cannot be had ({error.strerror}); see --port") from None
+            raise RunError(
+                f"port {port} of {address} cannot be had ({error.strerror}); see --port"
+            ) from None
         self.anywhere = ipaddress.ip_address(place[0]).is_unspecified
         self.is_local = ipaddress.ip_address(place[0]).is_loopback
 
@@ -174,7 +206,9 @@ class Server(ThreadingMixIn, TCPServer):
             raise Refusal(400, str(error)) from None
         except Exception as error:
             if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
-                raise Refusal(500, "out of memory; try a smaller photograph, or fewer people") from None
+                raise Refusal(
+                    500, "out of memory; try a smaller photograph, or fewer people"
+                ) from None
             traceback.print_exc()  # a fault of the code, which must not end the page
             raise Refusal(500, "this failed; the shell that predict.py runs in says why") from None
 
@@ -238,6 +272,7 @@ class Arriving(io.RawIOBase):
 
 class Handler(BaseHTTPRequestHandler):
     """One request, and its answer; HTTP/1.0, so that no connection stays open after it."""
+
     server_version = "deeppose"
     sys_version = ""
 
@@ -304,16 +339,26 @@ class Handler(BaseHTTPRequestHandler):
         if people and len(people) > MOST_PEOPLE:
             raise Refusal(400, f"a photograph may have {MOST_PEOPLE} boxes, this has {len(people)}")
         name = asked.get("name", ["photograph"])[0]
-        return lambda photograph: ("application/json", as_json(self.server.pose(photograph, people, name)))
+        return lambda photograph: (
+            "application/json",
+            as_json(self.server.pose(photograph, people, name)),
+        )
 
     def _check_length(self):
         """The body's bytes, as the head tells them; Refusal where it does not, or of too many."""
         lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or len(lengths) != 1 or not LENGTH.fullmatch(lengths[0]):
+        if (
+            "Transfer-Encoding" in self.headers
+            or len(lengths) != 1
+            or not LENGTH.fullmatch(lengths[0])
+        ):
             raise Refusal(411, "a photograph needs one Content-Length, and no Transfer-Encoding")
         if int(lengths[0]) > MOST_BYTES:
-            raise Refusal(413, f"a photograph may have {MOST_BYTES / 1e6:.0f} MB, this has "
-                               f"{int(lengths[0]) / 1e6:.0f}; reduce it first")
+            raise Refusal(
+                413,
+                f"a photograph may have {MOST_BYTES / 1e6:.0f} MB, this has "
+                f"{int(lengths[0]) / 1e6:.0f}; reduce it first",
+            )
         return int(lengths[0])
 
     def _read_body(self, length):
@@ -321,7 +366,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             photograph = self.rfile.read(length)
         except TimeoutError:
-            raise Refusal(408, f"the photograph took more than {BODY_SECONDS} seconds to arrive") from None
+            raise Refusal(
+                408, f"the photograph took more than {BODY_SECONDS} seconds to arrive"
+            ) from None
         if len(photograph) < length:
             raise Refusal(400, "the photograph ended early")
         return photograph
@@ -344,7 +391,7 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_WR)
         self.arriving.allow(LAST_SECONDS)
         left = 2 * MOST_BYTES
-        while left > 0 and (some := self.rfile.read1(2 ** 16)):
+        while left > 0 and (some := self.rfile.read1(2**16)):
             left -= len(some)
 
     def send_error(self, code, message=None, explain=None):
@@ -368,18 +415,27 @@ class Handler(BaseHTTPRequestHandler):
 def content_policy(html):
     """The Content-Security-Policy under which the page's own style and script work, and nothing
     else does."""
+
     def digest(tag):
         content = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
-        return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
-    return (f"default-src 'none'; style-src {digest('style')}; script-src {digest('script')}; img-src blob: data:; "
-            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        return (
+            "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
+        )
+
+    return (
+        f"default-src 'none'; style-src {digest('style')}; script-src {digest('script')}; img-src blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def check_scans(photograph):
     """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the
     web's have 10."""
     if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
-        raise Refusal(400, f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program")
+        raise Refusal(
+            400,
+            f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program",
+        )
 
 
 def scan_count(jpeg):
@@ -390,9 +446,11 @@ def scan_count(jpeg):
     is followed by 0 or by a restart's marker.
     """
     count, place = 0, 2
-    while count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE:
+    while (
+        count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE
+    ):
         count += found[1] == SCAN
-        place = found.end() + int.from_bytes(jpeg[found.end():found.end() + 2], "big")
+        place = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
     return count
 
 

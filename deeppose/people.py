@@ -1,5 +1,6 @@
 """People in photographs: what is to be cut from each, and what is wrong with their files. No torch
 here."""
+
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,7 +9,7 @@ import numpy as np
 from deeppose import downloads
 from deeppose.shell import InputError
 
-LARGEST_BOX = 8.0       # image sides: no box is larger; what a frame shows of it is held in memory
+LARGEST_BOX = 8.0  # image sides: no box is larger; what a frame shows of it is held in memory
 FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside its image (LSPe: 0.6)
 
 
@@ -23,6 +24,7 @@ class Row:
     mirrored  whether the frame shows the box mirrored
     head_px, area_px, score  see arrays.COLUMNS
     """
+
     number: int
     joints: np.ndarray
     box: np.ndarray | None = None
@@ -44,6 +46,7 @@ class Job:
     held_out    whether its rows are never trained on
     size        (w, h) px that it must have, where its labels are made for that size; None: any
     """
+
     part: str
     set_number: int
     image: int
@@ -62,16 +65,23 @@ class Job:
         """
         image = downloads.read_image(self.path, self.opener, white)
         if self.size and image.size != self.size:
-            raise InputError(f"{self.path}: is {image.width} x {image.height} pixels, not {self.size[0]} x "
-                             f"{self.size[1]}, for which its joints are; fetch the set again")
+            raise InputError(
+                f"{self.path}: is {image.width} x {image.height} pixels, not {self.size[0]} x "
+                f"{self.size[1]}, for which its joints are; fetch the set again"
+            )
         for row in self.rows:
-            outside = np.maximum(-row.joints, row.joints - image.size)  # False below for NaN, which is no label
+            # False below for NaN, which is no label
+            outside = np.maximum(-row.joints, row.joints - image.size)
             if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
-                raise InputError(f"{self.path}: has a joint far outside, labels and images do not fit; "
-                                 "fetch the set again")
+                raise InputError(
+                    f"{self.path}: has a joint far outside, labels and images do not fit; "
+                    "fetch the set again"
+                )
             if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
-                raise InputError(f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
-                                 f"{row.box[3]:.0f} pixels; labels and images do not fit")
+                raise InputError(
+                    f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
+                    f"{row.box[3]:.0f} pixels; labels and images do not fit"
+                )
         return image
 
 
@@ -94,8 +104,15 @@ def name_broken(complaints, skip, most_named=None):
         for line in named:
             print(f"{line} (skipped)" if skip else line)
     if len(named) < len(complaints):
-        print(f"... and {len(complaints) - len(named)} more such images" + (" (skipped)" if skip else ""))
+        print(
+            f"... and {len(complaints) - len(named)} more such images"
+            + (" (skipped)" if skip else "")
+        )
     if complaints and not skip:
-        words = "all named above" if len(named) == len(complaints) else f"{len(named)} of them named above"
+        words = (
+            "all named above"
+            if len(named) == len(complaints)
+            else f"{len(named)} of them named above"
+        )
         others = f" ({len(complaints)} such images, {words})" if len(complaints) > 1 else ""
         raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")

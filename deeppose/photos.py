@@ -5,6 +5,7 @@ EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-b
 transparent becomes black, as what lies outside a frame does. A large JPEG is reduced while it is
 decoded.
 """
+
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from deeppose.drawing import PICTURE_PX
 from deeppose.framing import cut
 from deeppose.shell import InputError
 
-ENOUGH_PX = 900        # of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
+# of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
+ENOUGH_PX = 900
 QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag that say so
 ORIENTATION = 0x0112
-# Photographs that Pillow decodes itself. An .eps or .wmf would be run, by Ghostscript or by Windows.
+# Photographs that Pillow decodes itself. An .eps or .wmf would be run, by Ghostscript or by
+# Windows.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "GIF", "PPM")
 Image.init()
-READERS = tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every Pillow; JPEG reads MPO too
+# AVIF is not in every Pillow; JPEG reads MPO too
+READERS = tuple(name for name in FORMATS if name in Image.OPEN)
 ENDINGS = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
 PICTURE_ENDING = "_pose.png"
 
@@ -33,6 +37,7 @@ PICTURE_ENDING = "_pose.png"
 class Photo:
     """image: upright RGB, each pixel `factor` of the photograph's wide; size: the photograph's (w,
     h), upright."""
+
     image: Image.Image
     factor: float
     size: tuple
@@ -59,8 +64,10 @@ def read(source, smallest_px=None, white=downloads.WHITE):
                 size = image.size
                 return _upright(image, _draft(image, smallest_px or max(size)), size, white)
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: is too large, more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; "
-                         "reduce it first") from None
+        raise InputError(
+            f"{name}: is too large, more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; "
+            "reduce it first"
+        ) from None
     except FileNotFoundError:
         raise InputError(f"{name}: not found") from None
     except Exception as error:  # Pillow raises whatever a broken file leads it to
@@ -99,7 +106,8 @@ def _upright(image, factor, size, white):
     image.load()  # while its file is open
     orientation = image.getexif().get(ORIENTATION)
     turned = orientation in QUARTER_TURNS
-    upright = image if orientation in (None, 1) else ImageOps.exif_transpose(image)  # which copies in any case
+    # which copies in any case
+    upright = image if orientation in (None, 1) else ImageOps.exif_transpose(image)
     return Photo(_as_rgb(upright), factor, tuple(size[::-1]) if turned else tuple(size))
 
 
@@ -113,7 +121,11 @@ def _as_rgb(image):
 def reduced(photo, longest_px):
     """The Photo with its longer side at most about longest_px."""
     factor = -(-max(photo.image.size) // longest_px)  # rounded up
-    return Photo(photo.image.reduce(factor), photo.factor * factor, photo.size) if factor > 1 else photo
+    return (
+        Photo(photo.image.reduce(factor), photo.factor * factor, photo.size)
+        if factor > 1
+        else photo
+    )
 
 
 def read_people(source, people, frame, margin, white=downloads.WHITE):
@@ -132,7 +144,11 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
     if people is not None:
         boxes.check_against(people, photo.size, name)
     seen = boxes.regions(people, photo.size, frame, margin)
-    return reduced(photo, PICTURE_PX[1]), seen, np.stack([show(photo, region, frame) for region in seen])
+    return (
+        reduced(photo, PICTURE_PX[1]),
+        seen,
+        np.stack([show(photo, region, frame) for region in seen]),
+    )
 
 
 def show(photo, region_px, frame):
@@ -160,8 +176,11 @@ def find(inputs):
 
 
 def _photographs_in(folder):
-    return [path for path in sorted(folder.iterdir())
-            if path.suffix.lower() in ENDINGS and path.is_file() and not is_picture(path)]
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in ENDINGS and path.is_file() and not is_picture(path)
+    ]
 
 
 def is_picture(path):
@@ -169,7 +188,9 @@ def is_picture(path):
     if not path.name.endswith(PICTURE_ENDING):
         return False
     try:
-        return isinstance(files.load_json(path.with_suffix(".json"), "predict.py").get("photograph"), str)
+        return isinstance(
+            files.load_json(path.with_suffix(".json"), "predict.py").get("photograph"), str
+        )
     except InputError:
         return False
 

@@ -1,5 +1,6 @@
 """Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by
 epoch."""
+
 import itertools
 import math
 
@@ -21,14 +22,16 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
     "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
-STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")  # columns that are drawn; the scores' names follow them
+# columns that are drawn; the scores' names follow them
+STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
 SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"})
-TRAINED_ON_LOOKS = ({"color": "#0072B2", "linestyle": ":"}, {"color": "#009E73", "linestyle": "-."})  # of the same
-COLUMNS = 4            # of small panels
-CLOUD_REACH = 1.0      # units shown around the truth
-CLOUD_SHARE = 0.5      # of the errors in a drawn ellipse
-POINTS = 1000          # of a cloud: more are no clearer
+# of the same
+TRAINED_ON_LOOKS = ({"color": "#0072B2", "linestyle": ":"}, {"color": "#009E73", "linestyle": "-."})
+COLUMNS = 4  # of small panels
+CLOUD_REACH = 1.0  # units shown around the truth
+CLOUD_SHARE = 0.5  # of the errors in a drawn ellipse
+POINTS = 1000  # of a cloud: more are no clearer
 
 
 def _panels(count, width, height, columns=COLUMNS, **shared):
@@ -44,9 +47,13 @@ def _panels(count, width, height, columns=COLUMNS, **shared):
 def pdj_points(predicted, true, skeleton, sizes, thresholds):
     """PDJ of each joint pair at each threshold: group -> (T,) fractions."""
     diameter = skeleton.units_px(true, sizes)
-    return {group: [metrics.pdj_pooled(predicted[:, list(members)], true[:, list(members)], diameter, t)
-                    for t in thresholds]
-            for group, members in skeleton.joint_groups.items()}
+    return {
+        group: [
+            metrics.pdj_pooled(predicted[:, list(members)], true[:, list(members)], diameter, t)
+            for t in thresholds
+        ]
+        for group, members in skeleton.joint_groups.items()
+    }
 
 
 def pdj_curves(path, predictions, true, skeleton, sizes=None):
@@ -55,11 +62,14 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
     predictions  name (one of LOOKS) -> joints (N, J, 2);  true (N, J, 2) px
     """
     thresholds = np.linspace(0, skeleton.curve_to, 51)
-    points = {name: pdj_points(predicted, true, skeleton, sizes, thresholds)
-              for name, predicted in predictions.items()}
+    points = {
+        name: pdj_points(predicted, true, skeleton, sizes, thresholds)
+        for name, predicted in predictions.items()
+    }
     figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
-        for name in reversed(predictions):  # where stage 2 changed nothing, stage 1's dashes lie on its line
+        # where stage 2 changed nothing, stage 1's dashes lie on its line
+        for name in reversed(predictions):
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
         axes.set(title=_title(group, len(members)), xlim=(0, skeleton.curve_to), ylim=(0, 1))
         axes.grid(alpha=0.3)
@@ -77,7 +87,9 @@ def error_clouds(path, stages, true, skeleton, sizes=None):
     stages  name -> joints (N, J, 2) px
     """
     ends = list(stages)[0], list(stages)[-1]
-    clouds = {name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends}
+    clouds = {
+        name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends
+    }
     _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ", skeleton.unit_name)
 
 
@@ -91,13 +103,23 @@ def scores_by_factor(path, scores, intervals, plain, skeleton):
     factors = [float(name.removeprefix("x ")) for name in scores]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for look, (column, (name, level)) in zip(SCORE_LOOKS, metrics.headline(plain, skeleton).items()):
+    for look, (column, (name, level)) in zip(
+        SCORE_LOOKS, metrics.headline(plain, skeleton).items()
+    ):
         values = [metrics.headline(score, skeleton)[column][1] for score in scores.values()]
         ends = [metrics.headline(interval, skeleton)[column][1] for interval in intervals.values()]
         axes.plot(factors, values, marker="o", linewidth=1.8, label=f"{name}, true boxes", **look)
         axes.fill_between(factors, *zip(*ends), color=look["color"], alpha=0.15, linewidth=0)
-        axes.axhline(level, color=look["color"], linestyle=":", linewidth=1.5, label=f"{name}, frames of step 1")
-    axes.set(xlabel="box side / side of the true joints' box", ylabel="score, fraction", ylim=(0, 1))
+        axes.axhline(
+            level,
+            color=look["color"],
+            linestyle=":",
+            linewidth=1.5,
+            label=f"{name}, frames of step 1",
+        )
+    axes.set(
+        xlabel="box side / side of the true joints' box", ylabel="score, fraction", ylim=(0, 1)
+    )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     save(figure, path)
@@ -126,15 +148,21 @@ def _clouds(path, clouds, skeleton, between, unit):
         medians = []
         for above, (name, errors) in enumerate(clouds.items()):
             errors = errors[joint][np.isfinite(errors[joint]).all(1)]
-            _cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - above))  # unrefined, two are one
+            # unrefined, two are one
+            _cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - above))
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
-        axes.set_title(f"{skeleton.joints[joint].replace('_', ' ')}\n" + between.join(f"{m:.2f}" for m in medians),
-                       fontsize=9)
+        axes.set_title(
+            f"{skeleton.joints[joint].replace('_', ' ')}\n"
+            + between.join(f"{m:.2f}" for m in medians),
+            fontsize=9,
+        )
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel(f"error to the right, {unit}; above each joint its median error: "
-                     f"{between.join(clouds)}", fontsize=10)
+    figure.supxlabel(
+        f"error to the right, {unit}; above each joint its median error: {between.join(clouds)}",
+        fontsize=10,
+    )
     figure.supylabel(f"error downward, {unit}", fontsize=10)
     handles = [Line2D([], [], linewidth=1.8, label=name, **LOOKS[name]) for name in clouds]
     handles += [Line2D([], [], linewidth=0, label="ellipse: half of the errors; +: their mean")]
@@ -148,15 +176,32 @@ def _cloud(axes, errors, look, above):
     if len(errors) < 3:
         return
     centre, width, height, angle = half_ellipse(errors)
-    axes.add_patch(Ellipse(centre, width, height, angle=angle, fill=False, linewidth=1.6, zorder=above,
-                           edgecolor=look["color"], linestyle=look["linestyle"]))
+    axes.add_patch(
+        Ellipse(
+            centre,
+            width,
+            height,
+            angle=angle,
+            fill=False,
+            linewidth=1.6,
+            zorder=above,
+            edgecolor=look["color"],
+            linestyle=look["linestyle"],
+        )
+    )
     axes.plot(*centre, "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
 
 
 def _title(group, count):
     """A group of joints in words: "left_foot" and "right_foot" are "feet"."""
     name = group.replace("_", " ")
-    return name if count == 1 else name.replace("foot", "feet") if name.endswith("foot") else f"{name}s"
+    return (
+        name
+        if count == 1
+        else name.replace("foot", "feet")
+        if name.endswith("foot")
+        else f"{name}s"
+    )
 
 
 def half_ellipse(errors):
@@ -169,7 +214,8 @@ def half_ellipse(errors):
     centre, covariance = errors.mean(0), np.cov(errors.T)
     spread, turn = np.linalg.eigh(covariance)
     away = errors - centre
-    reach = np.quantile(((away @ np.linalg.pinv(covariance)) * away).sum(1), CLOUD_SHARE)  # in variances
+    # in variances
+    reach = np.quantile(((away @ np.linalg.pinv(covariance)) * away).sum(1), CLOUD_SHARE)
     width, height = 2 * np.sqrt(reach * np.maximum(spread, 0))
     return centre, width, height, np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
 
@@ -177,24 +223,50 @@ def half_ellipse(errors):
 def stage_1_training(path, curves):
     """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv ->
     (rows,)."""
-    names = [name for name in curves  # of the held-out rows' scores; the first chooses the epoch
-             if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)]
+    names = [
+        name
+        for name in curves  # of the held-out rows' scores; the first chooses the epoch
+        if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)
+    ]
     epochs = curves["epoch"]
     ends = epochs[epochs == np.round(epochs)]  # what --score-every adds between them is not chosen
     at_ends = np.isin(epochs, ends)
     chosen = ends[np.argmax(curves[names[0]][at_ends])] if names and len(ends) else epochs[-1]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    losses.plot(epochs, curves["train_loss"], "--", color="#D55E00", label="training rows, the recipe's whole loss",
-                **_marks(epochs))
-    losses.plot(epochs, curves["held_out_loss"], "-", color="#0072B2", label="held-out rows, of the coordinates alone",
-                **_marks(epochs))
+    losses.plot(
+        epochs,
+        curves["train_loss"],
+        "--",
+        color="#D55E00",
+        label="training rows, the recipe's whole loss",
+        **_marks(epochs),
+    )
+    losses.plot(
+        epochs,
+        curves["held_out_loss"],
+        "-",
+        color="#0072B2",
+        label="held-out rows, of the coordinates alone",
+        **_marks(epochs),
+    )
     losses.set(title="loss", ylabel="loss", yscale="log")
     for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
-        scores.plot(epochs, curves[name], **look, label=f"{score_name(name)}, held-out rows", **_marks(epochs))
+        scores.plot(
+            epochs,
+            curves[name],
+            **look,
+            label=f"{score_name(name)}, held-out rows",
+            **_marks(epochs),
+        )
         if (trained_on := metrics.TRAINED_ON + name) in curves:
-            scores.plot(epochs, curves[trained_on], **trained_on_look, linewidth=1,
-                        label=f"{score_name(name)}, rows trained on")
+            scores.plot(
+                epochs,
+                curves[trained_on],
+                **trained_on_look,
+                linewidth=1,
+                label=f"{score_name(name)}, rows trained on",
+            )
     scores.set(title="scores", ylabel="fraction", ylim=(0, None))
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
@@ -213,33 +285,51 @@ def learning_curves(path, curves):
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, (key, title) in zip(panels, (("pdj_0.2", "PDJ@0.2"), ("pcp_strict_mean_4", "strict PCP, mean of 4"))):
+    for axes, (key, title) in zip(
+        panels, (("pdj_0.2", "PDJ@0.2"), ("pcp_strict_mean_4", "strict PCP, mean of 4"))
+    ):
         for (name, curve), style in zip(curves.items(), itertools.cycle(("-", "--", "-.", ":"))):
             axes.plot(curve["images"], curve[key], style, marker=".", label=name)
-        axes.set(title=f"held-out {title}", xscale="log", ylim=(0, None), xlabel="training images seen")
+        axes.set(
+            title=f"held-out {title}", xscale="log", ylim=(0, None), xlabel="training images seen"
+        )
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("fraction")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9
+    )
     save(figure, path)
 
 
 def stage_2_training(path, curves):
     """Write every joint's held-out error by epoch; curves: joint -> column of curves_<joint>.csv ->
     (epochs,)."""
-    lines = {"loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
-             "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
-             "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"])}  # on top: with a gain of 0 they are one
-    figure, panels = _panels(len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True)
-    longest = max((columns["epoch"] for columns in curves.values()), key=len)  # one joint may be trained for longer
+    lines = {
+        "loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
+        "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
+        # on top: with a gain of 0 they are one
+        "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),
+    }
+    figure, panels = _panels(
+        len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True
+    )
+    # one joint may be trained for longer
+    longest = max((columns["epoch"] for columns in curves.values()), key=len)
     for axes, (joint, columns) in zip(panels, curves.items()):
         for key, (_, look) in lines.items():
-            axes.plot(columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"]))
-        best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])  # the last of equals, as kept
-        axes.set_title(f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
-                       f"{columns['epoch'][best]:.0f})", fontsize=9)
+            axes.plot(
+                columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"])
+            )
+        # the last of equals, as kept
+        best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])
+        axes.set_title(
+            f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
+            f"{columns['epoch'][best]:.0f})",
+            fontsize=9,
+        )
         axes.set(xlim=_around(longest))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.tick_params(labelsize=8)

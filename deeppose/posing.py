@@ -1,23 +1,38 @@
 """A posed body in three dimensions, and how much of the image it fills: drawn at random, in body
 heights."""
+
 import numpy as np
 
 # Degrees, low and high of each: hip flexion of leg A and B, knee bend of A and B, leg spread,
 # arm swing of A and B (forward positive), arm raise to the side, elbow bend, lean of the trunk.
 # Which side of the person is A is drawn; the arms swing against the legs.
-POSES = np.array((
-    (-5, 15, -5, 15, 0, 15, 0, 15, 1, 16, -20, 35, -20, 35, 5, 40, 0, 90, -5, 8),           # stand
-    (10, 35, -30, -5, 0, 25, 10, 50, 0, 8, 10, 45, -40, 0, 3, 25, 5, 70, 0, 12),            # walk
-    (30, 85, -35, 0, 40, 110, 15, 100, 0, 12, 20, 60, -60, -20, 5, 35, 60, 120, 5, 30),     # run
-    (-5, 25, -15, 15, 0, 40, 0, 20, 2, 25, -10, 40, -10, 40, 80, 170, 0, 90, -10, 10),      # arms up
-    (50, 115, 40, 110, 70, 135, 60, 135, 5, 40, 0, 80, 0, 80, 0, 50, 10, 90, 10, 50),       # crouch
-    (40, 100, -30, 10, 0, 90, 0, 40, 5, 50, 0, 90, -50, 40, 20, 110, 0, 80, 0, 35),         # lunge, kick
-    (-10, 40, -10, 30, 0, 50, 0, 40, 2, 45, 30, 170, -30, 60, 0, 80, 0, 60, -10, 25)))      # reach
+POSES = np.array(
+    (
+        (-5, 15, -5, 15, 0, 15, 0, 15, 1, 16, -20, 35, -20, 35, 5, 40, 0, 90, -5, 8),  # stand
+        (10, 35, -30, -5, 0, 25, 10, 50, 0, 8, 10, 45, -40, 0, 3, 25, 5, 70, 0, 12),  # walk
+        (30, 85, -35, 0, 40, 110, 15, 100, 0, 12, 20, 60, -60, -20, 5, 35, 60, 120, 5, 30),  # run
+        # arms up
+        (-5, 25, -15, 15, 0, 40, 0, 20, 2, 25, -10, 40, -10, 40, 80, 170, 0, 90, -10, 10),
+        (50, 115, 40, 110, 70, 135, 60, 135, 5, 40, 0, 80, 0, 80, 0, 50, 10, 90, 10, 50),  # crouch
+        # lunge, kick
+        (40, 100, -30, 10, 0, 90, 0, 40, 5, 50, 0, 90, -50, 40, 20, 110, 0, 80, 0, 35),
+        (-10, 40, -10, 30, 0, 50, 0, 40, 2, 45, 30, 170, -30, 60, 0, 80, 0, 60, -10, 25),
+    )
+)  # reach
 POSE_SHARES = (0.2, 0.16, 0.18, 0.16, 0.08, 0.1, 0.12)
-HEAD = {"head": (0, -0.18, 0), "jaw": (0, -0.075, -0.012), "brow": (0, -0.11, -0.008),  # from the neck
-        "crown": (0, -0.127, 0.014), "nape": (0, -0.08, 0.03), "nose": (0, -0.085, -0.066),
-        "right_eye": (-0.023, -0.104, -0.056), "left_eye": (0.023, -0.104, -0.056),
-        "right_lip": (-0.015, -0.06, -0.058), "left_lip": (0.015, -0.06, -0.058)}
+# from the neck
+HEAD = {
+    "head": (0, -0.18, 0),
+    "jaw": (0, -0.075, -0.012),
+    "brow": (0, -0.11, -0.008),
+    "crown": (0, -0.127, 0.014),
+    "nape": (0, -0.08, 0.03),
+    "nose": (0, -0.085, -0.066),
+    "right_eye": (-0.023, -0.104, -0.056),
+    "left_eye": (0.023, -0.104, -0.056),
+    "right_lip": (-0.015, -0.06, -0.058),
+    "left_lip": (0.015, -0.06, -0.058),
+}
 
 
 def rotation(axis, degrees):
@@ -58,7 +73,9 @@ def pose_body(rng):
         flex, bend, swing = hips[b], knees[b], swings[1 - b] + lean
         start = points[f"{person}_hip"] = np.array([side * hip, 0, 0])
         start = points[f"{person}_knee"] = start + thigh * direction(side, flex, spread)
-        start = points[f"{person}_ankle"] = start + shin * direction(side, flex - bend, 0.7 * spread)
+        start = points[f"{person}_ankle"] = start + shin * direction(
+            side, flex - bend, 0.7 * spread
+        )
         points[f"{person}_toe"] = start + 0.09 * direction(side, flex - bend + 70, 0.7 * spread)
         way = np.radians(rng.uniform(-50, 90))  # the elbow bends forward or to the side
         lower = trunk @ direction(side, swing + elbow * np.cos(way), lift + elbow * np.sin(way))
@@ -74,7 +91,9 @@ def pose_body(rng):
 
 def frame_tight(rng, extent):
     """Image size and place of the joints' box, in the units of extent (2,): like LSP."""
-    size = np.clip(extent / rng.uniform((0.44, 0.66), (0.68, 0.86)), 1.12 * extent, 1.75 * extent.max())
+    size = np.clip(
+        extent / rng.uniform((0.44, 0.66), (0.68, 0.86)), 1.12 * extent, 1.75 * extent.max()
+    )
     size = np.maximum(size, 0.42 * size.max())
     return size, (size - extent) * rng.uniform(0.25, 0.75, 2), rng.uniform(110, 220)
 

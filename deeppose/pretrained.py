@@ -1,5 +1,6 @@
 """Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a
 whole model."""
+
 import http.client
 import threading
 import urllib.request
@@ -15,11 +16,15 @@ CONNECT_SECONDS = 5  # longer, and `auto` starts from random weights
 
 def add_argument(parser):
     """Add --weights."""
-    parser.add_argument("--weights", default="auto", metavar="auto|imagenet|none|FILE|FOLDER",
-                        help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet); "
-                             "random ones (none); a file in torchvision's format (.pth) or, where the network's file "
-                             "says so, a .npz; or a whole model, a model_1.pt or the folder of one: of another "
-                             "skeleton it gives what fits, joints by name (default: auto)")
+    parser.add_argument(
+        "--weights",
+        default="auto",
+        metavar="auto|imagenet|none|FILE|FOLDER",
+        help="initial weights: ImageNet's where they can be had (auto), or else stop (imagenet); "
+        "random ones (none); a file in torchvision's format (.pth) or, where the network's file "
+        "says so, a .npz; or a whole model, a model_1.pt or the folder of one: of another "
+        "skeleton it gives what fits, joints by name (default: auto)",
+    )
 
 
 def load_initial(network, choice, skeleton):
@@ -35,19 +40,27 @@ def load_initial(network, choice, skeleton):
     imagenet = network.imagenet
     if imagenet is None:
         if choice == "imagenet":
-            raise InputError("--weights imagenet: torchvision has none for this network; use --weights none or a FILE")
+            raise InputError(
+                "--weights imagenet: torchvision has none for this network; use --weights none or a FILE"
+            )
         return "random"
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet.url).name
     if not cached.is_file() and not _page_answers(imagenet.url):
         if choice == "imagenet":
-            raise RunError(f"{cached}: not found, and {imagenet.url} cannot be reached; "
-                           "fetch it, or use --weights none")
-        print("No ImageNet weights: none cached, and no connection to fetch them. Starting from RANDOM weights, "
-              "which score far lower; see --weights.")
+            raise RunError(
+                f"{cached}: not found, and {imagenet.url} cannot be reached; "
+                "fetch it, or use --weights none"
+            )
+        print(
+            "No ImageNet weights: none cached, and no connection to fetch them. Starting from RANDOM weights, "
+            "which score far lower; see --weights."
+        )
         return "random"
     if not cached.is_file():
         _download(imagenet.url, cached)
-    _load_backbone(network, checkpoint.read_weights(cached, "delete it, so that it is fetched again"), cached)
+    _load_backbone(
+        network, checkpoint.read_weights(cached, "delete it, so that it is fetched again"), cached
+    )
     return f"ImageNet (torchvision {type(imagenet).__name__}.{imagenet.name})"
 
 
@@ -67,7 +80,9 @@ def _load_file(network, path, skeleton):
     try:
         joints = list(facts["skeleton"]["joints"])
     except (KeyError, TypeError):
-        raise InputError(f"{path.with_suffix('.json')}: does not tell the model's joints; {made_by}") from None
+        raise InputError(
+            f"{path.with_suffix('.json')}: does not tell the model's joints; {made_by}"
+        ) from None
     taken = adopt(network, weights, joints, skeleton.joints)
     if not taken:
         raise InputError(f"{path}: nothing in it fits this network; {made_by}")
@@ -110,7 +125,7 @@ def _copy_joints(value, other, joints, wanted):
     for name in both:
         here = wanted.index(name) * each
         there = joints.index(name) * each
-        value[here:here + each] = other[there:there + each]
+        value[here : here + each] = other[there : there + each]
     return bool(both)
 
 
@@ -132,14 +147,18 @@ def _load_backbone(network, weights, path):
     made_by = "--weights takes weights in torchvision's format for this network's backbone (.pth)"
     backbone = getattr(network, "backbone", None)
     if backbone is None:
-        raise InputError(f"{path}: this network has no backbone that takes torchvision's weights; use --weights none")
+        raise InputError(
+            f"{path}: this network has no backbone that takes torchvision's weights; use --weights none"
+        )
     if hasattr(network, "from_imagenet"):
         _load_translated(network, weights, path)
         return
     own = backbone.state_dict()
     fits = {name: value for name, value in weights.items() if name in own}
     if set(own) - set(fits) or set(weights) - set(own) - set(network.unused_weights):
-        raise InputError(f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}")
+        raise InputError(
+            f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}"
+        )
     checkpoint.load_weights(backbone, fits, path, made_by)
 
 
@@ -151,7 +170,9 @@ def _load_translated(network, weights, path):
         taken = network.from_imagenet(weights)
     except (ValueError, RuntimeError) as error:  # torch's, of shapes
         fault = str(error).partition("\n")[0]
-        raise InputError(f"{path}: is not {type(network).__name__}'s weights ({fault}); {made_by}") from None
+        raise InputError(
+            f"{path}: is not {type(network).__name__}'s weights ({fault}); {made_by}"
+        ) from None
     checkpoint.load_weights(network, network.state_dict() | taken, path, made_by)
 
 
@@ -161,7 +182,9 @@ def _download(url, path):
     try:
         torch.hub.download_url_to_file(url, path, hash_prefix=path.stem.rpartition("-")[2])
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        raise RunError(f"{url}: cannot be fetched ({error}); fetch it yourself, or use --weights none") from None
+        raise RunError(
+            f"{url}: cannot be fetched ({error}); fetch it yourself, or use --weights none"
+        ) from None
 
 
 def _page_answers(url):
@@ -175,6 +198,7 @@ def _page_answers(url):
             answered.set()
         except (OSError, http.client.HTTPException):
             pass  # no answer
+
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)

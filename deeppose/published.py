@@ -4,6 +4,7 @@ Of LSP: the 1,000 test images, person-centric. PCP as its authors or later compa
 strict PCP@0.5 of 4 limbs or 10 sticks; PCK@0.2 is PDJ@0.2. Of MPII: PCKh@0.5, on two splits of its
 training images, since the labels of its test images are not public.
 """
+
 from dataclasses import dataclass
 
 from deeppose.skeleton import MPII
@@ -18,6 +19,7 @@ class Published:
             mean of theirs
     images  how many test images they are of
     """
+
     title: str
     heads: tuple
     keys: tuple
@@ -26,48 +28,87 @@ class Published:
     images: int
 
 
-CLIPPED = ("† clips predictions to the person's true box before it scores them, which with Gaussian errors\n"
-           "of 6 to 10 px adds 3 to 6 points of strict PCP (mean of 6 parts, box extension 1.0)")  # measured
-LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
-    ("deeppose_tf, random weights, true box †", .302, .373, None, None, "LSP + LSPe"),
-    ("deeppose_tf, ImageNet weights, true box †", .446, .512, None, None, "LSP + LSPe"),
-    ("Pishchulin, ICCV 2013", .508, .580, None, .571, "LSP"),
-    ("Tompson, NIPS 2014", .614, .666, None, .723, "LSP + LSPe"),
-    ("Chen and Yuille, NIPS 2014", .693, .736, None, .734, "LSP"),
-    ("Rafi, BMVC 2016", .776, .812, None, .838, ""),
-    ("Yu, ECCV 2016", .842, .854, None, .843, ""),
-    ("CPM, CVPR 2016", .862, .883, None, .905, "LSP + LSPe + MPII"),
-    ("Bulat, ECCV 2016", .870, .889, None, .907, "LSP + LSPe + MPII"),
-    # from memory, not checked against the paper, whose wording does not say which PCP it is
-    ("DeepPose, stage 1 *", None, None, .54, None, "LSP + LSPe"),
-    ("DeepPose, stage 2 *", None, None, .60, None, "LSP + LSPe"),
-    ("DeepPose, stage 3 *", None, None, .61, None, "LSP + LSPe"),
+CLIPPED = (
+    "† clips predictions to the person's true box before it scores them, which with Gaussian errors\n"
+    # measured
+    "of 6 to 10 px adds 3 to 6 points of strict PCP (mean of 6 parts, box extension 1.0)"
 )
-# MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is the mean of joints.
+LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
+    ("deeppose_tf, random weights, true box †", 0.302, 0.373, None, None, "LSP + LSPe"),
+    ("deeppose_tf, ImageNet weights, true box †", 0.446, 0.512, None, None, "LSP + LSPe"),
+    ("Pishchulin, ICCV 2013", 0.508, 0.580, None, 0.571, "LSP"),
+    ("Tompson, NIPS 2014", 0.614, 0.666, None, 0.723, "LSP + LSPe"),
+    ("Chen and Yuille, NIPS 2014", 0.693, 0.736, None, 0.734, "LSP"),
+    ("Rafi, BMVC 2016", 0.776, 0.812, None, 0.838, ""),
+    ("Yu, ECCV 2016", 0.842, 0.854, None, 0.843, ""),
+    ("CPM, CVPR 2016", 0.862, 0.883, None, 0.905, "LSP + LSPe + MPII"),
+    ("Bulat, ECCV 2016", 0.870, 0.889, None, 0.907, "LSP + LSPe + MPII"),
+    # from memory, not checked against the paper, whose wording does not say which PCP it is
+    ("DeepPose, stage 1 *", None, None, 0.54, None, "LSP + LSPe"),
+    ("DeepPose, stage 2 *", None, None, 0.60, None, "LSP + LSPe"),
+    ("DeepPose, stage 3 *", None, None, 0.61, None, "LSP + LSPe"),
+)
+# MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is
+# the mean of joints.
 MPII_JOINTS = tuple(name for name in MPII.joints if name not in ("pelvis", "thorax"))
 MPII_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-MPII_GROUPS = tuple(MPII.joint_groups)  # left and right as one: deeppose_tf's total is the mean of these
+# left and right as one: deeppose_tf's total is the mean of these
+MPII_GROUPS = tuple(MPII.joint_groups)
 MPII_ROWS = (  # name, head top, MPII_LIMBS, mean of 10 groups, mean of 14 joints, trained on
-    ("deeppose_tf, random †", .795, .716, .521, .346, .641, .583, .512, .654, None, "MPII"),
-    ("deeppose_tf, ImageNet †", .872, .852, .696, .520, .813, .697, .620, .780, None, "MPII"),
-    ("DeepPose, ResNet-50 ‡", None, None, None, None, None, None, None, None, .826, "MPII"),
-    ("SimpleBaseline, R-50 ‡", None, None, None, None, None, None, None, None, .882, "MPII"),
-    ("HRNet-W32 ‡", None, None, None, None, None, None, None, None, .900, "MPII"),
+    ("deeppose_tf, random †", 0.795, 0.716, 0.521, 0.346, 0.641, 0.583, 0.512, 0.654, None, "MPII"),
+    (
+        "deeppose_tf, ImageNet †",
+        0.872,
+        0.852,
+        0.696,
+        0.520,
+        0.813,
+        0.697,
+        0.620,
+        0.780,
+        None,
+        "MPII",
+    ),
+    ("DeepPose, ResNet-50 ‡", None, None, None, None, None, None, None, None, 0.826, "MPII"),
+    ("SimpleBaseline, R-50 ‡", None, None, None, None, None, None, None, None, 0.882, "MPII"),
+    ("HRNet-W32 ‡", None, None, None, None, None, None, None, None, 0.900, "MPII"),
 )
 PUBLISHED = {
     "lsp": Published(
         "Published, LSP test",
-        (("strict PCP@0.5", ("4 limbs", "10 sticks")), ("relaxed", ("4 limbs",)), ("", ("PCK@0.2", "trained on"))),
-        (("pcp_strict", "mean_4"), ("pcp_strict", "mean_10"), ("pcp_relaxed", "mean_4"), ("pdj", "0.20")), LSP_ROWS,
-        f"* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n{CLIPPED}", 1000),
+        (
+            ("strict PCP@0.5", ("4 limbs", "10 sticks")),
+            ("relaxed", ("4 limbs",)),
+            ("", ("PCK@0.2", "trained on")),
+        ),
+        (
+            ("pcp_strict", "mean_4"),
+            ("pcp_strict", "mean_10"),
+            ("pcp_relaxed", "mean_4"),
+            ("pdj", "0.20"),
+        ),
+        LSP_ROWS,
+        f"* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n{CLIPPED}",
+        1000,
+    ),
     "mpii": Published(
         "Published, MPII",
-        (("PCKh@0.5", ("head", "should.", "elbow", "wrist", "hip", "knee", "ankle")), ("mean of", ("10", "14")),
-         ("", ("data",))),
-        (("pckh_symmetric_0.5", "head_top"), *(("pckh_symmetric_0.5", limb) for limb in MPII_LIMBS),
-         ("pckh_symmetric_0.5", MPII_GROUPS), ("pckh_per_joint_0.5", MPII_JOINTS)), MPII_ROWS,
+        (
+            ("PCKh@0.5", ("head", "should.", "elbow", "wrist", "hip", "knee", "ankle")),
+            ("mean of", ("10", "14")),
+            ("", ("data",)),
+        ),
+        (
+            ("pckh_symmetric_0.5", "head_top"),
+            *(("pckh_symmetric_0.5", limb) for limb in MPII_LIMBS),
+            ("pckh_symmetric_0.5", MPII_GROUPS),
+            ("pckh_per_joint_0.5", MPII_JOINTS),
+        ),
+        MPII_ROWS,
         "† true boxes; its head is from neck to head top, a third more than MPII's (measured: 1.33)\n"
-        "‡ MMPose's models, from ImageNet's weights, on the 2,958 persons of MPII's validation split", 1991),
+        "‡ MMPose's models, from ImageNet's weights, on the 2,958 persons of MPII's validation split",
+        1991,
+    ),
 }
 
 

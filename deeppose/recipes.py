@@ -1,5 +1,6 @@
 """How a network is trained, as data: what --recipe of the two training steps names and --vary
 changes."""
+
 import argparse
 import dataclasses
 import math
@@ -10,11 +11,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from deeppose import augment
 
-CHOICES = {"loss": ("mse", "smooth_l1", "l1", "image_mse", "none"), "heatmap_loss": ("cross_entropy", "mse"),
-           "optimiser": ("adam", "adamw", "adagrad", "sgd"), "schedule": ("constant", "cosine", "steps", "inverse")}
+CHOICES = {
+    "loss": ("mse", "smooth_l1", "l1", "image_mse", "none"),
+    "heatmap_loss": ("cross_entropy", "mse"),
+    "optimiser": ("adam", "adamw", "adagrad", "sgd"),
+    "schedule": ("constant", "cosine", "steps", "inverse"),
+}
 SHORT = 5  # of a run's steps the warm-up takes at most one in so many
-STEPS_AT = (90 / 140, 120 / 140)  # shares of the run after which "steps" divides the rate by 10: SimpleBaseline
-INVERSE_POWER = 0.75              # of "inverse": rate x (1 + inverse_gamma x step) ^ -0.75, as Caffe's "inv"
+# shares of the run after which "steps" divides the rate by 10: SimpleBaseline
+STEPS_AT = (90 / 140, 120 / 140)
+# of "inverse": rate x (1 + inverse_gamma x step) ^ -0.75, as Caffe's "inv"
+INVERSE_POWER = 0.75
 
 
 @dataclass(frozen=True)
@@ -23,29 +30,38 @@ class Recipe:
 
     options  the network's own entries, such as its head: what its class takes by name
     """
+
     options: dict = field(default_factory=dict)
-    loss: str = "mse"               # of the normalised coordinates; "image_mse": a mean of the images' means
-    heatmaps: float = 0.0           # the heatmaps' own loss counts that much beside it
+    # of the normalised coordinates; "image_mse": a mean of the images' means
+    loss: str = "mse"
+    heatmaps: float = 0.0  # the heatmaps' own loss counts that much beside it
     heatmap_loss: str = "cross_entropy"
     optimiser: str = "adam"
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
-    momentum: float = 0.9           # of SGD
-    accumulator: float = 1e-3       # Adagrad's sum of squares to begin with; from 0, torch's default, the first step
-                                    # moves all 58 M weights of a refiner by the full rate, and most units die
-    warm_up: int = 0                # steps over which the rate rises from 0; a fifth of a short run
-    schedule: str = "constant"      # or "cosine", to 0 over the whole run; "steps"; "inverse"
+    momentum: float = 0.9  # of SGD
+    # Adagrad's sum of squares to begin with; from 0, torch's default, the first step
+    accumulator: float = 1e-3
+    # moves all 58 M weights of a refiner by the full rate, and most units die
+    warm_up: int = 0  # steps over which the rate rises from 0; a fifth of a short run
+    schedule: str = "constant"  # or "cosine", to 0 over the whole run; "steps"; "inverse"
     inverse_gamma: float = 1e-4
-    average: float = 0.0            # decay a step of the weights' moving average, which then is the model; 0: none
-    frozen: float = 0.0             # share of the run in which the backbone stays as it was loaded, if it was loaded
-    stretch: int = 0                # 1: the network sees boxes as squares, their aspect lost
-    crop_scale: float = 0.0         # cascade: box sides / size of the predicted pose; 0: the skeleton's
-    smallest_crop_px: float = 40.0  # cascade: of the frame; a collapsed pose still gets a box with something in it
-    crop_px: int = 227              # cascade: sides of the crops that the network takes
-    true_sizes: int = 0             # cascade, 1: a training row's box is sized by its true pose; others' never are
-    simulated: int = 20             # cascade: simulated estimates an image and epoch; original: always the first 20
-    batch_size: int = 0             # images a step; 0: the script's own number
-    turn_deg: float = 0.0           # from here on: deeppose.augment.Ranges, drawn anew each epoch
+    # decay a step of the weights' moving average, which then is the model; 0: none
+    average: float = 0.0
+    # share of the run in which the backbone stays as it was loaded, if it was loaded
+    frozen: float = 0.0
+    stretch: int = 0  # 1: the network sees boxes as squares, their aspect lost
+    # cascade: box sides / size of the predicted pose; 0: the skeleton's
+    crop_scale: float = 0.0
+    # cascade: of the frame; a collapsed pose still gets a box with something in it
+    smallest_crop_px: float = 40.0
+    crop_px: int = 227  # cascade: sides of the crops that the network takes
+    # cascade, 1: a training row's box is sized by its true pose; others' never are
+    true_sizes: int = 0
+    # cascade: simulated estimates an image and epoch; original: always the first 20
+    simulated: int = 20
+    batch_size: int = 0  # images a step; 0: the script's own number
+    turn_deg: float = 0.0  # from here on: deeppose.augment.Ranges, drawn anew each epoch
     turn_share: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
@@ -56,7 +72,12 @@ class Recipe:
     @property
     def ranges(self):
         """What is drawn for each image."""
-        return augment.Ranges(**{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(augment.Ranges)})
+        return augment.Ranges(
+            **{
+                entry.name: getattr(self, entry.name)
+                for entry in dataclasses.fields(augment.Ranges)
+            }
+        )
 
     @property
     def held_out_loss(self):
@@ -70,11 +91,21 @@ class Recipe:
         weights = network.parameters()
         fused = device.type in ("cpu", "cuda")
         if self.optimiser == "adagrad":
-            return torch.optim.Adagrad(weights, self.learning_rate, weight_decay=self.weight_decay,
-                                       initial_accumulator_value=self.accumulator, fused=device.type == "cpu" or None)
+            return torch.optim.Adagrad(
+                weights,
+                self.learning_rate,
+                weight_decay=self.weight_decay,
+                initial_accumulator_value=self.accumulator,
+                fused=device.type == "cpu" or None,
+            )
         if self.optimiser == "sgd":
-            return torch.optim.SGD(weights, self.learning_rate, self.momentum, weight_decay=self.weight_decay,
-                                   fused=fused)
+            return torch.optim.SGD(
+                weights,
+                self.learning_rate,
+                self.momentum,
+                weight_decay=self.weight_decay,
+                fused=fused,
+            )
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimiser]
         return kind(weights, self.learning_rate, weight_decay=self.weight_decay, fused=fused)
 
@@ -93,12 +124,15 @@ class Recipe:
     def average_of(self, network):
         """A moving average of the network's weights and batch statistics, to be updated after each
         step, or None."""
+
         def update(averages, currents, count):
             if averages[0].is_floating_point():
-                decay = min(self.average, (1 + int(count)) / (10 + int(count)))  # the start is soon forgotten
+                # the start is soon forgotten
+                decay = min(self.average, (1 + int(count)) / (10 + int(count)))
                 torch._foreach_lerp_(averages, currents, 1 - decay)
             else:
                 torch._foreach_copy_(averages, currents)
+
         if not self.average:
             return None
         return AveragedModel(network, multi_avg_fn=torch.no_grad()(update), use_buffers=True)
@@ -109,7 +143,9 @@ def varied(recipe, changes):
     is wrong."""
     for name, text in changes:
         if name in recipe.options:
-            recipe = dataclasses.replace(recipe, options=recipe.options | {name: _value(name, text, recipe.options)})
+            recipe = dataclasses.replace(
+                recipe, options=recipe.options | {name: _value(name, text, recipe.options)}
+            )
         else:
             recipe = dataclasses.replace(recipe, **{name: _value(name, text, _entries(recipe))})
     return recipe
@@ -163,22 +199,38 @@ def change(text):
 
 def add_arguments(parser, names):
     """The flags that choose a recipe by name and change it; see choose."""
-    parser.add_argument("--recipe", default="best", metavar="NAME",
-                        help=f"how the network learns, of {', '.join(names)}: as this project has it (best), or as its "
-                             "authors had it (default: best)")
-    parser.add_argument("--vary", type=change, action="append", default=[], metavar="NAME=VALUE",
-                        help="another value for an entry of the recipe, such as turn_deg=40; again for another")
+    parser.add_argument(
+        "--recipe",
+        default="best",
+        metavar="NAME",
+        help=f"how the network learns, of {', '.join(names)}: as this project has it (best), or as its "
+        "authors had it (default: best)",
+    )
+    parser.add_argument(
+        "--vary",
+        type=change,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value for an entry of the recipe, such as turn_deg=40; again for another",
+    )
 
 
 def choose(parser, options, recipes):
     """Make options.recipe the Recipe that the flags stand for, and options.called what it is
     called."""
     if options.recipe not in recipes:
-        parser.error(f"argument --recipe: there is no {options.recipe!r}; there are {', '.join(recipes)}")
-    options.called = f"recipe {options.recipe}" + "".join(f", {name}={value}" for name, value in options.vary)
+        parser.error(
+            f"argument --recipe: there is no {options.recipe!r}; there are {', '.join(recipes)}"
+        )
+    options.called = f"recipe {options.recipe}" + "".join(
+        f", {name}={value}" for name, value in options.vary
+    )
     try:
         options.recipe = varied(recipes[options.recipe], options.vary)
     except ValueError as error:
         parser.error(f"argument --vary: {error}")
     if options.recipe.options.get("head") == "direct" and options.recipe.heatmaps:
-        parser.error("--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0")
+        parser.error(
+            "--vary head=direct: that head has no heatmaps to learn; add --vary heatmaps=0"
+        )

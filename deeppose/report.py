@@ -3,6 +3,7 @@ without a network.
 
 The page itself, with its style and script, is report_page.html beside this file.
 """
+
 import base64
 import html
 import io
@@ -16,11 +17,24 @@ from PIL import Image
 from deeppose import files
 
 PAGE = Path(__file__).with_name("report_page.html")
-JPEG_BYTES = 8_500  # an image on average, at most: with a third more as base64, 1,000 take 11.3 of the 15 MB allowed
+# an image on average, at most: with a third more as base64, 1,000 take 11.3 of the 15 MB allowed
+JPEG_BYTES = 8_500
 QUALITIES = (85, 75, 65, 50, 35)
 
 
-def write(path, title, subtitle, score_tables, pictures, images, names, poses, skeleton, units_px, confidence):
+def write(
+    path,
+    title,
+    subtitle,
+    score_tables,
+    pictures,
+    images,
+    names,
+    poses,
+    skeleton,
+    units_px,
+    confidence,
+):
     """Write the report.
 
     score_tables  Tables;  pictures  caption -> path of a PNG
@@ -35,16 +49,28 @@ def write(path, title, subtitle, score_tables, pictures, images, names, poses, s
     shown = []
     for n in range(len(images)):
         sure = {name: _rounded(values[n]) for name, values in confidence.items()}
-        unit = _rounded(units_px[n:n + 1])[0]
-        shown.append({"row": n, "name": names[n], "jpeg": jpegs[n], "unit": unit, "confidence": sure}
-                     | {name: _points(joints[n]) for name, joints in poses.items()})
-    data = {"frame": [images.shape[2], images.shape[1]], "joints": skeleton.joints, "bones": skeleton.bone_ends,
-            "right": [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"],
-            "unit": skeleton.unit_name, "stages": stages, "images": shown}
-    parts = {"title": html.escape(title), "subtitle": html.escape(subtitle),
-             "tables": "\n".join(map(table_html, score_tables)),
-             "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
-             "unit": html.escape(skeleton.unit_name), "data": script_json(data)}
+        unit = _rounded(units_px[n : n + 1])[0]
+        shown.append(
+            {"row": n, "name": names[n], "jpeg": jpegs[n], "unit": unit, "confidence": sure}
+            | {name: _points(joints[n]) for name, joints in poses.items()}
+        )
+    data = {
+        "frame": [images.shape[2], images.shape[1]],
+        "joints": skeleton.joints,
+        "bones": skeleton.bone_ends,
+        "right": [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"],
+        "unit": skeleton.unit_name,
+        "stages": stages,
+        "images": shown,
+    }
+    parts = {
+        "title": html.escape(title),
+        "subtitle": html.escape(subtitle),
+        "tables": "\n".join(map(table_html, score_tables)),
+        "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
+        "unit": html.escape(skeleton.unit_name),
+        "data": script_json(data),
+    }
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
     with files.replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -63,7 +89,10 @@ def _rounded(values):
 def _points(joints_px):
     """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for a joint that has no
     label."""
-    return [[round(float(x), 1), round(float(y), 1)] if np.isfinite((x, y)).all() else None for x, y in joints_px]
+    return [
+        [round(float(x), 1), round(float(y), 1)] if np.isfinite((x, y)).all() else None
+        for x, y in joints_px
+    ]
 
 
 def _uri(kind, content):
@@ -88,20 +117,38 @@ def _thumbnails(images):
 
 def _picture(caption, path):
     caption = html.escape(caption)
-    return f'<figure><figcaption>{caption}</figcaption><img alt="{caption}" src="{_uri("png", path.read_bytes())}">' \
-           "</figure>"
+    return (
+        f'<figure><figcaption>{caption}</figcaption><img alt="{caption}" src="{_uri("png", path.read_bytes())}">'
+        "</figure>"
+    )
 
 
 def table_html(table):
     """A Table as HTML."""
     groups = ""
     if any(title for title, _ in table.groups):
-        groups = "<tr><td></td>" + "".join(f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
-                                           for title, heads in table.groups) + "</tr>"
-    heads = '<tr><th class="name"></th>' + "".join(f"<th>{html.escape(head)}</th>" for head in table.heads) + "</tr>"
-    rows = "\n".join(f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-                     + "</tr>" for name, cells in table.rows)
+        groups = (
+            "<tr><td></td>"
+            + "".join(
+                f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
+                for title, heads in table.groups
+            )
+            + "</tr>"
+        )
+    heads = (
+        '<tr><th class="name"></th>'
+        + "".join(f"<th>{html.escape(head)}</th>" for head in table.heads)
+        + "</tr>"
+    )
+    rows = "\n".join(
+        f"<tr><th>{html.escape(name)}</th>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, cells in table.rows
+    )
     note = "".join(f'<p class="soft">{html.escape(line)}</p>' for line in table.note.splitlines())
     caption = f"<caption>{html.escape(table.title)}</caption>"
-    return (f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
-            f"<tbody>{rows}</tbody></table></div>{note}</div>")
+    return (
+        f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
+        f"<tbody>{rows}</tbody></table></div>{note}</div>"
+    )

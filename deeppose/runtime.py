@@ -1,4 +1,5 @@
 """Device, precision, seeding, the processes that torchrun starts, and one loop for inference."""
+
 import ctypes
 import datetime
 import importlib
@@ -22,13 +23,15 @@ from deeppose.shell import InputError
 
 SAVE_MINUTES = 5
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-PATIENCE = datetime.timedelta(days=30)  # a process may wait that long for the others, whose joints may take longer
+# a process may wait that long for the others, whose joints may take longer
+PATIENCE = datetime.timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Runtime:
     """Where and how the networks run. precision is "bf16" or "fp32"; rank and world are torchrun's,
     0 of 1 without."""
+
     device: torch.device
     precision: str
     compile: bool = False
@@ -67,7 +70,9 @@ class Runtime:
             return network
         if self.device.type != "cuda":
             return DistributedDataParallel(network)
-        return DistributedDataParallel(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device])
+        return DistributedDataParallel(
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device]
+        )
 
     def sum(self, values):
         """Values (K,), a float64 tensor on the CPU, summed over the processes."""
@@ -88,15 +93,24 @@ class Runtime:
             name = f"CPU, {torch.get_num_threads()} threads"
         elif self.device.type == "cuda":
             name += f", {torch.cuda.get_device_name(self.device)}"
-        return (f"{name}, {self.precision}, channels-last, {'compiled, ' if self.compile else ''}"
-                f"{f'{self.world} processes, ' if self.world > 1 else ''}torch {torch.__version__}")
+        return (
+            f"{name}, {self.precision}, channels-last, {'compiled, ' if self.compile else ''}"
+            f"{f'{self.world} processes, ' if self.world > 1 else ''}torch {torch.__version__}"
+        )
 
     def facts(self):
         """What a rerun needs to be the same, for the provenance files."""
-        return {"device": str(self.device), "precision": self.precision, "threads": torch.get_num_threads(),
-                "compile": self.compile, "processes": self.world,
-                "torch": str(torch.__version__), "torchvision": importlib.metadata.version("torchvision"),
-                "numpy": np.__version__, "python": platform.python_version()}
+        return {
+            "device": str(self.device),
+            "precision": self.precision,
+            "threads": torch.get_num_threads(),
+            "compile": self.compile,
+            "processes": self.world,
+            "torch": str(torch.__version__),
+            "torchvision": importlib.metadata.version("torchvision"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
 
 
 def parser(description, **workdir):
@@ -106,40 +120,79 @@ def parser(description, **workdir):
     workdir  shell.parser's further arguments
     """
     arguments = shell.parser(description, **workdir)
-    arguments.add_argument("--device", default="auto",
-                           help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)")
-    arguments.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto",
-                           help="of convolutions and hidden layers (default: auto, bf16 where the hardware has it)")
-    arguments.add_argument("--compile", action="store_true",
-                           help="let torch.compile fuse layers: needs a C++ compiler, and minutes at first")
+    arguments.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1 ... (default: auto, the accelerator there is, else the CPU)",
+    )
+    arguments.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="of convolutions and hidden layers (default: auto, bf16 where the hardware has it)",
+    )
+    arguments.add_argument(
+        "--compile",
+        action="store_true",
+        help="let torch.compile fuse layers: needs a C++ compiler, and minutes at first",
+    )
     return arguments
 
 
 def add_training_arguments(arguments, epochs):
     """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log; `epochs` is
     the default."""
-    arguments.add_argument("--epochs", type=shell.at_least(1), default=epochs, metavar="N",
-                           help=f"passes over the training rows (default: {epochs})")
-    arguments.add_argument("--rows", type=shell.at_least(1), metavar="N",
-                           help="train on N rows drawn by the seed, for small machines (default: all)")
-    arguments.add_argument("--seed", type=shell.at_least(0), default=0,
-                           help="of everything drawn at random (default: 0)")
-    arguments.add_argument("--resume", action="store_true",
-                           help="go on with an unfinished run; on the CPU with --precision fp32, and there alone, to "
-                                "the same weights, bit for bit, as if it had not been stopped")
-    arguments.add_argument("--save-minutes", type=shell.at_least(0, float), default=SAVE_MINUTES, metavar="M",
-                           help="save the state for --resume every M minutes, and on a signal "
-                                f"(default: {SAVE_MINUTES})")
-    arguments.add_argument("--keep-epochs", type=shell.at_least(1), metavar="K",
-                           help="keep the weights of every K-th epoch, as model_1.epoch_N.pt, beside the best "
-                                "(default: none)")
+    arguments.add_argument(
+        "--epochs",
+        type=shell.at_least(1),
+        default=epochs,
+        metavar="N",
+        help=f"passes over the training rows (default: {epochs})",
+    )
+    arguments.add_argument(
+        "--rows",
+        type=shell.at_least(1),
+        metavar="N",
+        help="train on N rows drawn by the seed, for small machines (default: all)",
+    )
+    arguments.add_argument(
+        "--seed",
+        type=shell.at_least(0),
+        default=0,
+        help="of everything drawn at random (default: 0)",
+    )
+    arguments.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an unfinished run; on the CPU with --precision fp32, and there alone, to "
+        "the same weights, bit for bit, as if it had not been stopped",
+    )
+    arguments.add_argument(
+        "--save-minutes",
+        type=shell.at_least(0, float),
+        default=SAVE_MINUTES,
+        metavar="M",
+        help="save the state for --resume every M minutes, and on a signal "
+        f"(default: {SAVE_MINUTES})",
+    )
+    arguments.add_argument(
+        "--keep-epochs",
+        type=shell.at_least(1),
+        metavar="K",
+        help="keep the weights of every K-th epoch, as model_1.epoch_N.pt, beside the best "
+        "(default: none)",
+    )
     add_log_argument(arguments)
 
 
 def add_log_argument(arguments):
     """Add --log."""
-    arguments.add_argument("--log", type=Path, metavar="FILE",
-                           help="write what is printed to this file too; --resume goes on in it (default: no file)")
+    arguments.add_argument(
+        "--log",
+        type=Path,
+        metavar="FILE",
+        help="write what is printed to this file too; --resume goes on in it (default: no file)",
+    )
 
 
 def log(options):
@@ -152,13 +205,21 @@ def log(options):
 
 def add_model_argument(arguments):
     """Add --model and --epoch."""
-    arguments.add_argument("--model", type=Path, metavar="FOLDER",
-                           help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
-                                "be run; step 6 takes its refiners too where --workdir has none "
-                                "(default: --workdir)")
-    arguments.add_argument("--epoch", type=shell.at_least(1), metavar="N",
-                           help="take stage 1 as it was after epoch N, which --keep-epochs of step 2 kept; the same in "
-                                "steps 4 to 6 (default: its best epoch)")
+    arguments.add_argument(
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
+        "be run; step 6 takes its refiners too where --workdir has none "
+        "(default: --workdir)",
+    )
+    arguments.add_argument(
+        "--epoch",
+        type=shell.at_least(1),
+        metavar="N",
+        help="take stage 1 as it was after epoch N, which --keep-epochs of step 2 kept; the same in "
+        "steps 4 to 6 (default: its best epoch)",
+    )
 
 
 def choose(options, parallel=False):
@@ -172,15 +233,23 @@ def choose(options, parallel=False):
     if world > 1 and not parallel:
         raise InputError("torchrun is for steps 2 to 6; run this with python")
     if world > 1 and ":" in options.device:
-        raise InputError(f"--device {options.device}: would put all {world} processes on one device; "
-                         "use --device cuda, or leave it out, so that each takes its own")
+        raise InputError(
+            f"--device {options.device}: would put all {world} processes on one device; "
+            "use --device cuda, or leave it out, so that each takes its own"
+        )
     try:
         wanted = options.device
         if wanted == "auto":
-            wanted = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+            wanted = (
+                torch.accelerator.current_accelerator()
+                if torch.accelerator.is_available()
+                else "cpu"
+            )
         device = torch.device(wanted)
         if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
+            device = torch.device(
+                "cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+            )
             torch.cuda.set_device(device)
         torch.zeros(1, device=device).cpu()
     except Exception:  # each backend has its own way of saying that it is not there
@@ -206,7 +275,8 @@ def _process_group(backend):
 
     After an error it is left as it is, since the other processes may be waiting in it.
     """
-    importlib.import_module("torch.distributed.nn")  # its functions keep, for good, the group that there is by then
+    # its functions keep, for good, the group that there is by then
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group(backend, timeout=PATIENCE)
     yield
     distributed.destroy_process_group()
@@ -278,14 +348,17 @@ def infer(compute, frames, rows, run, batch_size=64, what=None):
     what     a label for the progress bar; None shows none
     """
     pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
-    own = pieces[run.rank::run.world] or pieces[:1]  # one that has none learns the shapes from the first
+    # one that has none learns the shapes from the first
+    own = pieces[run.rank :: run.world] or pieces[:1]
     batches = frames.batches([rows[piece] for piece in own])
     found = []
     with run.autocast():  # once, since it casts the weights anew whenever it is entered
         for piece, batch in progress(zip(own, batches), what, total=len(own), unit=" batches"):
             found.append(compute(crops.to_float(batch, run.dtype), piece))
     if run.world > 1:
-        return [_gathered(parts, pieces[run.rank::run.world], len(rows), run) for parts in zip(*found)]
+        return [
+            _gathered(parts, pieces[run.rank :: run.world], len(rows), run) for parts in zip(*found)
+        ]
     return [torch.cat(parts).float().cpu().numpy() for parts in zip(*found)]
 
 

@@ -10,6 +10,7 @@ nothing about photographs.
 
 docs/sample_photo.jpg, one person in a landscape picture for predict.py, is write_photo's.
 """
+
 import argparse
 import hashlib
 import io
@@ -31,8 +32,8 @@ from deeppose.shell import InputError
 
 MARKER = "sample.json"
 ASIDE = "rendering.tmp"  # where everything is rendered before it is moved into place
-PHOTO_SEED = 22   # of a person who stands free, in a picture that is wider than high
-ENLARGED = 3      # times: a photograph has more pixels than the sets have
+PHOTO_SEED = 22  # of a person who stands free, in a picture that is wider than high
+ENLARGED = 3  # times: a photograph has more pixels than the sets have
 OUTPUTS = ("images_1", "images_2", "joints_1.mat", "joints_2.mat")
 
 
@@ -54,12 +55,18 @@ def render_set(folder, number, count, seed):
     (folder / f"images_{number}").mkdir()
     labels = []
     for k in tqdm(range(1, count + 1), desc=f"images_{number}", unit="image", disable=None):
-        rng = np.random.default_rng((seed, number, k))  # an image does not depend on how many there are
+        # an image does not depend on how many there are
+        rng = np.random.default_rng((seed, number, k))
         image, joints, hidden = render_person(rng, wide=number == 2)
         height, width = image.shape[:2]
-        labels.append(np.column_stack([joints, hidden]) if number == 1
-                      else label_wide(rng, joints, hidden, width, height))
-        Image.fromarray(image).save(folder / f"images_{number}" / f"im{k:0{digits}d}.jpg", quality=90)
+        labels.append(
+            np.column_stack([joints, hidden])
+            if number == 1
+            else label_wide(rng, joints, hidden, width, height)
+        )
+        Image.fromarray(image).save(
+            folder / f"images_{number}" / f"im{k:0{digits}d}.jpg", quality=90
+        )
     stored = np.stack(labels, axis=-1)  # (14, 3, N)
     if number == 1:
         stored = stored.transpose(1, 0, 2)
@@ -73,14 +80,18 @@ def write_photo(path, seed=PHOTO_SEED):
     """Write a picture of one rendered person as if it were a photograph."""
     image, _, _ = render_person(np.random.default_rng(seed), wide=True)
     height, width = image.shape[:2]
-    photo = Image.fromarray(image).resize((ENLARGED * width, ENLARGED * height), Image.Resampling.BICUBIC)
+    photo = Image.fromarray(image).resize(
+        (ENLARGED * width, ENLARGED * height), Image.Resampling.BICUBIC
+    )
     photo.save(path, quality=90)
 
 
 def digest(folder):
     """sha256 of the names and contents of all that was rendered into a folder."""
     total = hashlib.sha256()
-    for path in sorted(path for name in OUTPUTS for path in ((folder / name), *(folder / name).glob("*"))):
+    for path in sorted(
+        path for name in OUTPUTS for path in ((folder / name), *(folder / name).glob("*"))
+    ):
         if path.is_file():
             total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()
@@ -107,16 +118,23 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
     with lock(folder, "sample"):
         found = [name for name in OUTPUTS if (folder / name).exists()]
         if found and not rendered_here(folder):
-            raise InputError(f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
-                             "name another folder")
+            raise InputError(
+                f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
+                "name another folder"
+            )
         aside = folder / ASIDE
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
             render_set(aside, 1, lsp, seed)
             render_set(aside, 2, lspet, seed)
-            about = {"rendered_by": "deeppose.sample", "lsp": lsp, "lspet": lspet, "seed": seed,
-                     "digest": digest(aside)}
+            about = {
+                "rendered_by": "deeppose.sample",
+                "lsp": lsp,
+                "lspet": lspet,
+                "seed": seed,
+                "digest": digest(aside),
+            }
             (aside / MARKER).write_text(json.dumps(about) + "\n")
             for name in OUTPUTS[:2]:
                 shutil.rmtree(folder / name, ignore_errors=True)
@@ -129,26 +147,49 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
 def even(text):
     """argparse type: an even number of at least 2."""
     if (value := shell.at_least(2)(text)) % 2:
-        raise argparse.ArgumentTypeError(f"{value} is odd; half of the images are for training, half for testing")
+        raise argparse.ArgumentTypeError(
+            f"{value} is odd; half of the images are for training, half for testing"
+        )
     return value
 
 
 @shell.command
 def main(argv=None):
     """The command line: see the top of this file."""
-    parser = shell.Parser(prog="python -m deeppose.sample", description=__doc__,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write; made if missing")
-    parser.add_argument("--lsp", type=even, default=400, metavar="N",
-                        help="images in images_1, an even number: half training, half test (default: 400)")
-    parser.add_argument("--lspet", type=shell.at_least(1), default=600, metavar="N",
-                        help="images in images_2 (default: 600)")
-    parser.add_argument("--seed", type=shell.at_least(0), default=0,
-                        help="the same seed draws the same images (default: 0)")
+    parser = shell.Parser(
+        prog="python -m deeppose.sample",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="where to write; made if missing"
+    )
+    parser.add_argument(
+        "--lsp",
+        type=even,
+        default=400,
+        metavar="N",
+        help="images in images_1, an even number: half training, half test (default: 400)",
+    )
+    parser.add_argument(
+        "--lspet",
+        type=shell.at_least(1),
+        default=600,
+        metavar="N",
+        help="images in images_2 (default: 600)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=shell.at_least(0),
+        default=0,
+        help="the same seed draws the same images (default: 0)",
+    )
     options = parser.parse_args(argv)
     write_sample(options.folder, options.lsp, options.lspet, options.seed)
-    print(f"{options.folder}: {options.lsp} + {options.lspet} rendered images; "
-          f"next: python LSP_data.py --source {options.folder}")
+    print(
+        f"{options.folder}: {options.lsp} + {options.lspet} rendered images; "
+        f"next: python LSP_data.py --source {options.folder}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What both test scripts do with their poses: score them, write every score as JSON, print the
 tables."""
+
 import argparse
 import functools
 import itertools
@@ -31,17 +32,31 @@ def parser(description):
     arguments = runtime.parser(description)
     runtime.add_model_argument(arguments)
     runtime.add_log_argument(arguments)
-    arguments.add_argument("--threshold", type=_threshold, metavar="T",
-                           help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)")
-    arguments.add_argument("--flip-test", action="store_true",
-                           help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
-                                "refines that mean from the image alone (default: off)")
-    arguments.add_argument("--two-pass", action="store_true",
-                           help="stage 1 looks twice, the second time at a box around the pose that it found at first, "
-                                "cut from the stored frame (default: off)")
-    arguments.add_argument("--sample", type=shell.at_least(1), metavar="N",
-                           help="score one in N of the test rows alone, drawn at random and always the same "
-                                "(default: all)")
+    arguments.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="T",
+        help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)",
+    )
+    arguments.add_argument(
+        "--flip-test",
+        action="store_true",
+        help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
+        "refines that mean from the image alone (default: off)",
+    )
+    arguments.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="stage 1 looks twice, the second time at a box around the pose that it found at first, "
+        "cut from the stored frame (default: off)",
+    )
+    arguments.add_argument(
+        "--sample",
+        type=shell.at_least(1),
+        metavar="N",
+        help="score one in N of the test rows alone, drawn at random and always the same "
+        "(default: all)",
+    )
     return arguments
 
 
@@ -57,8 +72,13 @@ def sampled(data, one_in):
     rows = runtime.choose_rows(np.arange(count), max(1, count // one_in), SAMPLE_SEED)
     print(f"a sample of {len(rows)} of the {count} test rows")
     seen = leakage.seen_in_training(data.identities("train"), data.identities("test")[rows])
-    data = replace(data, test_images=data.test_images[rows], test_labels=data.test_labels[rows],
-                   test_rows=data.test_rows[rows], facts=data.facts | {"seen_in_training": seen})
+    data = replace(
+        data,
+        test_images=data.test_images[rows],
+        test_labels=data.test_labels[rows],
+        test_rows=data.test_rows[rows],
+        facts=data.facts | {"seen_in_training": seen},
+    )
     return data, {"sample": {"one_in": one_in, "of": count, "rows": rows.tolist()}}
 
 
@@ -88,17 +108,27 @@ def evaluate(workdir, data, stages, threshold=None):
     thresholds = () if threshold is None else (threshold,)
     poses = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)} | stages
     try:
-        scores = {name: metrics.score(joints, true, skeleton, sizes, thresholds) for name, joints in poses.items()}
+        scores = {
+            name: metrics.score(joints, true, skeleton, sizes, thresholds)
+            for name, joints in poses.items()
+        }
     except ValueError as error:
-        raise InputError(f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again") from None
-    intervals = {name: metrics.intervals(joints, true, skeleton, sizes, thresholds)
-                 for name, joints in stages.items()}
+        raise InputError(
+            f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
+        ) from None
+    intervals = {
+        name: metrics.intervals(joints, true, skeleton, sizes, thresholds)
+        for name, joints in stages.items()
+    }
 
     @functools.cache  # of two stages the one before is the first
     def gained(before, after):
         return metrics.intervals(stages[after], true, skeleton, sizes, thresholds, stages[before])
+
     names = list(stages)
-    intervals |= {f"gained by {after}": gained(before, after) for before, after in itertools.pairwise(names)}
+    intervals |= {
+        f"gained by {after}": gained(before, after) for before, after in itertools.pairwise(names)
+    }
     if len(names) > 1:
         intervals["gained"] = gained(names[0], names[-1])
     return scores, intervals
@@ -107,8 +137,15 @@ def evaluate(workdir, data, stages, threshold=None):
 def write(path, scores, intervals, facts):
     """Write metrics_stage_N.json: a column a key, all intervals under "intervals", and the facts of
     the run."""
-    files.save_json(path, keyed(scores) | facts | {
-        "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES} | keyed(intervals)})
+    files.save_json(
+        path,
+        keyed(scores)
+        | facts
+        | {
+            "intervals": {"per_cent": metrics.LEVEL, "resamples": metrics.RESAMPLES}
+            | keyed(intervals)
+        },
+    )
 
 
 def keyed(columns):
@@ -158,14 +195,30 @@ def write_report(folder, data, stages, confidence, score_tables, pictures, run):
     """Write report.html: the tables, the pictures, and every test image with the stages' poses."""
     set_names = data.facts.get("sets", {})
     numbers = zip(data.column("test", "set"), data.column("test", "image"))
-    names = [f"test row {n}, image {image:.0f} of {set_names.get(f'{number:.0f}', f'set {number:.0f}')}"
-             for n, (number, image) in enumerate(numbers)]
-    poses = {name.replace(" ", "_"): joints for name, joints in stages.items()} | {"true": data.test_labels}
+    names = [
+        f"test row {n}, image {image:.0f} of {set_names.get(f'{number:.0f}', f'set {number:.0f}')}"
+        for n, (number, image) in enumerate(numbers)
+    ]
+    poses = {name.replace(" ", "_"): joints for name, joints in stages.items()} | {
+        "true": data.test_labels
+    }
     units = data.skeleton.units_px(data.test_labels.astype(float), data.sizes("test"))
     sure = {name.replace(" ", "_"): values for name, values in confidence.items()}
     count = f"{len(stages)} stages" if len(stages) > 1 else "stage 1"
-    seen = f"; {tables.seen_note(data.seen_in_training, len(names))}" if data.seen_in_training else ""
+    seen = (
+        f"; {tables.seen_note(data.seen_in_training, len(names))}" if data.seen_in_training else ""
+    )
     with lock(folder, "report", wait=True):  # the other test step writes it too
-        report.write(folder / "report.html", f"DeepPose: {count} on the test images",
-                     f"{len(names)} images from {folder.resolve()}; {run}{seen}", score_tables, pictures,
-                     data.test_images, names, poses, data.skeleton, units, sure)
+        report.write(
+            folder / "report.html",
+            f"DeepPose: {count} on the test images",
+            f"{len(names)} images from {folder.resolve()}; {run}{seen}",
+            score_tables,
+            pictures,
+            data.test_images,
+            names,
+            poses,
+            data.skeleton,
+            units,
+            sure,
+        )

@@ -1,4 +1,5 @@
 """What every script does at the shell: its arguments, and errors as one line and an exit code."""
+
 import argparse
 import errno
 import functools
@@ -35,13 +36,15 @@ def _one_line(error):
 def command(main):
     """Decorate a script's main(argv=None): errors become one line on stderr and SystemExit with 1,
     2, 130 or 143."""
+
     @functools.wraps(main)
     def wrapped(argv=None):
         name = os.path.basename(sys.modules[main.__module__].__file__)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be in no encoding at all
+            # the name of a file may be in no encoding at all
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _held:
                 return main(argv)
@@ -49,7 +52,8 @@ def command(main):
             message, code = _one_line(error), 2
         except RunError as error:
             message, code = _one_line(error), 1
-        except (MemoryError, RuntimeError) as error:  # torch has several classes for it, on each device another
+        # torch has several classes for it, on each device another
+        except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 raise
             message, code = "out of memory; use a smaller --batch-size, or another --device", 1
@@ -60,6 +64,7 @@ def command(main):
             message, code = _one_line(f"{error.filename}: {what}" if error.filename else what), 1
         print(f"{name}: error: {message}", file=sys.stderr)
         raise SystemExit(code)
+
     return wrapped
 
 
@@ -93,9 +98,13 @@ def log(path, append):
     InputError where it cannot be written.
     """
     try:
-        file = open(path, "a" if append else "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        file = open(
+            path, "a" if append else "w", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
     except OSError as error:
-        raise InputError(f"--log {path}: cannot be written ({error.strerror}); name another file") from None
+        raise InputError(
+            f"--log {path}: cannot be written ({error.strerror}); name another file"
+        ) from None
     with file, redirect_stdout(_Both(sys.stdout, file)):
         try:
             yield
@@ -115,30 +124,51 @@ class Parser(argparse.ArgumentParser):
 def parser(description, workdir=Path("."), shown="%(default)s"):
     """An ArgumentParser that shows a script's docstring, with --workdir, whose default --help shows
     as `shown`."""
-    arguments = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--workdir", type=Path, default=workdir,
-                           help=f"folder of the arrays and models (default: {shown})")
+    arguments = Parser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument(
+        "--workdir",
+        type=Path,
+        default=workdir,
+        help=f"folder of the arrays and models (default: {shown})",
+    )
     return arguments
 
 
 def add_source_arguments(arguments, limited):
     """Add step 1's --source, --limit (`limited` says what of), --skip-broken and --seed."""
-    arguments.add_argument("--source", type=Path, default=Path("."),
-                           help="folder with the downloaded sets (default: .)")
-    arguments.add_argument("--limit", type=at_least(1), metavar="N", help=f"only {limited} (default: all)")
-    arguments.add_argument("--skip-broken", action="store_true",
-                           help="name images that cannot be used, and go on without them (default: name them and stop)")
-    arguments.add_argument("--seed", type=at_least(0), default=0,
-                           help="of everything that is drawn at random (default: 0)")
+    arguments.add_argument(
+        "--source",
+        type=Path,
+        default=Path("."),
+        help="folder with the downloaded sets (default: .)",
+    )
+    arguments.add_argument(
+        "--limit", type=at_least(1), metavar="N", help=f"only {limited} (default: all)"
+    )
+    arguments.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="name images that cannot be used, and go on without them (default: name them and stop)",
+    )
+    arguments.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        help="of everything that is drawn at random (default: 0)",
+    )
 
 
 def at_least(lowest, kind=int, most=math.inf):
     """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is
     float."""
+
     def number(text):
         if not (value := kind(text)) >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
         if value > most:
             raise argparse.ArgumentTypeError(f"{value} is more than {most}")
         return value
+
     return number

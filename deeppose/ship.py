@@ -10,6 +10,7 @@ Run     python -m deeppose.ship WORKDIR models/lsp
 Whatever loads a model takes these as well, and computes as ever. The .json say what they were made
 from.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -32,7 +33,9 @@ def halved(weights, path):
     for name, value in weights.items():
         small[name] = value.half() if value.is_floating_point() and value.dim() > 1 else value
         if not small[name].isfinite().all():
-            raise InputError(f"{path}: {name} holds numbers beyond float16's; ship it as it is, by copying it")
+            raise InputError(
+                f"{path}: {name} holds numbers beyond float16's; ship it as it is, by copying it"
+            )
     return small
 
 
@@ -42,9 +45,14 @@ def models_of(folder):
     try:
         known = skeleton.from_description(facts["skeleton"])
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{folder / 'model_1.json'}: tells of no skeleton; {networks.STEP_2}") from None
-    refiners = [workdir.refiner_path(folder, name, stage) for stage in workdir.stages_here(folder, known)
-                for name in workdir.refiners_here(folder, known, stage)]
+        raise InputError(
+            f"{folder / 'model_1.json'}: tells of no skeleton; {networks.STEP_2}"
+        ) from None
+    refiners = [
+        workdir.refiner_path(folder, name, stage)
+        for stage in workdir.stages_here(folder, known)
+        for name in workdir.refiners_here(folder, known, stage)
+    ]
     return [folder / "model_1.pt", *refiners]
 
 
@@ -62,31 +70,50 @@ def ship(source, folder, twice=False):
         made[path.name] = weights, facts
     total = sum(value.nbytes for weights, _ in made.values() for value in weights.values())
     if total > LARGEST_MB * 1e6:
-        raise InputError(f"{source}: its models take {total / 1e6:.1f} MB in half precision, more than {LARGEST_MB}; "
-                         "ship one refiner for all joints (Train_stage_2.py --refiner shared)")
+        raise InputError(
+            f"{source}: its models take {total / 1e6:.1f} MB in half precision, more than {LARGEST_MB}; "
+            "ship one refiner for all joints (Train_stage_2.py --refiner shared)"
+        )
     files.make_folder(folder, "name another")
     for name, (weights, facts) in made.items():
         checkpoint.save(folder / name, weights, facts)
-    return {path.name: path.stat().st_size for name in made for path in (folder / name,
-                                                                         (folder / name).with_suffix(".json"))}
+    return {
+        path.name: path.stat().st_size
+        for name in made
+        for path in (folder / name, (folder / name).with_suffix(".json"))
+    }
 
 
 @shell.command
 def main(argv=None):
-    parser = shell.Parser(prog="python -m deeppose.ship", description=__doc__,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder of the trained models")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write; made if missing")
-    parser.add_argument("--two-pass", action="store_true",
-                        help="have predict.py look twice with this model unless it is told otherwise")
+    parser = shell.Parser(
+        prog="python -m deeppose.ship",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "workdir", metavar="WORKDIR", type=Path, help="folder of the trained models"
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="where to write; made if missing"
+    )
+    parser.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="have predict.py look twice with this model unless it is told otherwise",
+    )
     options = parser.parse_args(argv)
     if options.workdir.resolve() == options.folder.resolve():
-        raise InputError(f"{options.folder}: is the working directory itself, whose weights would be lost; "
-                         "name another folder")
+        raise InputError(
+            f"{options.folder}: is the working directory itself, whose weights would be lost; "
+            "name another folder"
+        )
     sizes = ship(options.workdir, options.folder, options.two_pass)
     for name, size in sizes.items():
         print(f"{size / 1e6:>8.2f} MB  {options.folder / name}")
-    print(f"{sum(sizes.values()) / 1e6:>8.2f} MB  in all; next: python -m results.card {options.folder}")
+    print(
+        f"{sum(sizes.values()) / 1e6:>8.2f} MB  in all; next: python -m results.card {options.folder}"
+    )
 
 
 if __name__ == "__main__":

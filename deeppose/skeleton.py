@@ -4,6 +4,7 @@ joint name.
 A further data set is one more Skeleton, here or described by its files. No other file knows a
 joint's number.
 """
+
 import difflib
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -14,12 +15,12 @@ from deeppose import geometry
 from deeppose.shell import InputError
 
 SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
-UNITS = ("head", "box")               # beside the distance of two joints
-UNKNOWN_SIGMA = 0.05                  # of OKS, where a data set gives none
+UNITS = ("head", "box")  # beside the distance of two joints
+UNKNOWN_SIGMA = 0.05  # of OKS, where a data set gives none
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
 RESERVED = ("shared", "1", "2", "3")  # what model_<joint>.pt may not be called
-SIDE_WORDS = ("left", "right", "l", "r")     # of joints' names
-ALL_STICKS = "sticks"                 # a mean over all sticks, not over parts
+SIDE_WORDS = ("left", "right", "l", "r")  # of joints' names
+ALL_STICKS = "sticks"  # a mean over all sticks, not over parts
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Skeleton:
     pairs           (left, right) joints that a mirrored image exchanges, where names other than
                     left_x and right_x tell them; None: those names do; () has nothing mirrored
     """
+
     name: str
     joints: tuple
     limbs: dict = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Skeleton:
         return tuple((name, mirror_name(name)) for name in self.joints if name.startswith("left_"))
 
     def side(self, name):
-        """"left" or "right" for a joint that has an opposite one, else None."""
+        """ "left" or "right" for a joint that has an opposite one, else None."""
         for pair in self.joint_pairs:
             if name in pair:
                 return ("left", "right")[pair.index(name)]
@@ -112,8 +114,11 @@ class Skeleton:
     def sticks(self):
         """All limbs as pairs of ends, part after part: what metrics.pcp takes. An end is a tuple of
         indices."""
-        return tuple(tuple(tuple(self.index(name) for name in end) for end in stick)
-                     for sticks in self.limbs.values() for stick in sticks)
+        return tuple(
+            tuple(tuple(self.index(name) for name in end) for end in stick)
+            for sticks in self.limbs.values()
+            for stick in sticks
+        )
 
     @property
     def stick_parts(self):
@@ -171,19 +176,37 @@ def threshold_key(threshold):
 
 def _check_shapes(skeleton):
     """ValueError where an entry is not of the shape that Skeleton names."""
-    listed = (skeleton.joints, skeleton.bones, skeleton.scores, skeleton.thresholds, skeleton.chosen_by, skeleton.head)
+    listed = (
+        skeleton.joints,
+        skeleton.bones,
+        skeleton.scores,
+        skeleton.thresholds,
+        skeleton.chosen_by,
+        skeleton.head,
+    )
     if not all(isinstance(entry, tuple) for entry in listed):
         raise ValueError("an entry is no tuple")
     sticks = [stick for part in skeleton.limbs.values() for stick in part]
     if skeleton.pairs is not None and not isinstance(skeleton.pairs, tuple):
         raise ValueError("an entry is no tuple")
-    pairs = [*sticks, *skeleton.bones, *(skeleton.pairs or ()), *([skeleton.head] if skeleton.head else [])]
-    pairs += [pair for pair in (skeleton.unit, skeleton.crop_size_from) if not isinstance(pair, str)]
+    pairs = [
+        *sticks,
+        *skeleton.bones,
+        *(skeleton.pairs or ()),
+        *([skeleton.head] if skeleton.head else []),
+    ]
+    pairs += [
+        pair for pair in (skeleton.unit, skeleton.crop_size_from) if not isinstance(pair, str)
+    ]
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ValueError("a stick, a bone or a distance has not two ends")
-    if not all(skeleton.limbs.values()) or not all(isinstance(end, tuple) and end for stick in sticks for end in stick):
+    if not all(skeleton.limbs.values()) or not all(
+        isinstance(end, tuple) and end for stick in sticks for end in stick
+    ):
         raise ValueError("a limb has no joints")
-    if not all(isinstance(text, str) for text in (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)):
+    if not all(
+        isinstance(text, str) for text in (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)
+    ):
         raise ValueError("a name is no text")
     if not all(0 < sigma < 10 for sigma in skeleton.sigmas.values()):
         raise ValueError("a sigma is out of range")
@@ -195,11 +218,16 @@ def _check_scores(skeleton):
     if "pcp" in skeleton.scores and not skeleton.limbs:
         raise ValueError("PCP is of limbs, and there are none")
     for parts in skeleton.means.values():
-        if parts != ALL_STICKS and (not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs)):
+        if parts != ALL_STICKS and (
+            not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs)
+        ):
             raise ValueError("a mean is of no parts")
     head_sizes = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
-    given = {"pdj": [("pdj", threshold_key(t)) for t in skeleton.thresholds],
-             "pckh": [(f"pckh_{t:g}",) for t in head_sizes], "oks": [("oks",)]}
+    given = {
+        "pdj": [("pdj", threshold_key(t)) for t in skeleton.thresholds],
+        "pckh": [(f"pckh_{t:g}",) for t in head_sizes],
+        "oks": [("oks",)],
+    }
     if skeleton.chosen_by not in [key for score in skeleton.scores for key in given.get(score, ())]:
         raise ValueError(f"no epoch can be chosen by {' '.join(skeleton.chosen_by)}")
 
@@ -207,8 +235,18 @@ def _check_scores(skeleton):
 def _check(skeleton):
     """ValueError for a Skeleton that does not hold together."""
     _check_shapes(skeleton)
-    named = {name for sticks in skeleton.limbs.values() for stick in sticks for end in stick for name in end}
-    named |= {name for bone in skeleton.bones for name in bone} | set(skeleton.head) | set(skeleton.sigmas)
+    named = {
+        name
+        for sticks in skeleton.limbs.values()
+        for stick in sticks
+        for end in stick
+        for name in end
+    }
+    named |= (
+        {name for bone in skeleton.bones for name in bone}
+        | set(skeleton.head)
+        | set(skeleton.sigmas)
+    )
     paired = [name for pair in skeleton.pairs or () for name in pair]
     if len(set(paired)) < len(paired):
         raise ValueError("a joint has two opposite ones")
@@ -230,7 +268,9 @@ def _check(skeleton):
         raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
     if unknown := set(skeleton.scores) - set(SCORES):
         raise ValueError(f"unknown score {min(unknown)!r}")
-    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in (*skeleton.thresholds, skeleton.curve_to)):
+    if not 0 < skeleton.crop_scale < 100 or not all(
+        0 < t < 10 for t in (*skeleton.thresholds, skeleton.curve_to)
+    ):
         raise ValueError("a number is out of range")
     _check_scores(skeleton)
 
@@ -277,48 +317,107 @@ def _both_sides(upper, lower):
     return tuple(((f"{side}_{upper}",), (f"{side}_{lower}",)) for side in ("right", "left"))
 
 
-ARMS_AND_LEGS = {"upper_arms": _both_sides("shoulder", "elbow"), "lower_arms": _both_sides("elbow", "wrist"),
-                 "upper_legs": _both_sides("hip", "knee"), "lower_legs": _both_sides("knee", "ankle")}
-LIMB_MEANS = {"mean_4": tuple(ARMS_AND_LEGS),                      # the paper's four limbs
-              "mean_6": ("head", "torso", *ARMS_AND_LEGS),         # left and right pooled
-              "mean_10": ALL_STICKS}                               # most leaderboards
+ARMS_AND_LEGS = {
+    "upper_arms": _both_sides("shoulder", "elbow"),
+    "lower_arms": _both_sides("elbow", "wrist"),
+    "upper_legs": _both_sides("hip", "knee"),
+    "lower_legs": _both_sides("knee", "ankle"),
+}
+LIMB_MEANS = {
+    "mean_4": tuple(ARMS_AND_LEGS),  # the paper's four limbs
+    "mean_6": ("head", "torso", *ARMS_AND_LEGS),  # left and right pooled
+    "mean_10": ALL_STICKS,
+}  # most leaderboards
 
 LSP = Skeleton(
     name="lsp",
-    joints=("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-            "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-            "neck", "head"),
+    joints=(
+        "right_ankle",
+        "right_knee",
+        "right_hip",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "right_wrist",
+        "right_elbow",
+        "right_shoulder",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "neck",
+        "head",
+    ),
     limbs={  # the ten sticks of the PCP literature
         "head": ((("head",), ("neck",)),),
         "torso": ((("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),),
-        **ARMS_AND_LEGS},
-    bones=(("head", "neck"), ("neck", "right_shoulder"), ("neck", "left_shoulder"),
-           ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
-           ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
-           ("right_shoulder", "right_hip"), ("left_shoulder", "left_hip"), ("right_hip", "left_hip"),
-           ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
-           ("left_hip", "left_knee"), ("left_knee", "left_ankle")),
-    unit=("left_shoulder", "right_hip"),            # DeepPose, section 3: opposing torso joints
+        **ARMS_AND_LEGS,
+    },
+    bones=(
+        ("head", "neck"),
+        ("neck", "right_shoulder"),
+        ("neck", "left_shoulder"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_wrist"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("right_shoulder", "right_hip"),
+        ("left_shoulder", "left_hip"),
+        ("right_hip", "left_hip"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_ankle"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_ankle"),
+    ),
+    unit=("left_shoulder", "right_hip"),  # DeepPose, section 3: opposing torso joints
     unit_name="torso diameters",
     crop_size_from=("left_shoulder", "right_hip"),
-    crop_scale=2.0,                                 # DeepPose, section 4.1
+    crop_scale=2.0,  # DeepPose, section 4.1
     scores=("pcp", "pdj", "pckh"),
     means=LIMB_MEANS,
-    head=("head", "neck"),                          # deeppose_tf's head size
+    head=("head", "neck"),  # deeppose_tf's head size
 )
 
 MPII = Skeleton(
     name="mpii",
-    joints=("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",  # by the file's ids
-            "pelvis", "thorax", "upper_neck", "head_top",
-            "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    # by the file's ids
+    joints=(
+        "right_ankle",
+        "right_knee",
+        "right_hip",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "pelvis",
+        "thorax",
+        "upper_neck",
+        "head_top",
+        "right_wrist",
+        "right_elbow",
+        "right_shoulder",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+    ),
     limbs=LSP.limbs | {"head": ((("head_top",), ("upper_neck",)),)},
-    bones=(("head_top", "upper_neck"), ("upper_neck", "thorax"), ("thorax", "pelvis"),
-           ("thorax", "right_shoulder"), ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
-           ("thorax", "left_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
-           ("pelvis", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
-           ("pelvis", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle")),
-    unit="head",                                    # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
+    bones=(
+        ("head_top", "upper_neck"),
+        ("upper_neck", "thorax"),
+        ("thorax", "pelvis"),
+        ("thorax", "right_shoulder"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_wrist"),
+        ("thorax", "left_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("pelvis", "right_hip"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_ankle"),
+        ("pelvis", "left_hip"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_ankle"),
+    ),
+    # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
+    unit="head",
     unit_name="head sizes",
     crop_size_from=LSP.crop_size_from,
     crop_scale=LSP.crop_scale,
@@ -330,21 +429,51 @@ MPII = Skeleton(
 
 K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' readers take them
     name="k2hpd",
-    joints=("head", "neck", "spine", "right_shoulder", "right_elbow", "right_hand",
-            "left_shoulder", "left_elbow", "left_hand", "right_hip", "right_knee", "right_foot",
-            "left_hip", "left_knee", "left_foot"),
-    limbs={"head": ((("head",), ("neck",)),), "spine": ((("neck",), ("spine",)),),
-           "upper_arms": _both_sides("shoulder", "elbow"), "lower_arms": _both_sides("elbow", "hand"),
-           "upper_legs": _both_sides("hip", "knee"), "lower_legs": _both_sides("knee", "foot")},
-    bones=(("head", "neck"), ("neck", "spine"), ("neck", "right_shoulder"), ("neck", "left_shoulder"),
-           ("right_shoulder", "right_elbow"), ("right_elbow", "right_hand"),
-           ("left_shoulder", "left_elbow"), ("left_elbow", "left_hand"),
-           ("spine", "right_hip"), ("spine", "left_hip"), ("right_hip", "right_knee"), ("right_knee", "right_foot"),
-           ("left_hip", "left_knee"), ("left_knee", "left_foot")),
+    joints=(
+        "head",
+        "neck",
+        "spine",
+        "right_shoulder",
+        "right_elbow",
+        "right_hand",
+        "left_shoulder",
+        "left_elbow",
+        "left_hand",
+        "right_hip",
+        "right_knee",
+        "right_foot",
+        "left_hip",
+        "left_knee",
+        "left_foot",
+    ),
+    limbs={
+        "head": ((("head",), ("neck",)),),
+        "spine": ((("neck",), ("spine",)),),
+        "upper_arms": _both_sides("shoulder", "elbow"),
+        "lower_arms": _both_sides("elbow", "hand"),
+        "upper_legs": _both_sides("hip", "knee"),
+        "lower_legs": _both_sides("knee", "foot"),
+    },
+    bones=(
+        ("head", "neck"),
+        ("neck", "spine"),
+        ("neck", "right_shoulder"),
+        ("neck", "left_shoulder"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_hand"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_hand"),
+        ("spine", "right_hip"),
+        ("spine", "left_hip"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_foot"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_foot"),
+    ),
     unit=("right_shoulder", "left_hip"),
     unit_name="torso diameters",
     crop_size_from=("right_shoulder", "left_hip"),
-    crop_scale=2.0,                                 # DeepPose's; recipe k2hpd has its authors' 0.8
+    crop_scale=2.0,  # DeepPose's; recipe k2hpd has its authors' 0.8
     scores=("pcp", "pdj", "loss"),
     curve_to=0.75,
     chosen_by=("pdj", "0.10"),
@@ -361,6 +490,10 @@ def joints_named(text, skeleton):
     for name in wanted:
         if name not in skeleton.joints:
             near = difflib.get_close_matches(name, skeleton.joints, 1)
-            meant = f"did you mean {near[0]}?" if near else f"the joints are {', '.join(skeleton.joints)}"
+            meant = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"the joints are {', '.join(skeleton.joints)}"
+            )
             raise InputError(f"--joints: there is no joint {name!r}; {meant}")
     return [name for name in skeleton.joints if name in wanted]

@@ -2,6 +2,7 @@
 
 A table is a Table; `text` sets it for the shell, deeppose.report for the browser.
 """
+
 import math
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "m
 class Table:
     """title; groups: (title, column heads) pairs; rows: (name, cells), all strings; a note
     below."""
+
     title: str
     groups: tuple
     rows: tuple
@@ -45,8 +47,10 @@ def _at(scores, keys):
 
 def _cells(scores, keys, intervals=None):
     """The score at `keys` of every column, and what the last stage gained over stage 1."""
+
     def around(name):
         return _at(intervals[name], keys) if name in (intervals or {}) else None
+
     cells = [score_cell(_at(score, keys), around(name)) for name, score in scores.items()]
     if _refined(scores):
         gained = _at(scores[list(scores)[-1]], keys) - _at(scores["stage 1"], keys)
@@ -78,10 +82,16 @@ def summary_table(scores, intervals, skeleton):
     """
     rows = {}
     if "pcp" in skeleton.scores:
-        rows |= {f"PCP {kind}, {mean_name(mean)}": (f"pcp_{kind}", mean)
-                 for kind in ("strict", "relaxed") for mean in skeleton.means}
+        rows |= {
+            f"PCP {kind}, {mean_name(mean)}": (f"pcp_{kind}", mean)
+            for kind in ("strict", "relaxed")
+            for mean in skeleton.means
+        }
     if "pdj" in skeleton.scores:
-        rows |= {f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t)) for t in skeleton.thresholds}
+        rows |= {
+            f"PDJ@{t:g}" + " (= PCK@0.2)" * (t == 0.2): ("pdj", threshold_key(t))
+            for t in skeleton.thresholds
+        }
         rows["AUC of PDJ, 0...0.5"] = ("auc",)
     if "pckh" in skeleton.scores:
         head = "" if skeleton.unit == "head" else f" (head: {' to '.join(reversed(skeleton.head))})"
@@ -90,9 +100,12 @@ def summary_table(scores, intervals, skeleton):
         rows["OKS, mean"] = ("oks",)
     if "loss" in skeleton.scores:
         rows["loss: half the mean square, px²"] = ("loss",)
-    return Table("All joints and limbs", (("", _heads(scores)),),
-                 tuple((name, _cells(scores, keys, intervals)) for name, keys in rows.items()),
-                 f"± half of the {LEVEL} % interval (bootstrap over images); that of a gain is paired, image by image")
+    return Table(
+        "All joints and limbs",
+        (("", _heads(scores)),),
+        tuple((name, _cells(scores, keys, intervals)) for name, keys in rows.items()),
+        f"± half of the {LEVEL} % interval (bootstrap over images); that of a gain is paired, image by image",
+    )
 
 
 def mean_name(mean):
@@ -107,10 +120,15 @@ def part_table(scores, skeleton):
     kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
     rows = {part: part.replace("_", " ") for part in skeleton.limbs}
     rows |= {mean: mean_name(mean) for mean in skeleton.means}
-    return Table("PCP@0.5 by part", tuple((kind, _heads(scores)) for kind in kinds),
-                 tuple((name, [cell for key in kinds.values() for cell in _cells(scores, (key, part))])
-                       for part, name in rows.items()),
-                 "strict: both ends within half the limb's length; relaxed: the mean of the two errors is")
+    return Table(
+        "PCP@0.5 by part",
+        tuple((kind, _heads(scores)) for kind in kinds),
+        tuple(
+            (name, [cell for key in kinds.values() for cell in _cells(scores, (key, part))])
+            for part, name in rows.items()
+        ),
+        "strict: both ends within half the limb's length; relaxed: the mean of the two errors is",
+    )
 
 
 def joint_table(scores, skeleton, thresholds, kind="pdj"):
@@ -124,10 +142,16 @@ def joint_table(scores, skeleton, thresholds, kind="pdj"):
     rows = []
     for joint in skeleton.joints:
         keys = [(f"{kind}_per_joint_{t:g}", joint) for t in thresholds]
-        rows.append((joint.replace("_", " "), [cell for key in keys for cell in _cells(scores, key)]))
+        rows.append(
+            (joint.replace("_", " "), [cell for key in keys for cell in _cells(scores, key)])
+        )
     pooled = [("pdj", threshold_key(t)) if kind == "pdj" else (f"pckh_{t:g}",) for t in thresholds]
     rows.append(("all joints", [cell for key in pooled for cell in _cells(scores, key)]))
-    return Table(f"{word} by joint", tuple((f"{word}@{t:g}", _heads(scores)) for t in thresholds), tuple(rows))
+    return Table(
+        f"{word} by joint",
+        tuple((f"{word}@{t:g}", _heads(scores)) for t in thresholds),
+        tuple(rows),
+    )
 
 
 def published_table(scores, skeleton, image_count):
@@ -136,13 +160,20 @@ def published_table(scores, skeleton, image_count):
     published = PUBLISHED.get(skeleton.name)
     if published is None:
         return None
-    rows = [(name, [_number(value) for value in values] + [data]) for name, *values, data in published.rows]
+    rows = [
+        (name, [_number(value) for value in values] + [data])
+        for name, *values, data in published.rows
+    ]
     for name, score in scores.items():
-        rows.append((f"this run, {name}", [_number(value) for value in own_row(score, published)] + [""]))
+        rows.append(
+            (f"this run, {name}", [_number(value) for value in own_row(score, published)] + [""])
+        )
     note = published.note
     if image_count != published.images:
-        note += (f"\nThese are {image_count} images, not the {published.images:,} of the published scores: "
-                 "the two cannot be compared.")
+        note += (
+            f"\nThese are {image_count} images, not the {published.images:,} of the published scores: "
+            "the two cannot be compared."
+        )
     return Table(published.title, published.heads, tuple(rows), note)
 
 
@@ -169,7 +200,9 @@ def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=
         tables.append(joint_table(scores, skeleton, pckh_thresholds(skeleton)[:3], "pckh"))
     never_labelled = [score["never_labelled"] for score in scores.values()][-1]
     if never_labelled:
-        tables[0] = _noted(tables[0], f"never labelled, and in no mean: {', '.join(never_labelled)}")
+        tables[0] = _noted(
+            tables[0], f"never labelled, and in no mean: {', '.join(never_labelled)}"
+        )
     if published := published_table(scores, skeleton, image_count):
         tables.append(published)
     if seen:
@@ -180,10 +213,13 @@ def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=
 def text(table):
     """A Table as lines of text, columns as wide as they need to be."""
     name_width = max(len(name) for name in (table.title, *(f"  {name}" for name, _ in table.rows)))
-    widths = [2 + max(len(cell) for cell in column) for column in zip(table.heads, *(cells for _, cells in table.rows))]
+    widths = [
+        2 + max(len(cell) for cell in column)
+        for column in zip(table.heads, *(cells for _, cells in table.rows))
+    ]
     lines, start, over = [], 0, ""
     for group, heads in table.groups:
-        width = sum(widths[start:start + len(heads)])
+        width = sum(widths[start : start + len(heads)])
         over, start = over + f"{group:^{width}}", start + len(heads)
     if over.strip():
         lines.append(" " * name_width + over)

@@ -11,6 +11,7 @@ tell.
     python -m deeppose.to_coco posetrack FOLDER OUT.json
     python -m deeppose.to_coco mpii FILE OUT.json
 """
+
 import argparse
 import json
 import sys
@@ -23,7 +24,8 @@ from deeppose import mpii as mpii_file
 from deeppose.shell import InputError
 from deeppose.skeleton import MPII
 
-SMALLEST_BOX_PX = 1.0  # along each axis, of a person of MPII's with one joint, or with all of them in a line
+# along each axis, of a person of MPII's with one joint, or with all of them in a line
+SMALLEST_BOX_PX = 1.0
 
 
 def posetrack(folder):
@@ -34,7 +36,9 @@ def posetrack(folder):
     """
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     if not paths:
-        raise InputError(f"{folder}: no folder with .json files; PoseTrack18's are in annotations/train and val")
+        raise InputError(
+            f"{folder}: no folder with .json files; PoseTrack18's are in annotations/train and val"
+        )
     merged = _Merged()
     for path in paths:
         merged.add(path)
@@ -68,25 +72,34 @@ class _Merged:
 
     def content(self):
         """What was read, in COCO's format."""
-        return {"categories": [self.category], "images": list(self.images.values()),
-                "annotations": list(self.annotations.values())}
+        return {
+            "categories": [self.category],
+            "images": list(self.images.values()),
+            "annotations": list(self.annotations.values()),
+        }
 
     def _take_category(self, path, categories):
         if len(categories) != 1 or not coco.is_whole(categories[0].get("id")):
-            raise InputError(f"{path}: has {len(categories)} categories, not one of persons; is it PoseTrack18's?")
+            raise InputError(
+                f"{path}: has {len(categories)} categories, not one of persons; is it PoseTrack18's?"
+            )
         joints = coco_joints.joint_names(categories[0].get("keypoints"), path)
         if self.joints is None:
             self.joints = joints
             self.category = categories[0]
         if joints != self.joints or categories[0].get("id") != self.category.get("id"):
-            raise InputError(f"{path}: has other joints than the files before it; move it elsewhere")
+            raise InputError(
+                f"{path}: has other joints than the files before it; move it elsewhere"
+            )
 
     def _take_image(self, path, entry):
         number = entry.get("id")
         if not coco.is_whole(number):
             raise InputError(f"{path}: a frame has no whole number as its id")
         if number in self.images or number in self.left_out:
-            raise InputError(f"{path}: holds frame {number}, as another file or line does; move one of them elsewhere")
+            raise InputError(
+                f"{path}: holds frame {number}, as another file or line does; move one of them elsewhere"
+            )
         coco.image_name(path, number, entry.get("file_name"))
         if entry.get("is_labeled", True):
             self.images[number] = entry
@@ -99,11 +112,15 @@ class _Merged:
         if not coco.is_whole(number) or not coco.is_whole(image):
             raise InputError(f"{path}: an annotation has no whole numbers as its id and image_id")
         if number in self.annotations:
-            raise InputError(f"{path}: holds annotation {number} again; move one of the two files elsewhere")
+            raise InputError(
+                f"{path}: holds annotation {number} again; move one of the two files elsewhere"
+            )
         if image in self.left_out:
             return
         if image not in self.images:
-            raise InputError(f"{path}: annotation {number} is of frame {image}, which is not in the file")
+            raise InputError(
+                f"{path}: annotation {number} is of frame {image}, which is not in the file"
+            )
         self.annotations[number] = _person(path, entry, len(self.joints))
 
 
@@ -126,17 +143,28 @@ def _person(path, entry, joint_count):
     if entry.get("keypoints"):
         keypoints = coco.as_numbers(entry["keypoints"])
     if keypoints is None or len(keypoints) != 3 * joint_count:
-        raise InputError(f"{path}: annotation {entry['id']} has no {3 * joint_count} finite numbers as its keypoints")
+        raise InputError(
+            f"{path}: annotation {entry['id']} has no {3 * joint_count} finite numbers as its keypoints"
+        )
     labelled = keypoints[2::3] > 0
     box = coco.box_around(keypoints.reshape(-1, 3)[labelled, :2])
     if entry.get("bbox"):
         box = coco.as_numbers(entry["bbox"])
     if box is None or len(box) != 4:
         raise InputError(f"{path}: annotation {entry['id']} has no 4 finite numbers as its bbox")
-    filled_in = {"keypoints": keypoints.tolist(), "bbox": box.tolist(), "iscrowd": 0,
-                 "area": coco.BOX_FILL * float(box[2] * box[3])}
-    had = {key: value for key, value in entry.items() if key not in filled_in or value not in (None, [])}
-    return filled_in | had | {"num_keypoints": int(labelled.sum())}  # original: the sum of v, which may be 2
+    filled_in = {
+        "keypoints": keypoints.tolist(),
+        "bbox": box.tolist(),
+        "iscrowd": 0,
+        "area": coco.BOX_FILL * float(box[2] * box[3]),
+    }
+    had = {
+        key: value
+        for key, value in entry.items()
+        if key not in filled_in or value not in (None, [])
+    }
+    # original: the sum of v, which may be 2
+    return filled_in | had | {"num_keypoints": int(labelled.sum())}
 
 
 def mpii(path):
@@ -149,10 +177,18 @@ def mpii(path):
         raise InputError(f"{path}: holds no person with joints; download it again")
     images = {person.image_index + 1: person.image for person in people}
     bones = [[first + 1, second + 1] for first, second in MPII.bone_ends]
-    category = {"supercategory": "person", "id": 1, "name": "person", "keypoints": list(MPII.joints), "skeleton": bones}
-    return {"categories": [category],
-            "images": [{"id": number, "file_name": name} for number, name in images.items()],
-            "annotations": [_mpii_person(number, person) for number, person in enumerate(people, 1)]}
+    category = {
+        "supercategory": "person",
+        "id": 1,
+        "name": "person",
+        "keypoints": list(MPII.joints),
+        "skeleton": bones,
+    }
+    return {
+        "categories": [category],
+        "images": [{"id": number, "file_name": name} for number, name in images.items()],
+        "annotations": [_mpii_person(number, person) for number, person in enumerate(people, 1)],
+    }
 
 
 def _mpii_person(number, person):
@@ -162,9 +198,16 @@ def _mpii_person(number, person):
     seen = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)
     box = coco.box_around(person.joints[labelled])
     box = geometry.box_around(box[:2] + box[2:] / 2, np.maximum(box[2:], SMALLEST_BOX_PX))
-    return {"id": number, "image_id": person.image_index + 1, "category_id": 1, "iscrowd": 0,
-            "keypoints": np.column_stack([np.nan_to_num(person.joints), seen]).ravel().tolist(),
-            "num_keypoints": int(labelled.sum()), "bbox": box.tolist(), "area": coco.BOX_FILL * float(box[2] * box[3])}
+    return {
+        "id": number,
+        "image_id": person.image_index + 1,
+        "category_id": 1,
+        "iscrowd": 0,
+        "keypoints": np.column_stack([np.nan_to_num(person.joints), seen]).ravel().tolist(),
+        "num_keypoints": int(labelled.sum()),
+        "bbox": box.tolist(),
+        "area": coco.BOX_FILL * float(box[2] * box[3]),
+    }
 
 
 def write(path, content):
@@ -176,8 +219,9 @@ def write(path, content):
             try:
                 lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries)
             except ValueError:
-                raise InputError(f"{path}: is not written, for an entry of `{key}` has a number that is not finite"
-                                 ) from None
+                raise InputError(
+                    f"{path}: is not written, for an entry of `{key}` has a number that is not finite"
+                ) from None
             file.write(f'{separator}"{key}": [\n{lines}]')
             separator = ",\n"
         file.write("}\n")
@@ -188,11 +232,18 @@ CONVERTERS = {"posetrack": posetrack, "mpii": mpii}
 
 def parse(argv):
     """The command line: see --help."""
-    parser = shell.Parser(prog="python -m deeppose.to_coco", description=__doc__,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shell.Parser(
+        prog="python -m deeppose.to_coco",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("set", choices=CONVERTERS, help="whose annotations they are")
-    parser.add_argument("source", type=Path, metavar="SOURCE",
-                        help="folder of PoseTrack's sequences' files, or MPII's file")
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="folder of PoseTrack's sequences' files, or MPII's file",
+    )
     parser.add_argument("out", type=Path, metavar="OUT.json", help="file to be written")
     return parser.parse_args(argv)
 
@@ -201,17 +252,23 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     if options.out.suffix.lower() != ".json" or options.out.is_dir():
-        raise InputError(f"{options.out}: is no name for the file to be written; let it end in .json")
+        raise InputError(
+            f"{options.out}: is no name for the file to be written; let it end in .json"
+        )
     if options.out.resolve().parent == options.source.resolve():
-        raise InputError(f"{options.out}: would lie among the sequences and be read as one; name another folder")
+        raise InputError(
+            f"{options.out}: would lie among the sequences and be read as one; name another folder"
+        )
     content = CONVERTERS[options.set](options.source)
     files.make_folder(options.out.resolve().parent, "name another OUT.json")
     write(options.out, content)
     found = coco.read(options.out)
     for complaint in found.complaints:
         print(complaint)
-    print(f"{options.out}: {len(found.images)} images, {len(found.ids)} persons, "
-          f"{int((found.keypoint_counts > 0).sum())} of them with joints")
+    print(
+        f"{options.out}: {len(found.images)} images, {len(found.ids)} persons, "
+        f"{int((found.keypoint_counts > 0).sum())} of them with joints"
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ model.
 
 A model_*.resume.pt is there only while a run is unfinished.
 """
+
 import functools
 import hashlib
 import math
@@ -21,7 +22,7 @@ from deeppose.shell import InputError, RunError
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMIT_DIGITS = 12
-GIT_SECONDS = 5           # it takes 0.01; on a disk that hangs, training goes on without a commit
+GIT_SECONDS = 5  # it takes 0.01; on a disk that hangs, training goes on without a commit
 
 
 class _Stop(BaseException):
@@ -38,6 +39,7 @@ class TrainingState:
     `epoch`, `step` (the next one), `total`, `best`, `best_weights` and `history` here and calls
     `tick` after each step.
     """
+
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
     def __init__(self, path, settings, run, network, optimiser, options, average=None):
@@ -60,12 +62,14 @@ class TrainingState:
         self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
         self.keep_epochs = options.keep_epochs
         kept = options.epochs // self.keep_epochs if self.keep_epochs else 0
-        needed = (11 + kept) * checkpoint.size(network)  # a state of 5 (Adam) beside its predecessor, and the model
+        # a state of 5 (Adam) beside its predecessor, and the model
+        needed = (11 + kept) * checkpoint.size(network)
         files.need_space(path.parent, needed, (path, self.path, path.with_suffix(".json")))
         self.network = network
         self.optimiser = optimiser
         self.average = average
-        self.model = network if average is None else average.module  # what is evaluated, and becomes the model
+        # what is evaluated, and becomes the model
+        self.model = network if average is None else average.module
         self.interval = 60 * options.save_minutes
         # where the run stands
         self.epoch = 1
@@ -76,7 +80,8 @@ class TrainingState:
         self.best_weights = {}
         self.history = []
         self.about = {}
-        self.provenance = {}  # of the model to be written; what is found while training is added to it
+        # of the model to be written; what is found while training is added to it
+        self.provenance = {}
         # signals, and the clock
         self.signal = None
         self.stopping = None
@@ -91,7 +96,9 @@ class TrainingState:
     def _replace_former(self):
         """Remove what a former run left that would be taken for this one's."""
         if self.path.exists():
-            print(f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)")
+            print(
+                f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)"
+            )
             self.path.unlink()
         former = workdir.kept_epochs(self.model_path).values()
         if former:
@@ -104,10 +111,15 @@ class TrainingState:
         try:
             saved = checkpoint.read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
-            changed = [name for name, value in self.run_facts.items()
-                       if name != "commit" and saved["run"].get(name) != value]  # of the code its digest tells
-            self.run_facts["commit"] = commits_of(saved["run"].get("commit"), self.run_facts["commit"],
-                                                  "code" not in changed)
+            changed = [
+                name
+                for name, value in self.run_facts.items()
+                # of the code its digest tells
+                if name != "commit" and saved["run"].get(name) != value
+            ]
+            self.run_facts["commit"] = commits_of(
+                saved["run"].get("commit"), self.run_facts["commit"], "code" not in changed
+            )
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             if self.average is not None:
@@ -119,10 +131,14 @@ class TrainingState:
         except InputError:
             raise
         except Exception:  # whatever a broken file leads torch to
-            raise InputError(f"{self.path}: is no complete training state; start afresh without --resume") from None
+            raise InputError(
+                f"{self.path}: is no complete training state; start afresh without --resume"
+            ) from None
         if changed:
-            print(f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
-                  "last bits from an undisturbed run's")
+            print(
+                f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
+                "last bits from an undisturbed run's"
+            )
         print(f"{self.path}: going on in epoch {self.epoch} after step {self.step}")
 
     def save(self):
@@ -133,8 +149,12 @@ class TrainingState:
             return
         with files.replacing(self.path) as temporary:
             state = {name: getattr(self, name) for name in self.PLACE}
-            state |= {"settings": self.settings, "run": self.run_facts, "network": self.network.state_dict(),
-                      "optimiser": self.optimiser.state_dict()}
+            state |= {
+                "settings": self.settings,
+                "run": self.run_facts,
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            }
             if self.average is not None:
                 state["average"] = self.average.state_dict()
             checkpoint.write(state, temporary, self.path)
@@ -146,8 +166,9 @@ class TrainingState:
     def exchange(self, loss):
         """The mean of the processes' losses; they also tell each other of signals, so that all stop
         after one step."""
-        mean, stopping = self.run.sum(torch.tensor([loss / self.run.world, self.signal is not None],
-                                                   dtype=torch.float64)).tolist()
+        mean, stopping = self.run.sum(
+            torch.tensor([loss / self.run.world, self.signal is not None], dtype=torch.float64)
+        ).tolist()
         self.stopping = self.signal or signal.SIGTERM if stopping else None
         return mean
 
@@ -188,7 +209,8 @@ class TrainingState:
             f"{self.model_path}: epoch {self.epoch}, step {self.step}: the {what} is {value}, so training stopped "
             f"before this step; losses of the epochs before: {losses or 'none'}; "
             f"rows of train_images.npy in the batch: {' '.join(str(row) for row in rows)}. "
-            "Are the initial weights and the labels sound?")
+            "Are the initial weights and the labels sound?"
+        )
 
     @contextmanager
     def evaluating(self):
@@ -212,12 +234,14 @@ class TrainingState:
         That is at the next tick, while evaluating at once, in finish after it. A second signal ends
         the run at once.
         """
+
         def note(number, frame):
             if self.signal:
                 raise SystemExit(128 + number)
             self.signal = number
             if self.at_rest:
                 raise _Stop
+
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -248,8 +272,14 @@ class TrainingState:
         self.path.unlink(missing_ok=True)
 
     def _write(self, path, weights, found):
-        known = {"settings": self.settings, "run": self.run_facts, "seconds": round(self.seconds, 1)}
-        checkpoint.save(path, weights, self.provenance | self.about | known | found | {"history": self.history})
+        known = {
+            "settings": self.settings,
+            "run": self.run_facts,
+            "seconds": round(self.seconds, 1),
+        }
+        checkpoint.save(
+            path, weights, self.provenance | self.about | known | found | {"history": self.history}
+        )
 
 
 def code_digest():
@@ -257,7 +287,9 @@ def code_digest():
     changed."""
     loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
-    own = sorted(path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file())
+    own = sorted(
+        path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file()
+    )
     return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 
@@ -267,10 +299,19 @@ def commit():
 
     None where the project is no git checkout of its own, or git is missing or fails.
     """
-    if not (PROJECT / ".git").exists():  # a repository around the project has commits of something else
+    # a repository around the project has commits of something else
+    if not (PROJECT / ".git").exists():
         return None
-    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no",
-               "--", "*.py"]
+    command = [
+        "git",
+        "--no-optional-locks",
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=no",
+        "--",
+        "*.py",
+    ]
     try:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
@@ -296,8 +337,10 @@ def compare_settings(path, saved, wanted):
     differing = [name for name in {**saved, **wanted} if saved.get(name) != wanted.get(name)]
     if differing:
         name = differing[0]
-        raise InputError(f"{path}: was made with other settings: {', '.join(differing)} ({name} was {saved.get(name)}, "
-                         f"is {wanted.get(name)}); start afresh without --resume")
+        raise InputError(
+            f"{path}: was made with other settings: {', '.join(differing)} ({name} was {saved.get(name)}, "
+            f"is {wanted.get(name)}); start afresh without --resume"
+        )
 
 
 def finished(path, settings, resume):
@@ -308,7 +351,9 @@ def finished(path, settings, resume):
     known = files.load_json(path.with_suffix(".json"), "the training")
     settings_then, run_then = known.get("settings", {}), known.get("run", {})
     if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
-        raise InputError(f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume")
+        raise InputError(
+            f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume"
+        )
     compare_settings(path, settings_then, settings)
     print(f"{path}: is finished")
     if run_then.get("code") != code_digest():

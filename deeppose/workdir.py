@@ -1,5 +1,6 @@
 """The files between the steps: what they are called, what they were made from, and which are stale.
 No torch here."""
+
 import re
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from deeppose.shell import InputError
 KEPT = "--keep-epochs K of the training keeps every K-th epoch"
 STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
-SHARED = "shared"   # the refiner that serves all joints
-STAGES = (2, 3)     # of the cascade; DeepPose has three in all
+SHARED = "shared"  # the refiner that serves all joints
+STAGES = (2, 3)  # of the cascade; DeepPose has three in all
 SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
 TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
-RESULT = "result.json"                      # the last stage's poses of the test rows, in COCO's format
+# the last stage's poses of the test rows, in COCO's format
+RESULT = "result.json"
 
 
 def refiner_name(name, stage=2):
@@ -49,7 +51,9 @@ def model_path(options):
     path = (options.model or options.workdir) / "model_1.pt"
     if options.epoch is not None and not epoch_path(path, options.epoch).is_file():
         kept = ", ".join(map(str, kept_epochs(path))) if path.parent.is_dir() else ""
-        raise InputError(f"{epoch_path(path, options.epoch)}: not found; epochs kept: {kept or 'none'}; {KEPT}")
+        raise InputError(
+            f"{epoch_path(path, options.epoch)}: not found; epochs kept: {kept or 'none'}; {KEPT}"
+        )
     return epoch_path(path, options.epoch)
 
 
@@ -61,7 +65,11 @@ def curves_path(folder, name, stage=2):
 def refiners_here(folder, skeleton, stage, epoch=None):
     """The names of a stage's refiners that a folder has, or has of an epoch that was kept: joints',
     and SHARED last."""
-    return [name for name in (*skeleton.joints, SHARED) if refiner_path(folder, name, stage, epoch).exists()]
+    return [
+        name
+        for name in (*skeleton.joints, SHARED)
+        if refiner_path(folder, name, stage, epoch).exists()
+    ]
 
 
 def stages_here(folder, skeleton, epoch=None):
@@ -81,7 +89,11 @@ def with_model():
 def refiners_from(workdir, skeleton, model=None, epoch=None):
     """The folder whose refiners are used: the working directory, or where that has none the
     model's, if that has."""
-    if model is not None and not stages_here(workdir, skeleton, epoch) and stages_here(model, skeleton, epoch):
+    if (
+        model is not None
+        and not stages_here(workdir, skeleton, epoch)
+        and stages_here(model, skeleton, epoch)
+    ):
         return model
     return workdir
 
@@ -94,8 +106,11 @@ def model_digests(model_path, skeleton, refiners=None, epoch=None):
     """
     paths = [model_path]
     if refiners is not None:
-        paths += [refiner_path(refiners, name, stage, epoch) for stage in stages_here(refiners, skeleton, epoch)
-                  for name in refiners_here(refiners, skeleton, stage, epoch)]
+        paths += [
+            refiner_path(refiners, name, stage, epoch)
+            for stage in stages_here(refiners, skeleton, epoch)
+            for name in refiners_here(refiners, skeleton, stage, epoch)
+        ]
     return {path.name: arrays.digest(path) for path in paths}
 
 
@@ -116,7 +131,9 @@ def origin(workdir, data, stage=1, model=None):
         for name in (*data.skeleton.joints, SHARED):
             path = refiner_path(workdir, name, stage)
             sources[path.name] = path
-    digests = {name: arrays.digest(path) if path.is_file() else None for name, path in sources.items()}
+    digests = {
+        name: arrays.digest(path) if path.is_file() else None for name, path in sources.items()
+    }
     return {"dataset": data.digests} | digests
 
 
@@ -124,7 +141,9 @@ def save_output(path, joints_px, made_from):
     """Write joints (N, J, 2) as the rows of `path` (.npy), and beside it (.json) its digest and its
     origin()."""
     arrays.save(path, joints_px.reshape(len(joints_px), -1))
-    files.save_json(path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from})
+    files.save_json(
+        path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from}
+    )
 
 
 def load_output(workdir, data, stage=1, model=None):
@@ -162,7 +181,9 @@ def stale_refiners(workdir, data, stage, model=None, epoch=None):
     path = output_path(workdir, stage - 1)
     if not path.exists() or not path.with_suffix(".json").exists():
         return []
-    now = arrays.digest(path) if is_made_from(path, origin(workdir, data, stage - 1, model)) else None
+    now = (
+        arrays.digest(path) if is_made_from(path, origin(workdir, data, stage - 1, model)) else None
+    )
     stale = []
     for name in refiners_here(workdir, data.skeleton, stage, epoch):
         facts = refiner_path(workdir, name, stage, epoch).with_suffix(".json")
@@ -183,8 +204,12 @@ def _check_origin(path, made_from, made_by):
         return
     known = files.load_json(path.with_suffix(".json"), made_by)
     if known.get("digest") != arrays.digest(path):
-        raise InputError(f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again")
+        raise InputError(
+            f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again"
+        )
     then = known.get("made_from")
     for name, value in made_from.items():
         if value is not None and (not isinstance(then, dict) or then.get(name) != value):
-            raise InputError(f"{path}: was made from another {name} than the one here; run {made_by} again")
+            raise InputError(
+                f"{path}: was made from another {name} than the one here; run {made_by} again"
+            )

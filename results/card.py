@@ -7,13 +7,25 @@ Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the arrays and w
 Writes  MODEL_CARD.md and failures.png in FOLDER
 Run     python -m results.card models/lsp --workdir WORKDIR
 """
+
 import sys
 from pathlib import Path
 
 import numpy as np
 
 import predict
-from deeppose import arrays, drawing, files, geometry, metrics, photos, runtime, shell, tables, workdir
+from deeppose import (
+    arrays,
+    drawing,
+    files,
+    geometry,
+    metrics,
+    photos,
+    runtime,
+    shell,
+    tables,
+    workdir,
+)
 from deeppose.figure import render_person
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, threshold_key
@@ -41,7 +53,9 @@ def load_scored(folder, options):
     recorded = files.load_json(metrics_path, made_by)
     here = workdir.model_digests(folder / "model_1.pt", data.skeleton, folder if refined else None)
     if recorded.get("models") != here:
-        raise InputError(f"{metrics_path}: holds the scores of another model than {folder}'s; run {made_by}")
+        raise InputError(
+            f"{metrics_path}: holds the scores of another model than {folder}'s; run {made_by}"
+        )
     count, joint_count, _ = data.test_labels.shape
     path = options.workdir / f"test_output_{(1, *refined)[-1]}.npy"
     joints = arrays.load(path, np.float32, (count, 2 * joint_count), made_by)
@@ -56,7 +70,9 @@ def table(heads, rows):
 
 def stages_of(recorded):
     """Names of the stages that were scored: "stage_1" ..."""
-    return [name for name in (f"stage_{stage}" for stage in (1, *workdir.STAGES)) if name in recorded]
+    return [
+        name for name in (f"stage_{stage}" for stage in (1, *workdir.STAGES)) if name in recorded
+    ]
 
 
 def score_rows(recorded, kind, names):
@@ -67,7 +83,8 @@ def score_rows(recorded, kind, names):
         for stage in stages_of(recorded):
             score = recorded[stage][kind][key]
             interval = recorded["intervals"][stage][kind][key]
-            row.append("–" if score is None else tables.score_cell(score, interval))  # where nothing is labelled
+            # where nothing is labelled
+            row.append("–" if score is None else tables.score_cell(score, interval))
         rows.append(row)
     return rows
 
@@ -79,7 +96,9 @@ def score_lines(recorded, skeleton):
     if "pcp" in skeleton.scores:
         names = {part: part.replace("_", " ") for part in skeleton.limbs}
         names |= {mean: tables.mean_name(mean) for mean in skeleton.means}
-        lines += table(["strict PCP@0.5", *stages], score_rows(recorded, "pcp_strict", names)) + [""]
+        lines += table(["strict PCP@0.5", *stages], score_rows(recorded, "pcp_strict", names)) + [
+            ""
+        ]
     if "pdj" in skeleton.scores:
         threshold = 0.2 if 0.2 in skeleton.thresholds else skeleton.thresholds[0]
         names = {joint: joint.replace("_", " ") for joint in skeleton.joints}
@@ -95,7 +114,9 @@ def difficulties(data):
     extents = (np.nanmax(true, 1) - np.nanmin(true, 1)).max(1)  # (N,) px of the frame
     centred = true - np.nanmean(true, 1, keepdims=True)
     usual = data.mean_pose - data.mean_pose.mean(0)
-    unusual = np.linalg.norm(centred / extents[:, None, None] - usual / np.ptp(usual, axis=0).max(), axis=2)
+    unusual = np.linalg.norm(
+        centred / extents[:, None, None] - usual / np.ptp(usual, axis=0).max(), axis=2
+    )
     return {"small in the photograph": -extents, "in an unusual pose": np.nanmean(unusual, 1)}
 
 
@@ -109,11 +130,23 @@ def difficulty_lines(data, joints):
             own = {key: size[third] for key, size in sizes.items()}
             true = data.test_labels[third].astype(float)
             scores = metrics.score(joints[third], true, data.skeleton, own)
-            ends = metrics.headline(metrics.intervals(joints[third], true, data.skeleton, own), data.skeleton)
+            ends = metrics.headline(
+                metrics.intervals(joints[third], true, data.skeleton, own), data.skeleton
+            )
             found = metrics.headline(scores, data.skeleton)
-            rows.append([f"{word} {name}", str(len(third)),
-                         *(tables.score_cell(score, ends[column][1]) for column, (_, score) in found.items())])
-    return table(["third of the test images", "images", *(name for name, _ in found.values())], rows)
+            rows.append(
+                [
+                    f"{word} {name}",
+                    str(len(third)),
+                    *(
+                        tables.score_cell(score, ends[column][1])
+                        for column, (_, score) in found.items()
+                    ),
+                ]
+            )
+    return table(
+        ["third of the test images", "images", *(name for name, _ in found.values())], rows
+    )
 
 
 def model_lines(folder):
@@ -125,13 +158,39 @@ def model_lines(folder):
         run = facts.get("run", {})
         size = facts.get("input_size") or [facts.get("crop_px", "?")]
         megabytes = (folder / f"{name}.pt").stat().st_size / 1e6
-        entries = (settings.get("rows"), settings.get("epochs"), facts.get("epoch"), " x ".join(map(str, size)),
-                   facts.get("initial_weights"), facts.get("seed"), run.get("commit"))
-        rows.append([f"`{name}.pt`", f"{megabytes:.1f}", *("?" if one is None else str(one) for one in entries),
-                     f"{facts.get('seconds', 0) / 3600:.1f} on {run.get('threads', '?')} threads of "
-                     f"{run.get('device', '?')}, {run.get('precision', '?')}"])
-    return table(["file", "MB", "rows", "epochs", "the one kept", "pixels", "began with", "seed", "commit", "hours"],
-                 rows)
+        entries = (
+            settings.get("rows"),
+            settings.get("epochs"),
+            facts.get("epoch"),
+            " x ".join(map(str, size)),
+            facts.get("initial_weights"),
+            facts.get("seed"),
+            run.get("commit"),
+        )
+        rows.append(
+            [
+                f"`{name}.pt`",
+                f"{megabytes:.1f}",
+                *("?" if one is None else str(one) for one in entries),
+                f"{facts.get('seconds', 0) / 3600:.1f} on {run.get('threads', '?')} threads of "
+                f"{run.get('device', '?')}, {run.get('precision', '?')}",
+            ]
+        )
+    return table(
+        [
+            "file",
+            "MB",
+            "rows",
+            "epochs",
+            "the one kept",
+            "pixels",
+            "began with",
+            "seed",
+            "commit",
+            "hours",
+        ],
+        rows,
+    )
 
 
 def failures(folder, options):
@@ -154,7 +213,10 @@ def failures(folder, options):
     poses = {name.replace("_", " "): joints for name, joints in poses.items()}
     confidence = {name.replace("_", " "): sure for name, sure in confidence.items()}
     drawing.contact_sheet(folder / "failures.png", images, poses, true, LSP, None, confidence)
-    return {name: float(np.nanmean(drawing.image_errors(joints, true, LSP, None))) for name, joints in poses.items()}
+    return {
+        name: float(np.nanmean(drawing.image_errors(joints, true, LSP, None)))
+        for name, joints in poses.items()
+    }
 
 
 def card(folder, data, joints, recorded, rendered):
@@ -164,27 +226,49 @@ def card(folder, data, joints, recorded, rendered):
     errors = ", ".join(f"{error:.2f} after {name}" for name, error in rendered.items())
     twice = "looks twice" if recorded.get("two_pass") else "looks once"
     lines = [
-        f"# Model card: {folder.name}", "",
+        f"# Model card: {folder.name}",
+        "",
         f"The {data.skeleton.joint_count} joints of one person in a photograph, {data.skeleton.name}'s, by "
-        f"{', then '.join(stages)} of this project. Left and right are the person's own.", "",
-        "## What it was trained on, and how long", "", *model_lines(folder), "",
+        f"{', then '.join(stages)} of this project. Left and right are the person's own.",
+        "",
+        "## What it was trained on, and how long",
+        "",
+        *model_lines(folder),
+        "",
         f"Rows are {', '.join(data.facts.get('sets', {}).values()) or 'images'}'s; weights are "
-        "kept in float16 and computed with in float32 or bfloat16.", "",
-        "## Scores", "",
+        "kept in float16 and computed with in float32 or bfloat16.",
+        "",
+        "## Scores",
+        "",
         f"On {len(data.test_labels):,} test images, {twice}, in {recorded['run']['precision']}; `±` is half of the "
-        f"{metrics.LEVEL} % interval, by bootstrap over images. None of them chose anything in training.", "",
-        f"    python {script} --model {folder.as_posix()}", "",
-        "prints these again, in a working directory after step 1 that has no refiners of its own.", "",
+        f"{metrics.LEVEL} % interval, by bootstrap over images. None of them chose anything in training.",
+        "",
+        f"    python {script} --model {folder.as_posix()}",
+        "",
+        "prints these again, in a working directory after step 1 that has no refiners of its own.",
+        "",
         *score_lines(recorded, data.skeleton),
-        "## How hard the image is", "", f"The scores of {stages[-1]}, by thirds of the test images:", "",
-        *difficulty_lines(data, joints), "",
-        "## Where it fails", "",
+        "## How hard the image is",
+        "",
+        f"The scores of {stages[-1]}, by thirds of the test images:",
+        "",
+        *difficulty_lines(data, joints),
+        "",
+        "## Where it fails",
+        "",
         "It takes what it is shown for one person: of several it mixes the joints, and where there is none it draws "
-        "one all the same. Joints of low confidence are drawn faint.", "",
+        "one all the same. Joints of low confidence are drawn faint.",
+        "",
         f"Of {RENDERED} rendered people, of a kind that it never saw in training, the mean error is {errors}, in torso "
-        "diameters. No photograph is shown here.", "",
-        "![The best, middling and worst of rendered people](failures.png)", "",
-        "## Licence", "", LICENCE, ""]
+        "diameters. No photograph is shown here.",
+        "",
+        "![The best, middling and worst of rendered people](failures.png)",
+        "",
+        "## Licence",
+        "",
+        LICENCE,
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -195,8 +279,10 @@ def main(argv=None):
     options = parser.parse_args(argv)
     data, joints, recorded = load_scored(options.folder, options)
     if data.skeleton.joints != LSP.joints:
-        raise InputError(f"{options.folder}: is of {data.skeleton.name}'s joints; the people rendered for its failures "
-                         f"have {LSP.name}'s")
+        raise InputError(
+            f"{options.folder}: is of {data.skeleton.name}'s joints; the people rendered for its failures "
+            f"have {LSP.name}'s"
+        )
     text = card(options.folder, data, joints, recorded, failures(options.folder, options))
     path = options.folder / "MODEL_CARD.md"
     with files.replacing(path) as temporary:

@@ -4,6 +4,7 @@ test images.
 The first lines were read off the project's history: one for each record, or README, that first held
 such scores.
 """
+
 import time
 
 from deeppose import files
@@ -15,7 +16,13 @@ COLUMNS = ("date", "row", "stages", "commit", "what")
 def append(row, stages, commit, what):
     """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage
     1."""
-    entry = (time.strftime("%Y-%m-%d %H:%M", time.gmtime()), row, " ".join(map(str, stages)), commit, what)
+    entry = (
+        time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        row,
+        " ".join(map(str, stages)),
+        commit,
+        what,
+    )
     files.append_csv(paths.ledger(), dict(zip(COLUMNS, entry)))
 
 
@@ -31,5 +38,7 @@ def sentence():
         return "No scoring of the test images is on record."
     rows = len({line["row"] for line in lines})
     first, last = lines[0]["date"][:10], lines[-1]["date"][:10]
-    return (f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {rows} rows, from "
-            f"{first} to {last}; earlier scorings during development that left no record cannot be excluded.")
+    return (
+        f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {rows} rows, from "
+        f"{first} to {last}; earlier scorings during development that left no record cannot be excluded."
+    )

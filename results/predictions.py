@@ -4,6 +4,7 @@ can be recomputed.
 A record's scores are those of its recorded predictions, so that recomputing gives the same numbers,
 not nearly so.
 """
+
 import zipfile
 
 import numpy as np
@@ -12,7 +13,7 @@ from deeppose import files, scoring
 from deeppose.shell import InputError
 from results import paths
 
-STEPS_PER_PX = 64   # rounding moves a joint by at most 1/128 px
+STEPS_PER_PX = 64  # rounding moves a joint by at most 1/128 px
 ADVICE = "record the row again with --again"
 
 
@@ -22,7 +23,11 @@ def save(path, joints_px):
     if not np.isfinite(joints_px).all():
         raise InputError(f"{path}: a predicted joint is not finite; run step 3 or 6 again")
     limits = np.iinfo(np.int16)
-    steps = np.rint(np.asarray(joints_px, float) * STEPS_PER_PX).clip(limits.min, limits.max).astype(np.int16)
+    steps = (
+        np.rint(np.asarray(joints_px, float) * STEPS_PER_PX)
+        .clip(limits.min, limits.max)
+        .astype(np.int16)
+    )
     files.make_folder(path.parent, "remove it")
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, joints=steps)
@@ -37,7 +42,9 @@ def load(path, shape):
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path}: holds no recorded predictions; {ADVICE}") from None
     if steps.dtype != np.int16 or steps.shape != tuple(shape):
-        raise InputError(f"{path}: is {steps.dtype} {steps.shape}, not int16 {tuple(shape)}; {ADVICE}")
+        raise InputError(
+            f"{path}: is {steps.dtype} {steps.shape}, not int16 {tuple(shape)}; {ADVICE}"
+        )
     return steps / STEPS_PER_PX
 
 
@@ -49,5 +56,7 @@ def load_stages(name, size, stages, shape):
 def scores_of(workdir, data, poses):
     """Scores and intervals of stages' joints, keyed as in metrics_stage_N.json: two
     dictionaries."""
-    return [{name.replace(" ", "_"): column for name, column in columns.items()}
-            for columns in scoring.evaluate(workdir, data, poses)]
+    return [
+        {name.replace(" ", "_"): column for name, column in columns.items()}
+        for columns in scoring.evaluate(workdir, data, poses)
+    ]

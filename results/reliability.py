@@ -4,6 +4,7 @@ held-out rows.
 Reads   a working directory after step 2: model_1.pt  model_1.json  train_*.npy  dataset.json
 Run     python -m results.reliability --workdir FOLDER
 """
+
 import sys
 
 import numpy as np
@@ -12,7 +13,7 @@ from deeppose import arrays, networks, runtime, shell
 from deeppose.loader import Frames
 
 EDGES = (0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1)  # of the confidence
-NEAR = 0.2                                       # units within which a joint is right
+NEAR = 0.2  # units within which a joint is right
 
 
 def reliability(confidence, errors):
@@ -28,8 +29,15 @@ def reliability(confidence, errors):
     rows = []
     for span in np.unique(place):
         inside = place == span
-        rows.append((EDGES[span], EDGES[span + 1], int(inside.sum()), float(confidence[inside].mean()),
-                     float(right[inside].mean())))
+        rows.append(
+            (
+                EDGES[span],
+                EDGES[span + 1],
+                int(inside.sum()),
+                float(confidence[inside].mean()),
+                float(right[inside].mean()),
+            )
+        )
     return rows
 
 

@@ -1,4 +1,5 @@
 """The runs that the README's tables are made of: which flags each step gets."""
+
 from dataclasses import dataclass
 
 from deeppose.skeleton import LSP
@@ -17,6 +18,7 @@ class Row:
     against  the row that it differs from in one thing: it is then judged by the held-out images
              alone
     """
+
     title: str
     stage_1: tuple = ()
     weights: str = "none"
@@ -45,17 +47,31 @@ FIRST_RECIPE = "former recipe"  # rotation by 40°, rate 1e-3, a moving average
 FORMER = ("--vary", "turn_deg=40", "--vary", "learning_rate=1e-3", "--vary", "average=0.998")
 
 ROWS = {
-    "original": Row("the original's recipe", ("--recipe", "original"), stages=2, stage_2=("--recipe", "original"),
-                    copies=True),
-    "original_equal": Row("the original's recipe", ("--recipe", "original"), stages=2,
-                          stage_2=("--recipe", "original")),  # on the images of best_random, for as long
+    "original": Row(
+        "the original's recipe",
+        ("--recipe", "original"),
+        stages=2,
+        stage_2=("--recipe", "original"),
+        copies=True,
+    ),
+    "original_equal": Row(
+        "the original's recipe",
+        ("--recipe", "original"),
+        stages=2,
+        # on the images of best_random, for as long
+        stage_2=("--recipe", "original"),
+    ),
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
     "variants": Row("best recipe", weights="part"),
     "variants_again": Row("best recipe", seeded(1), "part"),
-    "no_heatmap_head": Row("without heatmaps: the original's two linear layers",
-                           ("--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="variants"),
+    "no_heatmap_head": Row(
+        "without heatmaps: the original's two linear layers",
+        ("--vary", "head=direct", "--vary", "heatmaps=0"),
+        "part",
+        against="variants",
+    ),
     "no_heatmap_loss": without("the heatmaps' own loss", "heatmaps=0"),
     "no_turn": without("rotation", "turn_deg=0"),
     "no_scale": without("scale and shift", "scale=0", "shift=0"),
@@ -65,24 +81,61 @@ ROWS = {
     "no_small": without(SMALL_ENTRIES, *NO_SMALL),
     "no_small_again": without(SMALL_ENTRIES, *NO_SMALL, against="variants_again", seed=1),
     "no_decay": without("weight decay (Adam)", "optimiser=adam", "weight_decay=0"),
-    "turn_40": Row("rotation by up to 40° instead of 20°", ("--vary", "turn_deg=40"), "part", against="variants"),
-    "higher_rate": Row("twice its learning rate, 1e-3", ("--vary", "learning_rate=1e-3"), "part", against="variants"),
-    "average": Row("with a moving average of the weights, decay .99 a step", ("--vary", "average=0.99"), "part",
-                   against="variants"),
-    "batch_32": Row("batches of 32 images instead of 64", ("--batch-size", "32"), "part", against="variants"),
-    "more_heatmap_loss": Row("ten times the heatmaps' own loss", ("--vary", "heatmaps=1"), "part", against="variants"),
+    "turn_40": Row(
+        "rotation by up to 40° instead of 20°",
+        ("--vary", "turn_deg=40"),
+        "part",
+        against="variants",
+    ),
+    "higher_rate": Row(
+        "twice its learning rate, 1e-3",
+        ("--vary", "learning_rate=1e-3"),
+        "part",
+        against="variants",
+    ),
+    "average": Row(
+        "with a moving average of the weights, decay .99 a step",
+        ("--vary", "average=0.99"),
+        "part",
+        against="variants",
+    ),
+    "batch_32": Row(
+        "batches of 32 images instead of 64", ("--batch-size", "32"), "part", against="variants"
+    ),
+    "more_heatmap_loss": Row(
+        "ten times the heatmaps' own loss", ("--vary", "heatmaps=1"), "part", against="variants"
+    ),
     "mse": without("L1: mean squared error instead", "loss=mse"),
     "former": Row(FIRST_RECIPE, FORMER, "part"),
-    "former_no_heatmap_head": Row("without heatmaps: the original's two linear layers",
-                                  (*FORMER, "--vary", "head=direct", "--vary", "heatmaps=0"), "part", against="former"),
-    "former_no_turn": Row("without rotation", (*FORMER, "--vary", "turn_deg=0"), "part", against="former"),
-    "former_turn_20": Row("rotation by up to 20° instead of 40°", (*FORMER, "--vary", "turn_deg=20"), "part",
-                          against="former"),
-    "former_lower_rate": Row("half its learning rate, 5e-4", (*FORMER, "--vary", "learning_rate=5e-4"), "part",
-                             against="former"),
-    "former_no_average": Row("without the weights' moving average", (*FORMER, "--vary", "average=0"), "part",
-                             against="former"),
-    # What makes images differ pays when they come again and again, as in a long run, but a short one may have few
+    "former_no_heatmap_head": Row(
+        "without heatmaps: the original's two linear layers",
+        (*FORMER, "--vary", "head=direct", "--vary", "heatmaps=0"),
+        "part",
+        against="former",
+    ),
+    "former_no_turn": Row(
+        "without rotation", (*FORMER, "--vary", "turn_deg=0"), "part", against="former"
+    ),
+    "former_turn_20": Row(
+        "rotation by up to 20° instead of 40°",
+        (*FORMER, "--vary", "turn_deg=20"),
+        "part",
+        against="former",
+    ),
+    "former_lower_rate": Row(
+        "half its learning rate, 5e-4",
+        (*FORMER, "--vary", "learning_rate=5e-4"),
+        "part",
+        against="former",
+    ),
+    "former_no_average": Row(
+        "without the weights' moving average",
+        (*FORMER, "--vary", "average=0"),
+        "part",
+        against="former",
+    ),
+    # What makes images differ pays when they come again and again, as in a long run, but a short
+    # one may have few
     "few": Row("best recipe", weights="part"),
     "few_no_turn": without("rotation", "turn_deg=0", against="few"),
     "few_no_scale": without("scale and shift", "scale=0", "shift=0", against="few"),
@@ -93,7 +146,8 @@ ROWS = {
     "few_plain_again": without(AUGMENTATION, *PLAIN, against="few_again", seed=1),
 }
 
-PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]  # not of the recipe that was
+# not of the recipe that was
+PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]
 
 SMALL_CROPS = ("--crop-px", "129", "--simulated", "1")
 TINY = ("--rows", "2", "--epochs", "1", "--batch-size", "2", "--simulated", "1", "--crop-px", "67")
@@ -103,7 +157,17 @@ FULL_CROPS = ("--simulated", "4", "--epochs", "1")  # of 227 pixels, which the o
 def refiners(joints, weights, count, epochs=1, crops=SMALL_CROPS):
     """A command of step 5: `count` rows, each with a real estimate and simulated ones in an
     epoch."""
-    return ("--joints", joints, "--weights", weights, "--rows", str(count), *crops, "--epochs", str(epochs))
+    return (
+        "--joints",
+        joints,
+        "--weights",
+        weights,
+        "--rows",
+        str(count),
+        *crops,
+        "--epochs",
+        str(epochs),
+    )
 
 
 def pairs(far, near, right, crops=SMALL_CROPS):
@@ -116,27 +180,46 @@ def pairs(far, near, right, crops=SMALL_CROPS):
     crops  flags: their size, and how many simulated estimates a row has
     """
     rights = ",".join(joint for joint in LSP.joints if joint.startswith("right"))
-    return (refiners("left_elbow", "none", far, crops=crops),
-            refiners("left_wrist,left_ankle", "model_left_elbow.pt", far, crops=crops),
-            refiners("left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near, crops=crops),
-            refiners(rights, "opposite", right, crops=crops))
+    return (
+        refiners("left_elbow", "none", far, crops=crops),
+        refiners("left_wrist,left_ankle", "model_left_elbow.pt", far, crops=crops),
+        refiners(
+            "left_shoulder,left_hip,left_knee,neck,head", "model_left_elbow.pt", near, crops=crops
+        ),
+        refiners(rights, "opposite", right, crops=crops),
+    )
 
 
 LONGER = (  # an arm and a leg from random weights, most for the ends of the limbs
-    refiners("left_elbow", "none", 10800, 4), refiners("left_ankle", "none", 10800, 4),
-    refiners("left_wrist", "model_left_elbow.pt", 10800, 3), refiners("left_knee", "model_left_ankle.pt", 10800, 2),
+    refiners("left_elbow", "none", 10800, 4),
+    refiners("left_ankle", "none", 10800, 4),
+    refiners("left_wrist", "model_left_elbow.pt", 10800, 3),
+    refiners("left_knee", "model_left_ankle.pt", 10800, 2),
     refiners("left_shoulder,neck,head", "model_left_elbow.pt", 10800),
     refiners("left_hip", "model_left_ankle.pt", 10800),
     refiners("right_elbow,right_wrist,right_ankle,right_knee", "opposite", 10800, 2),
-    refiners("right_shoulder,right_hip", "opposite", 10800))
+    refiners("right_shoulder,right_hip", "opposite", 10800),
+)
 
 
-SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to those of step 5's commands for a stage
-    "full": {"stage_1": (), "variants": ("--epochs", "60"), "few": ("--rows", "1080", "--epochs", "200"),
-             "stage_2": ((),), "stage_3": ((),)},
-    "short": {"stage_1": ("--epochs", "60"), "variants": ("--epochs", "20"),  # about half an hour a row on a GPU
-              "few": ("--rows", "1080", "--epochs", "100"),
-              "stage_2": (("--simulated", "5", "--epochs", "3"),), "stage_3": (("--simulated", "5", "--epochs", "3"),)},
+# what a size adds to step 2's flags (by row or kind of row), and to those of step 5's commands for
+# a stage
+SIZES = {
+    "full": {
+        "stage_1": (),
+        "variants": ("--epochs", "60"),
+        "few": ("--rows", "1080", "--epochs", "200"),
+        "stage_2": ((),),
+        "stage_3": ((),),
+    },
+    # about half an hour a row on a GPU
+    "short": {
+        "stage_1": ("--epochs", "60"),
+        "variants": ("--epochs", "20"),
+        "few": ("--rows", "1080", "--epochs", "100"),
+        "stage_2": (("--simulated", "5", "--epochs", "3"),),
+        "stage_3": (("--simulated", "5", "--epochs", "3"),),
+    },
     "cpu": {  # what 2 cores can do in some hours
         "stage_1": ("--input-px", "129", "--epochs", "8"),
         "original": ("--input-px", "97", "--rows", "10800", "--epochs", "3"),
@@ -148,19 +231,47 @@ SIZES = {  # what a size adds to step 2's flags (by row or kind of row), and to 
         "stage_2": pairs(far=10800, near=5400, right=5400),
         "best_random_stage_2": pairs(far=7200, near=3600, right=5400),
         "best_part_stage_2": LONGER,
-        "stage_3": (("--rows", "1800", "--weights", "former", "--vary", "learning_rate=1e-4", *SMALL_CROPS,
-                     "--epochs", "1"),),
-        "best_random_stage_3": (("--rows", "900", "--weights", "former", *SMALL_CROPS, "--epochs", "1"),),
-        # best_random's stage 2 took 2,058 s of one core; the original's refiners learn from 25 crops a second there,
-        # and each takes 4 s beside, so that in as long they see 50,000 crops: the same shares of 10,000 rows
+        "stage_3": (
+            (
+                "--rows",
+                "1800",
+                "--weights",
+                "former",
+                "--vary",
+                "learning_rate=1e-4",
+                *SMALL_CROPS,
+                "--epochs",
+                "1",
+            ),
+        ),
+        "best_random_stage_3": (
+            ("--rows", "900", "--weights", "former", *SMALL_CROPS, "--epochs", "1"),
+        ),
+        # best_random's stage 2 took 2,058 s of one core; the original's refiners learn from 25
+        # crops a second there, and each takes 4 s beside, so that in as long they see 50,000 crops:
+        # the same shares of 10,000 rows
         "original_equal_stage_2": pairs(far=1000, near=500, right=750, crops=("--simulated", "4")),
-        "original_stage_2": (("--joints", "left_elbow", "--rows", "1500", *FULL_CROPS),
-                             ("--joints", ",".join(joint for joint in LSP.joints if joint != "left_elbow"),
-                              "--weights", "model_left_elbow.pt", "--rows", "200", *FULL_CROPS))},
+        "original_stage_2": (
+            ("--joints", "left_elbow", "--rows", "1500", *FULL_CROPS),
+            (
+                "--joints",
+                ",".join(joint for joint in LSP.joints if joint != "left_elbow"),
+                "--weights",
+                "model_left_elbow.pt",
+                "--rows",
+                "200",
+                *FULL_CROPS,
+            ),
+        ),
+    },
     "tiny": {  # for the tests
         "stage_1": ("--rows", "4", "--epochs", "1", "--input-px", "65", "--batch-size", "2"),
-        "stage_2": ((*TINY, "--joints", "head"), (*TINY, "--joints", "neck", "--weights", "model_head.pt")),
-        "stage_3": ((*TINY, "--joints", "head"),)},
+        "stage_2": (
+            (*TINY, "--joints", "head"),
+            (*TINY, "--joints", "neck", "--weights", "model_head.pt"),
+        ),
+        "stage_3": ((*TINY, "--joints", "head"),),
+    },
 }
 
 
@@ -168,7 +279,10 @@ def stage_1_flags(name, size):
     """Flags of step 2 for a row at a size, --weights apart."""
     sizes = SIZES[size]
     kinds = (name, base_of(name), "variants") if is_variant(name) else (name,)
-    return (*ROWS[name].stage_1, *next((sizes[kind] for kind in kinds if kind in sizes), sizes["stage_1"]))
+    return (
+        *ROWS[name].stage_1,
+        *next((sizes[kind] for kind in kinds if kind in sizes), sizes["stage_1"]),
+    )
 
 
 def base_of(name):
@@ -186,4 +300,7 @@ def is_variant(name):
 def refiner_commands(name, size, stage):
     """Flags of each command of step 5 that a stage takes for a row at a size, in their order."""
     key = f"stage_{stage}"
-    return [(*ROWS[name].stage_2, *flags) for flags in SIZES[size].get(f"{name}_{key}", SIZES[size][key])]
+    return [
+        (*ROWS[name].stage_2, *flags)
+        for flags in SIZES[size].get(f"{name}_{key}", SIZES[size][key])
+    ]

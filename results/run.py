@@ -1,5 +1,6 @@
 """Run a row's six steps, then record it: a scored row's scores and predictions, a variant's line in
 the table."""
+
 import json
 import os
 import subprocess
@@ -33,9 +34,14 @@ def step(script, *flags):
         child.wait()  # it saves its state
         raise
     if code:
-        raise RunError(f"{script} ended with exit code {code}, see above; the same command goes on from there")
+        raise RunError(
+            f"{script} ended with exit code {code}, see above; the same command goes on from there"
+        )
     shown = [shown_path(flag) if isinstance(flag, Path) else str(flag) for flag in flags]
-    return {"command": " ".join(["python", script, *shown]), "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "command": " ".join(["python", script, *shown]),
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def shown_path(path):
@@ -59,8 +65,10 @@ def run_row(name, size, folder, source, part, stages, more):
     commands."""
     row, workdir = ROWS[name], run_folder(folder, size, name)
     if row.against and not (run_folder(folder, size, row.against) / "model_1.pt").exists():
-        raise RunError(f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
-                       f"which {name} is compared; run that row first, with --again if it is recorded")
+        raise RunError(
+            f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
+            f"which {name} is compared; run that row first, with --again if it is recorded"
+        )
     data, flags = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
@@ -68,9 +76,14 @@ def run_row(name, size, folder, source, part, stages, more):
             os.link(path, workdir / path.name)
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
-    steps = [{"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])},
-             step("Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own)]
-    steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]  # if resumed, all of it
+    steps = [
+        {"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])},
+        step(
+            "Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own
+        ),
+    ]
+    # if resumed, all of it
+    steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]
     if is_variant(name):
         return workdir, steps  # the test set is for finished runs
     enter_in_ledger(name, size, workdir, range(1, min(row.stages, stages) + 1))
@@ -82,10 +95,16 @@ def run_row(name, size, folder, source, part, stages, more):
         for flags in refiner_commands(name, size, stage):
             flags = [workdir / flag if flag.endswith(".pt") else flag for flag in flags]
             steps.append(step("Train_stage_2.py", *flags, *drawn, "--resume", *own))
-            joints = flags[flags.index("--joints") + 1].split(",") if "--joints" in flags else LSP.joints
-            trained = [files.load_json(refiner_path(workdir, joint, stage).with_suffix(".json"), "step 5")
-                       for joint in joints]
-            steps[-1]["seconds"] = max(steps[-1]["seconds"], round(sum(facts["seconds"] for facts in trained), 1))
+            joints = (
+                flags[flags.index("--joints") + 1].split(",") if "--joints" in flags else LSP.joints
+            )
+            trained = [
+                files.load_json(refiner_path(workdir, joint, stage).with_suffix(".json"), "step 5")
+                for joint in joints
+            ]
+            steps[-1]["seconds"] = max(
+                steps[-1]["seconds"], round(sum(facts["seconds"] for facts in trained), 1)
+            )
     if min(row.stages, stages) > 1:
         steps.append(step("test_stage_2.py", *own))
     return workdir, steps
@@ -101,7 +120,9 @@ def enter_in_ledger(name, size, workdir, stages):
     line."""
     model = files.load_json(workdir / "model_1.json", "step 2")
     count = len(arrays.open_dataset(workdir).test_labels)
-    ledger.append(f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images")
+    ledger.append(
+        f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images"
+    )
 
 
 def held_out_poses(workdir, data, stages, run):
@@ -112,7 +133,9 @@ def held_out_poses(workdir, data, stages, run):
     joints, sure = model.predict(frames, rows, run)
     poses = {"stage_1": joints}
     for stage in stages:
-        joints, sure, _ = cascade.refine_from(workdir, data.skeleton, frames, rows, joints, sure, run, stage)
+        joints, sure, _ = cascade.refine_from(
+            workdir, data.skeleton, frames, rows, joints, sure, run, stage
+        )
         poses[f"stage_{stage}"] = joints
     return poses
 
@@ -125,13 +148,24 @@ def record(name, size, workdir, steps, most, run):
         variants.save(variant_entry(name, size, workdir, model, run))
         return paths.variants()
     data = arrays.open_dataset(workdir)
-    stages = [stage for stage in stages_here(workdir, data.skeleton) if stage <= min(ROWS[name].stages, most)]
+    stages = [
+        stage
+        for stage in stages_here(workdir, data.skeleton)
+        if stage <= min(ROWS[name].stages, most)
+    ]
     found = run_facts(name, size, model, data) | {
-        "steps": steps, "hardware": hardware(run.device), "run": run.facts(), "dataset": data.digests,
-        "recipe": model["settings"]["recipe"], "initial_weights": model["initial_weights"],
-        "best_epoch": model["epoch"], "history": model["history"], "cascade": cascade_facts(workdir, data, stages),
+        "steps": steps,
+        "hardware": hardware(run.device),
+        "run": run.facts(),
+        "dataset": data.digests,
+        "recipe": model["settings"]["recipe"],
+        "initial_weights": model["initial_weights"],
+        "best_epoch": model["epoch"],
+        "history": model["history"],
+        "cascade": cascade_facts(workdir, data, stages),
         "held_out": held_out_scores(workdir, data, stages, run),
-        "test": test_scores(name, size, workdir, data, stages)}
+        "test": test_scores(name, size, workdir, data, stages),
+    }
     files.save_json(paths.record(name, size), rounded(found), indent=0)  # a third smaller
     return paths.record(name, size)
 
@@ -139,8 +173,15 @@ def record(name, size, workdir, steps, most, run):
 def run_facts(name, size, model, data):
     """What a record and a line of the variants' table both hold of a run."""
     settings = model["settings"]
-    return {"row": name, "size": size, "seed": model["seed"], "commit": commit_of(model), "rows": settings["rows"],
-            "epochs": settings["epochs"], "input_px": settings["input_px"] or max(data.frame)}
+    return {
+        "row": name,
+        "size": size,
+        "seed": model["seed"],
+        "commit": commit_of(model),
+        "rows": settings["rows"],
+        "epochs": settings["epochs"],
+        "input_px": settings["input_px"] or max(data.frame),
+    }
 
 
 def variant_entry(name, size, workdir, model, run):
@@ -152,8 +193,14 @@ def variant_entry(name, size, workdir, model, run):
     if row.against:
         base = base_poses(run_folder(workdir.parent, size, row.against), data, run)
         gains = compare(joints, true, data.skeleton, base) | {"row": row.against}
-    flags = " ".join([*stage_1_flags(name, size), "--weights", "FILE" if row.weights == "part" else row.weights])
-    facts = run_facts(name, size, model, data) | {"weights": row.weights, "images": len(true), "flags": flags}
+    flags = " ".join(
+        [*stage_1_flags(name, size), "--weights", "FILE" if row.weights == "part" else row.weights]
+    )
+    facts = run_facts(name, size, model, data) | {
+        "weights": row.weights,
+        "images": len(true),
+        "flags": flags,
+    }
     return variants.entry(facts, metrics.score(joints, true, data.skeleton), gains)
 
 
@@ -162,18 +209,24 @@ def base_poses(workdir, data, run):
     arrays."""
     own = arrays.open_dataset(workdir)
     if own.digests != data.digests:
-        raise RunError(f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "
-                       "both again")
+        raise RunError(
+            f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "
+            "both again"
+        )
     return held_out_poses(workdir, own, [], run)["stage_1"]
 
 
 def held_out_scores(workdir, data, stages, run):
     """Scores, intervals and errors of each stage on the held-out images."""
     true = data.train_labels[data.held_out].astype(float)
-    return {stage: {"scores": metrics.score(joints, true, data.skeleton),
-                    "intervals": metrics.intervals(joints, true, data.skeleton),
-                    "errors": error_statistics(joints, true, data.skeleton)}
-            for stage, joints in held_out_poses(workdir, data, stages, run).items()}
+    return {
+        stage: {
+            "scores": metrics.score(joints, true, data.skeleton),
+            "intervals": metrics.intervals(joints, true, data.skeleton),
+            "errors": error_statistics(joints, true, data.skeleton),
+        }
+        for stage, joints in held_out_poses(workdir, data, stages, run).items()
+    }
 
 
 def test_scores(name, size, workdir, data, stages):
@@ -186,7 +239,9 @@ def test_scores(name, size, workdir, data, stages):
         joints = arrays.load(path, np.float32, (shape[0], shape[1] * shape[2]), made_by)
         predictions.save(paths.predictions(name, size, stage), np.array(joints).reshape(shape))
     facts = files.load_json(workdir / f"metrics_stage_{2 if stages else 1}.json", "step 3")
-    scores, intervals = predictions.scores_of(workdir, data, predictions.load_stages(name, size, numbers, shape))
+    scores, intervals = predictions.scores_of(
+        workdir, data, predictions.load_stages(name, size, numbers, shape)
+    )
     return facts | scores | {"intervals": facts["intervals"] | intervals}
 
 
@@ -210,8 +265,10 @@ def compare(joints, true, skeleton, base):
     ends = metrics.intervals(base, true, skeleton, before=joints)
     here = metrics.score(joints, true, skeleton)
     there = metrics.score(base, true, skeleton)
-    return {name: {"gain": there[kind][key] - here[kind][key], "interval": ends[kind][key]}
-            for name, (kind, key) in variants.SCORES.items()}
+    return {
+        name: {"gain": there[kind][key] - here[kind][key], "interval": ends[kind][key]}
+        for name, (kind, key) in variants.SCORES.items()
+    }
 
 
 def error_statistics(joints, true, skeleton):
@@ -228,12 +285,17 @@ def cascade_facts(workdir, data, stages):
     """Of each stage's refiners: rows, epochs, gain and held-out losses."""
     found = {}
     for stage in stages:
-        facts = {name: json.loads(path.read_text()) for name in data.skeleton.joints
-                 if (path := refiner_path(workdir, name, stage).with_suffix(".json")).exists()}
-        found[f"stage_{stage}"] = {name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
-                                   | {key: fact["settings"][key] for key in ("rows", "epochs", "simulated")}
-                                   | {"commit": commit_of(fact)}
-                                   for name, fact in facts.items()}
+        facts = {
+            name: json.loads(path.read_text())
+            for name in data.skeleton.joints
+            if (path := refiner_path(workdir, name, stage).with_suffix(".json")).exists()
+        }
+        found[f"stage_{stage}"] = {
+            name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}
+            | {key: fact["settings"][key] for key in ("rows", "epochs", "simulated")}
+            | {"commit": commit_of(fact)}
+            for name, fact in facts.items()
+        }
     return found
 
 

@@ -9,6 +9,7 @@ Reads   a working directory after step 1, and a model
 Run     python -m results.two_pass --workdir FOLDER
         python -m results.two_pass --workdir FOLDER --source PHOTOGRAPHS --model models/lsp
 """
+
 import sys
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from deeppose import arrays, geometry, leakage, metrics, networks, runtime, shel
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 
-WIDER = (1, 1.5, 2, 3)           # times as wide and high as the test view is what is seen of held-out images
+# times as wide and high as the test view is what is seen of held-out images
+WIDER = (1, 1.5, 2, 3)
 SHARES = (0, 0.25, 0.4, 0.6, 1)  # of a photograph's longer side that a person fills
-FEWEST = 10                      # photographs that are worth a line
+FEWEST = 10  # photographs that are worth a line
 
 
 def line(name, once, again, true, skeleton, sizes):
@@ -29,19 +31,27 @@ def line(name, once, again, true, skeleton, sizes):
     second look gained."""
     before = metrics.headline(metrics.score(once, true, skeleton, sizes), skeleton)
     after = metrics.headline(metrics.score(again, true, skeleton, sizes), skeleton)
-    gained = metrics.headline(metrics.intervals(again, true, skeleton, sizes, before=once), skeleton)
+    gained = metrics.headline(
+        metrics.intervals(again, true, skeleton, sizes, before=once), skeleton
+    )
     cells = [name, str(len(true))]
     for column, (_, score) in before.items():
         gain = after[column][1] - score
         low, high = gained[column][1]
-        cells += [f"{score:.3f}", f"{after[column][1]:.3f}", f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"]
+        cells += [
+            f"{score:.3f}",
+            f"{after[column][1]:.3f}",
+            f"{gain:+.3f} ({low:+.3f} to {high:+.3f})",
+        ]
     return f"| {' | '.join(cells)} |"
 
 
 def head(data):
     """The table's first lines."""
     true = data.train_labels[data.held_out].astype(float)
-    scores = metrics.headline(metrics.score(true, true, data.skeleton, data.held_out_sizes()), data.skeleton)
+    scores = metrics.headline(
+        metrics.score(true, true, data.skeleton, data.held_out_sizes()), data.skeleton
+    )
     columns = ["seen", "images"]
     for name, _ in scores.values():
         columns += [f"{name}, once", "twice", "gained (95 %)"]
@@ -60,8 +70,17 @@ def held_out_lines(model, data, run):
     true = data.train_labels[rows].astype(float)
     for wider in WIDER:
         boxes = np.tile(geometry.scale_box(model.view_box, wider), (len(rows), 1))
-        once, again = (model.predict(frames, rows, run, twice=twice, boxes=boxes)[0] for twice in (False, True))
-        yield line(f"held out, in {wider:g} x the view", once, again, true, model.skeleton, data.held_out_sizes())
+        once, again = (
+            model.predict(frames, rows, run, twice=twice, boxes=boxes)[0] for twice in (False, True)
+        )
+        yield line(
+            f"held out, in {wider:g} x the view",
+            once,
+            again,
+            true,
+            model.skeleton,
+            data.held_out_sizes(),
+        )
 
 
 def photographs_of(data, source, count):
@@ -76,10 +95,12 @@ def photographs_of(data, source, count):
         if first is not None and people[first] != people[row]:
             rows[tuple(numbers[row])] = None
     chosen = np.array([row for row in rows.values() if row is not None], int)
-    chosen = chosen[::max(1, len(chosen) // count)][:count]
+    chosen = chosen[:: max(1, len(chosen) // count)][:count]
     paths = [source / names[row] for row in chosen]
     if missing := [path for path in paths if not path.is_file()]:
-        raise InputError(f"{missing[0]}: not found; --source names the folder that train_photographs.txt starts from")
+        raise InputError(
+            f"{missing[0]}: not found; --source names the folder that train_photographs.txt starts from"
+        )
     return paths, chosen
 
 
@@ -94,7 +115,7 @@ def photograph_lines(folder, data, source, count, options):
         model = predict.load(folder, options.device, options.precision, options.compile, twice)
         found = []
         for start in range(0, len(paths), predict.AT_ONCE):
-            found += predict.predict(model, paths[start:start + predict.AT_ONCE])
+            found += predict.predict(model, paths[start : start + predict.AT_ONCE])
         if not twice:
             shares = shares_filled(true, regions, [one["boxes"][0] for one in found], data)
         joints = np.stack([one["stage_1"][0] for one in found])
@@ -103,8 +124,14 @@ def photograph_lines(folder, data, source, count, options):
         inside = (low < shares) & (shares <= high)
         if inside.sum() >= FEWEST:
             once, again = (joints[inside] for joints in poses)
-            yield line(f"whole photographs, filled to {low:g} to {high:g}", once, again, true[inside],
-                       data.skeleton, sizes_of(data, rows[inside]))
+            yield line(
+                f"whole photographs, filled to {low:g} to {high:g}",
+                once,
+                again,
+                true[inside],
+                data.skeleton,
+                sizes_of(data, rows[inside]),
+            )
 
 
 def shares_filled(true, regions, seen, data):
@@ -118,9 +145,16 @@ def shares_filled(true, regions, seen, data):
 def main(argv=None):
     parser = runtime.parser(__doc__)
     runtime.add_model_argument(parser)
-    parser.add_argument("--source", type=Path, help="folder of the photographs (default: held-out frames alone)")
-    parser.add_argument("--count", type=shell.at_least(1), default=600, metavar="N",
-                        help="photographs at most (default: 600)")
+    parser.add_argument(
+        "--source", type=Path, help="folder of the photographs (default: held-out frames alone)"
+    )
+    parser.add_argument(
+        "--count",
+        type=shell.at_least(1),
+        default=600,
+        metavar="N",
+        help="photographs at most (default: 600)",
+    )
     options = parser.parse_args(argv)
     folder = options.model or options.workdir
     data = arrays.open_dataset(options.workdir)

@@ -1,12 +1,27 @@
 """Scores of the rows that the held-out images alone judge: a line a row in results/variants.csv."""
+
 from deeppose import files
 from deeppose.locks import lock
 from results import paths
 from results.rows import ROWS
 
-SCORES = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}  # column: keys of metrics.score
-COLUMNS = ("size", "row", "seed", "weights", "epochs", "rows", "input_px", "images", *SCORES, "against",
-           *(f"gain_{name}{end}" for name in SCORES for end in ("", "_low", "_high")), "commit", "flags")
+# column: keys of metrics.score
+SCORES = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}
+COLUMNS = (
+    "size",
+    "row",
+    "seed",
+    "weights",
+    "epochs",
+    "rows",
+    "input_px",
+    "images",
+    *SCORES,
+    "against",
+    *(f"gain_{name}{end}" for name in SCORES for end in ("", "_low", "_high")),
+    "commit",
+    "flags",
+)
 COUNTS = ("seed", "epochs", "rows", "input_px", "images")
 
 
@@ -22,7 +37,9 @@ def entry(facts, scores, gains):
     for name in SCORES:
         low, high = gains[name]["interval"] if gains else ("", "")
         values = {"": gains[name]["gain"] if gains else "", "_low": low, "_high": high}
-        line |= {f"gain_{name}{end}": round(value, 6) if gains else "" for end, value in values.items()}
+        line |= {
+            f"gain_{name}{end}": round(value, 6) if gains else "" for end, value in values.items()
+        }
     return {column: line[column] for column in COLUMNS}
 
 
@@ -33,7 +50,10 @@ def save(line):
         key = (line["size"], line["row"])
         lines = [other for other in _lines() if (other["size"], other["row"]) != key]
         order = list(ROWS)
-        files.save_csv(paths.variants(), sorted([*lines, line], key=lambda one: (one["size"], order.index(one["row"]))))
+        files.save_csv(
+            paths.variants(),
+            sorted([*lines, line], key=lambda one: (one["size"], order.index(one["row"]))),
+        )
 
 
 def _lines():

@@ -1,5 +1,6 @@
 """Headless Chromium, driven by its DevTools protocol over a pair of pipes: no package is needed for
 that."""
+
 import base64
 import json
 import os
@@ -8,13 +9,31 @@ import shutil
 import subprocess
 import time
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--no-first-run", "--remote-debugging-pipe",
-         "--host-resolver-rules=MAP evil.example 127.0.0.1")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-component-update",
+    "--no-first-run",
+    "--remote-debugging-pipe",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",
+)
 PATIENCE = 60  # seconds: the machine may be busy with other work
 BUTTON = {"button": "left", "buttons": 1, "clickCount": 1}
-KEYS = {"Delete": 46, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowUp": 38, "ArrowDown": 40, "Tab": 9}
+KEYS = {
+    "Delete": 46,
+    "Escape": 27,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+    "ArrowUp": 38,
+    "ArrowDown": 40,
+    "Tab": 9,
+}
 
 
 class Browser:
@@ -33,13 +52,22 @@ class Browser:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
         flags = (*FLAGS, f"--user-data-dir={self.folder / 'profile'}")
-        opened = f'exec "$0" "$@" 3</dev/fd/{to_read} 4>/dev/fd/{to_write}'  # Chromium's are 3 and 4
-        self._process = subprocess.Popen(["sh", "-c", opened, BROWSER, *flags], pass_fds=(to_read, to_write),
-                                         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # Chromium's are 3 and 4
+        opened = f'exec "$0" "$@" 3</dev/fd/{to_read} 4>/dev/fd/{to_write}'
+        self._process = subprocess.Popen(
+            ["sh", "-c", opened, BROWSER, *flags],
+            pass_fds=(to_read, to_write),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         os.close(to_read)
         os.close(to_write)
         self._session = None
-        page = next(target for target in self.send("Target.getTargets")["targetInfos"] if target["type"] == "page")
+        page = next(
+            target
+            for target in self.send("Target.getTargets")["targetInfos"]
+            if target["type"] == "page"
+        )
         attached = self.send("Target.attachToTarget", targetId=page["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "DOM"):
@@ -72,7 +100,7 @@ class Browser:
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._read], [], [], PATIENCE)
             assert ready, "the browser says nothing"
-            some = os.read(self._read, 2 ** 20)
+            some = os.read(self._read, 2**20)
             assert some, "the browser has ended"
             self._rest += some
         message, self._rest = self._rest.split(b"\0", 1)
@@ -80,7 +108,13 @@ class Browser:
 
     def open(self, url, width=1200, height=800, dark=False):
         """Load a page in a window of that size, and wait for its script."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.send("Emulation.setEmulatedMedia", features=[scheme, still])
@@ -90,7 +124,9 @@ class Browser:
 
     def run(self, script):
         """The value of an expression in the page."""
-        done = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        done = self.send(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
@@ -98,7 +134,9 @@ class Browser:
         """Until the expression is true; returns its value."""
         end = time.monotonic() + PATIENCE
         while not (value := self.run(condition)):
-            assert time.monotonic() < end, f"{condition} does not come true; {self.run('document.body.innerText')}"
+            assert time.monotonic() < end, (
+                f"{condition} does not come true; {self.run('document.body.innerText')}"
+            )
             time.sleep(0.05)
         return value
 
@@ -120,14 +158,22 @@ class Browser:
         self.send("Input.dispatchMouseEvent", type="mousePressed", x=start[0], y=start[1], **BUTTON)
         for step in range(1, steps + 1):
             x, y = (a + (b - a) * step / steps for a, b in zip(start, end))
-            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
+            self.send(
+                "Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1
+            )
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **BUTTON)
 
     def press(self, key, shift=False):
         """One key, down and up."""
         code = KEYS.get(key, ord(key[0].upper()))
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, modifiers=8 * shift)
+            self.send(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                windowsVirtualKeyCode=code,
+                modifiers=8 * shift,
+            )
 
     def download(self, action):
         """The one file that comes of calling action, once it is complete."""
@@ -136,15 +182,19 @@ class Browser:
         self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
         action()
         end = time.monotonic() + PATIENCE
-        while not (found := [path for path in folder.iterdir() if not path.name.endswith(".crdownload")]):
+        while not (
+            found := [path for path in folder.iterdir() if not path.name.endswith(".crdownload")]
+        ):
             assert time.monotonic() < end, "nothing is downloaded"
             time.sleep(0.05)
-        path, = found
+        (path,) = found
         return path
 
     def screenshot(self, path):
         """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+        path.write_bytes(
+            base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+        )
 
     def complaints(self):
         """Exceptions, and what the browser logged as an error, such as what the page's policy

@@ -1,4 +1,5 @@
 """What the tests share: a small rendered data set, and the arrays that step 1 makes of it."""
+
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,8 @@ import pytest
 import LSP_data
 from deeppose import arrays, sample
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"  # the real sets, where they are at hand
+# the real sets, where they are at hand
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 REAL_PHOTOS = SHARED / "lsp"
 
 

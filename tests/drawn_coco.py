@@ -1,5 +1,6 @@
 """A made-up set in COCO's format: drawn pictures of people whose joints are discs, a colour
 each."""
+
 import json
 
 import numpy as np
@@ -7,12 +8,33 @@ from PIL import Image, ImageDraw
 
 from deeppose.coco_joints import COCO
 
-SIZE = (200, 160)             # (w, h) px of a picture
-HIDDEN = 3                    # the joint of that number is hidden in some people, and not labelled in others
-BODY = np.array([[0, -.45], [.03, -.48], [-.03, -.48], [.06, -.46], [-.06, -.46], [.13, -.3], [-.13, -.3], [.2, -.1],
-                 [-.2, -.1], [.22, .06], [-.22, .06], [.08, .02], [-.08, .02], [.1, .25], [-.1, .25], [.1, .48],
-                 [-.1, .48]])  # COCO's joints in a person's heights
-COLOURS = np.array([(80 + 170 * (j % 2), 60 + 95 * (j // 2 % 3), 40 + 100 * (j // 6)) for j in range(17)])
+SIZE = (200, 160)  # (w, h) px of a picture
+# the joint of that number is hidden in some people, and not labelled in others
+HIDDEN = 3
+BODY = np.array(
+    [
+        [0, -0.45],
+        [0.03, -0.48],
+        [-0.03, -0.48],
+        [0.06, -0.46],
+        [-0.06, -0.46],
+        [0.13, -0.3],
+        [-0.13, -0.3],
+        [0.2, -0.1],
+        [-0.2, -0.1],
+        [0.22, 0.06],
+        [-0.22, 0.06],
+        [0.08, 0.02],
+        [-0.08, 0.02],
+        [0.1, 0.25],
+        [-0.1, 0.25],
+        [0.1, 0.48],
+        [-0.1, 0.48],
+    ]
+)  # COCO's joints in a person's heights
+COLOURS = np.array(
+    [(80 + 170 * (j % 2), 60 + 95 * (j // 2 % 3), 40 + 100 * (j // 6)) for j in range(17)]
+)
 
 
 def person(number, image, rng, centre, height, joint_count=17):
@@ -22,9 +44,17 @@ def person(number, image, rng, centre, height, joint_count=17):
     keypoints = np.column_stack([joints.round(2), seen]) * (seen[:, None] > 0)
     low, high = joints.min(0), joints.max(0)
     box = [*(low - 3), *(high - low + 6)]
-    return {"id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "keypoints": keypoints.ravel().tolist(),
-            "num_keypoints": int((seen > 0).sum()), "bbox": np.round(box, 2).tolist(),
-            "area": float(0.5 * box[2] * box[3]), "segmentation": [[1.5, 2, 3, 4, 5, 6]]}
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": 1,
+        "iscrowd": 0,
+        "keypoints": keypoints.ravel().tolist(),
+        "num_keypoints": int((seen > 0).sum()),
+        "bbox": np.round(box, 2).tolist(),
+        "area": float(0.5 * box[2] * box[3]),
+        "segmentation": [[1.5, 2, 3, 4, 5, 6]],
+    }
 
 
 def draw(path, people):
@@ -33,7 +63,9 @@ def draw(path, people):
     for entry in people:
         for colour, (x, y, seen) in zip(COLOURS, np.reshape(entry["keypoints"], (-1, 3))):
             if seen:
-                ImageDraw.Draw(image).ellipse((x - 2.5, y - 2.5, x + 1.5, y + 1.5), fill=tuple(map(int, colour)))
+                ImageDraw.Draw(image).ellipse(
+                    (x - 2.5, y - 2.5, x + 1.5, y + 1.5), fill=tuple(map(int, colour))
+                )
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, "PNG")
 
@@ -48,17 +80,42 @@ def content(folder, numbers, names=COCO.joints, first=1):
     annotations = []
     for number in numbers:
         rng = np.random.default_rng(number)
-        own = [person(first + len(annotations) + k, number, rng, centre, rng.uniform(80, 100), len(names))
-               for k, centre in enumerate(((60, 80), (140, 85)))]
-        images.append({"id": number, "file_name": f"{number:012}.png", "width": SIZE[0], "height": SIZE[1]})
+        own = [
+            person(
+                first + len(annotations) + k, number, rng, centre, rng.uniform(80, 100), len(names)
+            )
+            for k, centre in enumerate(((60, 80), (140, 85)))
+        ]
+        images.append(
+            {"id": number, "file_name": f"{number:012}.png", "width": SIZE[0], "height": SIZE[1]}
+        )
         draw(folder / images[-1]["file_name"], own)
         if number % 3 == 0:
             own[1] |= {"iscrowd": 1, "segmentation": {"counts": [5, 7], "size": [160, 200]}}
         annotations += own
-    annotations.append(annotations[-2] | {"id": first + len(annotations), "num_keypoints": 0, "iscrowd": 0,
-                                          "keypoints": [0] * 3 * len(names)})
-    category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(names), "skeleton": [[1, 2]]}
-    return {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": [category]}
+    annotations.append(
+        annotations[-2]
+        | {
+            "id": first + len(annotations),
+            "num_keypoints": 0,
+            "iscrowd": 0,
+            "keypoints": [0] * 3 * len(names),
+        }
+    )
+    category = {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(names),
+        "skeleton": [[1, 2]],
+    }
+    return {
+        "info": {},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [category],
+    }
 
 
 def write(path, value):

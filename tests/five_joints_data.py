@@ -4,6 +4,7 @@ are not square.
 Writes  the pictures, into --source; {train,test}_{images,labels,rows}.npy, their _photographs.txt,
         dataset.json
 """
+
 import sys
 from functools import partial
 
@@ -14,9 +15,13 @@ from deeppose import framing, geometry, shell
 from deeppose.people import Job, Row
 from deeppose.skeleton import Skeleton
 
-DOLL = Skeleton(name="doll", joints=("hat", "left_hand", "right_hand", "belt", "feet"),
-                bones=(("hat", "belt"), ("left_hand", "belt"), ("right_hand", "belt"), ("belt", "feet")))
-SHAPE = np.array([[0, -0.5], [0.4, -0.1], [-0.4, -0.1], [0, 0.1], [0, 0.5]])  # (J, 2), in a doll's heights
+DOLL = Skeleton(
+    name="doll",
+    joints=("hat", "left_hand", "right_hand", "belt", "feet"),
+    bones=(("hat", "belt"), ("left_hand", "belt"), ("right_hand", "belt"), ("belt", "feet")),
+)
+# (J, 2), in a doll's heights
+SHAPE = np.array([[0, -0.5], [0.4, -0.1], [-0.4, -0.1], [0, 0.1], [0, 0.5]])
 COLOURS = ("white", "blue", "red", "yellow", "lime")
 LAYOUT = framing.Layout(DOLL, frame=(96, 128), margin=1.25, set_names={1: "dolls"})
 CENTRES = np.array([[70, 90], [170, 90]])  # (P, 2) px
@@ -26,7 +31,9 @@ NUMBERS = {"train": range(1, 13), "test": range(101, 105)}  # every fourth of tr
 def draw_picture(path, rng):
     """Write a picture; returns its people's joints (P, J, 2) px."""
     image = Image.new("RGB", (240, 180), (60, 70, 80))
-    people = CENTRES[:, None] + rng.uniform(70, 100, (2, 1, 1)) * SHAPE + rng.uniform(-8, 8, (2, 5, 2))
+    people = (
+        CENTRES[:, None] + rng.uniform(70, 100, (2, 1, 1)) * SHAPE + rng.uniform(-8, 8, (2, 5, 2))
+    )
     for (x, y), colour in zip(people.reshape(-1, 2), 2 * COLOURS):
         ImageDraw.Draw(image).ellipse((x - 4.5, y - 4.5, x + 3.5, y + 3.5), fill=colour)
     image.save(path, "PNG")
@@ -43,11 +50,28 @@ def plan(options, left_out):
             held_out = part == "train" and number % 4 == 1
             rows = framing.count_rows(jobs)[part]
             own = []
-            for person, joints in enumerate(draw_picture(path, np.random.default_rng((options.seed, number))), 1):
-                box = geometry.to_aspect(geometry.scale_box(geometry.joints_box(joints), 1.2), LAYOUT.frame)
-                for mirrored in (False, True)[:1 + (part == "train" and not held_out)]:
-                    own.append(Row(rows + len(own), joints, box, person, mirrored, 20.0, box[2] * box[3]))
-            jobs.append(Job(part, 1, number, path.name, str(path), partial(open, path, "rb"), tuple(own), held_out))
+            for person, joints in enumerate(
+                draw_picture(path, np.random.default_rng((options.seed, number))), 1
+            ):
+                box = geometry.to_aspect(
+                    geometry.scale_box(geometry.joints_box(joints), 1.2), LAYOUT.frame
+                )
+                for mirrored in (False, True)[: 1 + (part == "train" and not held_out)]:
+                    own.append(
+                        Row(rows + len(own), joints, box, person, mirrored, 20.0, box[2] * box[3])
+                    )
+            jobs.append(
+                Job(
+                    part,
+                    1,
+                    number,
+                    path.name,
+                    str(path),
+                    partial(open, path, "rb"),
+                    tuple(own),
+                    held_out,
+                )
+            )
     return jobs
 
 

@@ -1,4 +1,5 @@
 """What several tests use."""
+
 import json
 
 import numpy as np
@@ -41,7 +42,9 @@ def write_predictions(folder, error_px=8.0):
     return predicted.reshape(-1, 14, 2).astype(np.float32)
 
 
-def write_model(folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, input_size=None, **facts):
+def write_model(
+    folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, input_size=None, **facts
+):
     """A stage-1 network as step 2 leaves it: model_1.pt and its .json, ending in further `facts`;
     returns the network.
 
@@ -52,12 +55,23 @@ def write_model(folder, network=None, *, skeleton=LSP, frame=FRAME, margin=1.0, 
     size = input_size or networks.input_size((frame[0] / margin, frame[1] / margin))
     model = Stage_1(network, "resnet", skeleton, frame, margin, size)
     torch.save(network.state_dict(), folder / "model_1.pt")
-    files.save_json(folder / "model_1.json", model.described() | {"options": {"head": network.head}} | facts)
+    files.save_json(
+        folder / "model_1.json", model.described() | {"options": {"head": network.head}} | facts
+    )
     return network
 
 
-def write_refiner(folder, name, network=None, *, skeleton=LSP, stage=2, crop_scale=None, smallest_crop_px=40.0,
-                  **facts):
+def write_refiner(
+    folder,
+    name,
+    network=None,
+    *,
+    skeleton=LSP,
+    stage=2,
+    crop_scale=None,
+    smallest_crop_px=40.0,
+    **facts,
+):
     """A refiner as step 5 leaves it: its .pt and its .json, ending in further `facts`; returns the
     network.
 
@@ -68,10 +82,16 @@ def write_refiner(folder, name, network=None, *, skeleton=LSP, stage=2, crop_sca
     network = Alex_net_c1(skeleton.joint_count, served) if network is None else network
     path = workdir.refiner_path(folder, name, stage)
     torch.save(network.state_dict(), path)
-    known = {"network": "Alex_net_c1", "joints": [skeleton.joints[joint] for joint in network.joints],
-             "options": {"head": network.head}, "crop_px": network.crop_px,
-             "crop_scale": crop_scale or skeleton.crop_scale, "smallest_crop_px": smallest_crop_px, "stage": stage,
-             "skeleton": skeleton.described()}
+    known = {
+        "network": "Alex_net_c1",
+        "joints": [skeleton.joints[joint] for joint in network.joints],
+        "options": {"head": network.head},
+        "crop_px": network.crop_px,
+        "crop_scale": crop_scale or skeleton.crop_scale,
+        "smallest_crop_px": smallest_crop_px,
+        "stage": stage,
+        "skeleton": skeleton.described(),
+    }
     files.save_json(path.with_suffix(".json"), known | facts)
     return network
 
@@ -87,5 +107,7 @@ def same(first, second):
 def reseal(folder):
     """After arrays of step 1 were changed on purpose: make dataset.json agree with them again."""
     facts = json.loads((folder / "dataset.json").read_text())
-    facts["fingerprints"] = {name: arrays.fingerprint(folder / name) for name in facts["fingerprints"]}
+    facts["fingerprints"] = {
+        name: arrays.fingerprint(folder / name) for name in facts["fingerprints"]
+    }
     files.save_json(folder / "dataset.json", facts)

@@ -1,5 +1,6 @@
 """PCP, PDJ, PCKh and OKS as literal loops, to check the vectorised ones and the files of the
 scripts against."""
+
 import math
 
 
@@ -19,10 +20,17 @@ def literal_pcp(predicted, true, limbs, threshold, strict):
             a, b = middle(true[n], start), middle(true[n], stop)
             if any(math.isnan(value) for value in a + b):
                 continue
-            first, second = distance(middle(predicted[n], start), a), distance(middle(predicted[n], stop), b)
+            first, second = (
+                distance(middle(predicted[n], start), a),
+                distance(middle(predicted[n], stop), b),
+            )
             allowed = threshold * distance(a, b)
             counted += 1
-            right += (first <= allowed and second <= allowed) if strict else (first + second) / 2 <= allowed
+            right += (
+                (first <= allowed and second <= allowed)
+                if strict
+                else (first + second) / 2 <= allowed
+            )
         rates.append(right / counted if counted else math.nan)
     return rates
 
@@ -36,7 +44,9 @@ def literal_pdj(predicted, true, torso, threshold):
             if any(math.isnan(value) for value in ends):
                 continue
             counted += 1
-            right += distance(predicted[n][j], true[n][j]) <= threshold * distance(true[n][torso[0]], true[n][torso[1]])
+            right += distance(predicted[n][j], true[n][j]) <= threshold * distance(
+                true[n][torso[0]], true[n][torso[1]]
+            )
         rates.append(right / counted if counted else math.nan)
     return rates
 
@@ -61,7 +71,7 @@ def literal_oks(predicted, true, sigmas, area):
             continue
         counted += 1
         spread = 2 * sigmas[j]
-        total += math.exp(-distance(predicted[j], true[j]) ** 2 / (2 * area * spread ** 2))
+        total += math.exp(-(distance(predicted[j], true[j]) ** 2) / (2 * area * spread**2))
     return total / counted if counted else math.nan
 
 
@@ -69,7 +79,10 @@ def literal_nms(joints, scores, areas, sigmas, threshold):
     """Indices that stay: a pose goes if one that stays, scores more and is too much like it."""
     kept = []
     for m in sorted(range(len(scores)), key=lambda m: -scores[m]):
-        if all(literal_oks(joints[m], joints[k], sigmas, (areas[m] + areas[k]) / 2) <= threshold for k in kept):
+        if all(
+            literal_oks(joints[m], joints[k], sigmas, (areas[m] + areas[k]) / 2) <= threshold
+            for k in kept
+        ):
             kept.append(m)
     return kept
 

@@ -1,5 +1,6 @@
 """A rendered set in MPII's layout: images/ of people as deeppose.figure draws them, and the
 annotation file."""
+
 import numpy as np
 from PIL import Image
 from test_mpii import EMPTY, image, mat, point, rect, structs
@@ -9,18 +10,21 @@ from deeppose.figure import render_person
 from deeppose.skeleton import LSP, MPII
 
 COUNT = 24
-PAIRS = (3, 7, 11, 15)      # images of two people
-WITHOUT_PEOPLE = 5          # a training image that nobody labelled
-TEST_IMAGE = 9              # of the original's own test images: objpos and scale, no joints
-INCOMPLETE = (4, 11)        # their first person has neither wrists nor ankles
+PAIRS = (3, 7, 11, 15)  # images of two people
+WITHOUT_PEOPLE = 5  # a training image that nobody labelled
+TEST_IMAGE = 9  # of the original's own test images: objpos and scale, no joints
+INCOMPLETE = (4, 11)  # their first person has neither wrists nor ankles
 
 
 def mpii_joints(lsp_joints):
     """MPII's joints (16, 2) of LSP's (14, 2)."""
     named = dict(zip(LSP.joints, lsp_joints))
-    named |= {"upper_neck": named["neck"], "head_top": named["head"],
-              "thorax": (named["left_shoulder"] + named["right_shoulder"]) / 2,
-              "pelvis": (named["left_hip"] + named["right_hip"]) / 2}
+    named |= {
+        "upper_neck": named["neck"],
+        "head_top": named["head"],
+        "thorax": (named["left_shoulder"] + named["right_shoulder"]) / 2,
+        "pelvis": (named["left_hip"] + named["right_hip"]) / 2,
+    }
     return np.array([named[name] for name in MPII.joints])
 
 
@@ -30,7 +34,9 @@ def annotated(joints, complete=True):
     points = []
     for joint, (x, y) in enumerate(joints):
         if complete or MPII.joints[joint].split("_")[-1] not in ("wrist", "ankle"):
-            points.append(point(np.uint8(joint), x, y, EMPTY if joint in (8, 9) else str(int(joint > 2))))
+            points.append(
+                point(np.uint8(joint), x, y, EMPTY if joint in (8, 9) else str(int(joint > 2)))
+            )
     low = joints.min(0)
     extent = np.ptp(joints, axis=0)
     scale = extent.max() / 190
@@ -54,13 +60,15 @@ def write_mpii(folder, seed=0):
         left = 0
         joints = []
         for picture, own, _ in people:
-            canvas[:picture.shape[0], left:left + picture.shape[1]] = picture
+            canvas[: picture.shape[0], left : left + picture.shape[1]] = picture
             joints.append(mpii_joints(own + [left, 0]))
             left += picture.shape[1]
         name = f"{1000 + number:09d}.jpg"
         Image.fromarray(canvas).save(folder / "images" / name, quality=90)
         joints_of[name] = np.array(joints)
-        rects = structs(*(annotated(one, k > 0 or number not in INCOMPLETE) for k, one in enumerate(joints)))
+        rects = structs(
+            *(annotated(one, k > 0 or number not in INCOMPLETE) for k, one in enumerate(joints))
+        )
         if number == WITHOUT_PEOPLE:
             rects = EMPTY
         if number == TEST_IMAGE:

@@ -3,6 +3,7 @@ statistics.
 
 python one_gradient.py WORKDIR OUTPUT.pt
 """
+
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import Train_stage_1
 from deeppose import arrays, runtime, shell
 from Resnet_stage_1 import Resnet_stage_1
 
-BATCHES = (np.array([0, 1, 2, 3, 4]), np.array([3]))  # parts of different size, and a process without a row
+# parts of different size, and a process without a row
+BATCHES = (np.array([0, 1, 2, 3, 4]), np.array([3]))
 
 
 @shell.command
@@ -32,7 +34,12 @@ def main(argv=None):
     for batch in BATCHES:
         network.zero_grad()
         loss = step(shared, examples, batch, run)
-        steps.append({"loss": loss, "gradients": {name: weight.grad for name, weight in network.named_parameters()}})
+        steps.append(
+            {
+                "loss": loss,
+                "gradients": {name: weight.grad for name, weight in network.named_parameters()},
+            }
+        )
     if run.rank == 0:
         torch.save(steps, sys.argv[2])
 
@@ -42,11 +49,15 @@ def step(network, examples, batch, run):
     part = slice(run.rank, None, run.world)
     frames = examples.frames.take(Train_stage_1.dealt(batch, run.world)[part])
     images, targets = examples.draw(frames, batch, part, run.world, runtime.rng(0, "view"))
-    loss = Train_stage_1.gradient(network, images, targets, part, examples.recipe, run, Resnet_stage_1.cells).item()
+    loss = Train_stage_1.gradient(
+        network, images, targets, part, examples.recipe, run, Resnet_stage_1.cells
+    ).item()
     return run.sum(torch.tensor([loss / run.world], dtype=torch.float64)).item()
 
 
 if __name__ == "__main__":
     main()
     names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
-    assert not [name for name in names if "gloo" in name], "such a thread may abort the interpreter while it ends"
+    assert not [name for name in names if "gloo" in name], (
+        "such a thread may abort the interpreter while it ends"
+    )

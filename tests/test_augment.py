@@ -1,5 +1,6 @@
 """What is drawn anew for training images: pixels and joints move together, unlabelled stays
 unlabelled."""
+
 import numpy as np
 import pytest
 import torch
@@ -18,30 +19,46 @@ def whole(count, width, height):
 
 
 @pytest.mark.parametrize("ranges", [MOVES, NO_TURN], ids=["turned", "upright"])
-@pytest.mark.parametrize("box, size", [((0, 0, 227, 227), (227, 227)), ((0, 0, 227, 227), (129, 129)),
-                                       ((7, 11, 180, 240), (180, 240)), ((7, 11, 180, 240), (96, 128)),
-                                       ((7, 11, 180, 240), (129, 129))])
+@pytest.mark.parametrize(
+    "box, size",
+    [
+        ((0, 0, 227, 227), (227, 227)),
+        ((0, 0, 227, 227), (129, 129)),
+        ((7, 11, 180, 240), (180, 240)),
+        ((7, 11, 180, 240), (96, 128)),
+        ((7, 11, 180, 240), (129, 129)),
+    ],
+)
 def test_a_white_spot_and_its_joint_stay_together(box, size, ranges):
     """In square boxes and in others, kept or not in their proportions."""
     count = 60
     rng = np.random.default_rng(0)
     x0, y0, *sides = box
     sides = np.array(sides)
-    places = rng.integers((0.31 * sides).astype(int), (0.69 * sides).astype(int), (count, 2))  # x, y of the box
+    # x, y of the box
+    places = rng.integers((0.31 * sides).astype(int), (0.69 * sides).astype(int), (count, 2))
     images = torch.zeros(count, 3, 260, 230)
-    spot = torch.from_numpy(np.exp(-np.arange(-10, 11) ** 2 / 18)).float()  # soft, so that few pixels measure it well
+    # soft, so that few pixels measure it well
+    spot = torch.from_numpy(np.exp(-(np.arange(-10, 11) ** 2) / 18)).float()
     for image, (x, y) in zip(images, places + (x0, y0)):
-        image[:, y - 10:y + 11, x - 10:x + 11] = spot[:, None] * spot
-    joints = torch.from_numpy((places + 0.5) / sides - 0.5).float()[:, None].repeat(1, 14, 1)  # (N, 14, 2)
+        image[:, y - 10 : y + 11, x - 10 : x + 11] = spot[:, None] * spot
+    # (N, 14, 2)
+    joints = torch.from_numpy((places + 0.5) / sides - 0.5).float()[:, None].repeat(1, 14, 1)
     views = augment.draw(count, ranges, rng, sides[0] / sides[1])
     seen = augment.apply(images, np.tile([[box]], (count, 1, 1)), views, ranges, size)[:, 0]
     moved = augment.move(joints, views, LSP.flip)
     across, down = ((torch.arange(pixels) + 0.5) / pixels - 0.5 for pixels in size)
     weight = seen.sum((1, 2))
-    centres = torch.stack([(seen * across).sum((1, 2)), (seen * down[:, None]).sum((1, 2))], 1) / weight[:, None]
-    assert seen.shape == (count, size[1], size[0]) and (moved - joints).abs().amax((1, 2)).min() > 1e-3
+    centres = (
+        torch.stack([(seen * across).sum((1, 2)), (seen * down[:, None]).sum((1, 2))], 1)
+        / weight[:, None]
+    )
+    assert (
+        seen.shape == (count, size[1], size[0]) and (moved - joints).abs().amax((1, 2)).min() > 1e-3
+    )
     assert ((centres - moved[:, 0]).abs() * torch.from_numpy(sides)).max() < 0.5
-    sizes = (weight * sides.prod() / np.prod(size)).sqrt() / spot.sum()  # the spot's side, over what it was
+    # the spot's side, over what it was
+    sizes = (weight * sides.prod() / np.prod(size)).sqrt() / spot.sum()
     assert 0.79 < sizes.min() < 0.9 and 1.1 < sizes.max() < 1.27
 
 
@@ -70,7 +87,9 @@ def test_several_boxes_an_image_are_cut_at_once():
         for n in range(2):
             for k in range(3):
                 one = slice(3 * n + k, 3 * n + k + 1)
-                alone = augment.apply(images[n:n + 1], boxes[n:n + 1, k:k + 1], views[one], ranges, (16, 20))
+                alone = augment.apply(
+                    images[n : n + 1], boxes[n : n + 1, k : k + 1], views[one], ranges, (16, 20)
+                )
                 torch.testing.assert_close(together[one], alone, atol=1e-5, rtol=0)
 
 

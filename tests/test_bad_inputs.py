@@ -1,5 +1,6 @@
 """What a user can get wrong: one line that names the file, exit code 2, and no earlier output
 changed."""
+
 import errno
 import json
 import os
@@ -84,7 +85,7 @@ def claim_size(path, width, height):
     """Make a JPEG claim another size: two numbers in its frame header."""
     content = bytearray(path.read_bytes())
     place = content.index(b"\xff\xc0") + 5
-    content[place:place + 4] = struct.pack(">HH", height, width)
+    content[place : place + 4] = struct.pack(">HH", height, width)
     path.write_bytes(content)
 
 
@@ -100,44 +101,106 @@ def mat_bomb(path):
 
 
 BROKEN_SOURCES = {
-    "nothing there": (lambda s: shutil.rmtree(s / "images_1"), ("images_1", "lsp.html", "deeppose.sample")),
-    "no LSPe": (lambda s: shutil.rmtree(s / "images_2"), ("images_2", "lspet.html", "deeppose.sample")),
+    "nothing there": (
+        lambda s: shutil.rmtree(s / "images_1"),
+        ("images_1", "lsp.html", "deeppose.sample"),
+    ),
+    "no LSPe": (
+        lambda s: shutil.rmtree(s / "images_2"),
+        ("images_2", "lspet.html", "deeppose.sample"),
+    ),
     "no labels": (lambda s: (s / "joints_1.mat").unlink(), ("joints_1.mat", "not found")),
-    "labels no .mat": (lambda s: (s / "joints_2.mat").write_bytes(b"x" * 500), ("joints_2.mat", "joints")),
+    "labels no .mat": (
+        lambda s: (s / "joints_2.mat").write_bytes(b"x" * 500),
+        ("joints_2.mat", "joints"),
+    ),
     "labels empty": (lambda s: (s / "joints_2.mat").write_bytes(b""), ("joints_2.mat",)),
-    "other key": (lambda s: scipy.io.savemat(s / "joints_1.mat", {"pose": np.ones(3)}), ("joints_1.mat", "joints")),
-    "sets mixed up": (lambda s: shutil.copy(s / "joints_2.mat", s / "joints_1.mat"), ("joints_1.mat", "mixed up")),
-    "15 joints": (lambda s: rewrite_mat(s / "joints_1.mat", lambda j: np.concatenate([j, j[:, :1]], 1)),
-                  ("joints_1.mat",)),
-    "joint at infinity": (lambda s: rewrite_mat(s / "joints_1.mat", lambda j: np.where(j == j.max(), np.inf, j)),
-                          ("joints_1.mat", "finite")),
-    "image missing": (lambda s: (s / "images_2" / "im00005.jpg").unlink(), ("images_2", "5", "missing")),
-    "image too many": (lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im0021.jpg"),
-                       ("im0021.jpg",)),
-    "image number twice": (lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im1.jpg"),
-                           ("im", "again")),
-    "odd number of images": (lambda s: rewrite_mat(s / "joints_1.mat", lambda j: j[:, :, 1:]), ("joints_1.mat", "odd")),
-    "image truncated": (lambda s: (s / "images_1" / "im0013.jpg").write_bytes(
-        (s / "images_1" / "im0013.jpg").read_bytes()[:900]), ("im0013.jpg",)),
+    "other key": (
+        lambda s: scipy.io.savemat(s / "joints_1.mat", {"pose": np.ones(3)}),
+        ("joints_1.mat", "joints"),
+    ),
+    "sets mixed up": (
+        lambda s: shutil.copy(s / "joints_2.mat", s / "joints_1.mat"),
+        ("joints_1.mat", "mixed up"),
+    ),
+    "15 joints": (
+        lambda s: rewrite_mat(s / "joints_1.mat", lambda j: np.concatenate([j, j[:, :1]], 1)),
+        ("joints_1.mat",),
+    ),
+    "joint at infinity": (
+        lambda s: rewrite_mat(s / "joints_1.mat", lambda j: np.where(j == j.max(), np.inf, j)),
+        ("joints_1.mat", "finite"),
+    ),
+    "image missing": (
+        lambda s: (s / "images_2" / "im00005.jpg").unlink(),
+        ("images_2", "5", "missing"),
+    ),
+    "image too many": (
+        lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im0021.jpg"),
+        ("im0021.jpg",),
+    ),
+    "image number twice": (
+        lambda s: shutil.copy(s / "images_1" / "im0001.jpg", s / "images_1" / "im1.jpg"),
+        ("im", "again"),
+    ),
+    "odd number of images": (
+        lambda s: rewrite_mat(s / "joints_1.mat", lambda j: j[:, :, 1:]),
+        ("joints_1.mat", "odd"),
+    ),
+    "image truncated": (
+        lambda s: (s / "images_1" / "im0013.jpg").write_bytes(
+            (s / "images_1" / "im0013.jpg").read_bytes()[:900]
+        ),
+        ("im0013.jpg",),
+    ),
     "image empty": (lambda s: (s / "images_2" / "im00003.jpg").write_bytes(b""), ("im00003.jpg",)),
-    "image is text": (lambda s: (s / "images_1" / "im0002.jpg").write_text("hello"), ("im0002.jpg",)),
-    "image is a folder": (lambda s: [(s / "images_1" / "im0002.jpg").unlink(), (s / "images_1" / "im0002.jpg").mkdir()],
-                          ("im0002.jpg",)),
-    "image is a program for Ghostscript": (lambda s: (s / "images_1" / "im0002.jpg").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), ("im0002.jpg",)),
-    "image that claims to be enormous": (lambda s: claim_size(s / "images_1" / "im0002.jpg", 65000, 65000),
-                                         ("im0002.jpg", "claims to be enormous")),
-    "image that claims to be long": (lambda s: claim_size(s / "images_2" / "im00002.jpg", 65000, 9),
-                                     ("im00002.jpg", "65000 x 9")),
-    "image misnamed": (lambda s: (s / "images_2" / "im00005.jpg").rename(s / "images_2" / "photo 5 \u00e4\n.jpg"),
-                       ("photo 5", "named")),
-    "labels of MATLAB 7.3": (lambda s: (s / "joints_1.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(600)),
-                             ("joints_1.mat", "7.3", "-v7")),
-    "labels that unpack to 110 MB": (lambda s: mat_bomb(s / "joints_2.mat"), ("joints_2.mat", "unpacks to more")),
+    "image is text": (
+        lambda s: (s / "images_1" / "im0002.jpg").write_text("hello"),
+        ("im0002.jpg",),
+    ),
+    "image is a folder": (
+        lambda s: [
+            (s / "images_1" / "im0002.jpg").unlink(),
+            (s / "images_1" / "im0002.jpg").mkdir(),
+        ],
+        ("im0002.jpg",),
+    ),
+    "image is a program for Ghostscript": (
+        lambda s: (s / "images_1" / "im0002.jpg").write_bytes(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+        ),
+        ("im0002.jpg",),
+    ),
+    "image that claims to be enormous": (
+        lambda s: claim_size(s / "images_1" / "im0002.jpg", 65000, 65000),
+        ("im0002.jpg", "claims to be enormous"),
+    ),
+    "image that claims to be long": (
+        lambda s: claim_size(s / "images_2" / "im00002.jpg", 65000, 9),
+        ("im00002.jpg", "65000 x 9"),
+    ),
+    "image misnamed": (
+        lambda s: (s / "images_2" / "im00005.jpg").rename(s / "images_2" / "photo 5 \u00e4\n.jpg"),
+        ("photo 5", "named"),
+    ),
+    "labels of MATLAB 7.3": (
+        lambda s: (s / "joints_1.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(600)),
+        ("joints_1.mat", "7.3", "-v7"),
+    ),
+    "labels that unpack to 110 MB": (
+        lambda s: mat_bomb(s / "joints_2.mat"),
+        ("joints_2.mat", "unpacks to more"),
+    ),
     "joint at NaN": (lambda s: move_joint(s / "joints_1.mat", np.nan), ("joints_1.mat", "finite")),
     "joint at 1e7": (lambda s: move_joint(s / "joints_1.mat", 1e7), ("joints_1.mat", "1e+07")),
-    "joint far outside": (lambda s: move_joint(s / "joints_1.mat", 5000), ("images_1", "far outside")),
-    "labels a folder": (lambda s: [(s / "joints_1.mat").unlink(), (s / "joints_1.mat").mkdir()], ("joints_1.mat",)),
+    "joint far outside": (
+        lambda s: move_joint(s / "joints_1.mat", 5000),
+        ("images_1", "far outside"),
+    ),
+    "labels a folder": (
+        lambda s: [(s / "joints_1.mat").unlink(), (s / "joints_1.mat").mkdir()],
+        ("joints_1.mat",),
+    ),
     "no images": (lambda s: [path.unlink() for path in (s / "images_1").iterdir()], ("images_1",)),
 }
 
@@ -152,7 +215,10 @@ def test_step_1_names_what_is_wrong_with_the_photographs(name, source, ready, ca
 
 
 def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
-    path, flags = tmp_path / "lsp_dataset.zip", ["--source", tmp_path, "--workdir", tmp_path / "out"]
+    path, flags = (
+        tmp_path / "lsp_dataset.zip",
+        ["--source", tmp_path, "--workdir", tmp_path / "out"],
+    )
     path.write_bytes(b"PK no zip")
     fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -167,7 +233,13 @@ def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("joints.mat", b"no MATLAB")
     fails(LSP_data.main, flags, capsys, "lsp_dataset.zip/joints.mat")
-    for name in ("../joints.mat", "/joints.mat", "C:/joints.mat", "images/../../joints.mat", "..\\joints.mat"):
+    for name in (
+        "../joints.mat",
+        "/joints.mat",
+        "C:/joints.mat",
+        "images/../../joints.mat",
+        "..\\joints.mat",
+    ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(name, b"")
         fails(LSP_data.main, flags, capsys, "lsp_dataset.zip", "leads out of it")
@@ -183,7 +255,11 @@ def test_an_entry_that_inflates_to_more_than_it_claims(compression, tmp_path, ca
     (tmp_path / "lsp_dataset.zip").write_bytes(bomb_bytes(labels, BOMBS[compression]))
     tracemalloc.start()
     try:
-        said = "neither stored nor deflated" if compression != "deflated" else f"more than the {len(labels)} bytes"
+        said = (
+            "neither stored nor deflated"
+            if compression != "deflated"
+            else f"more than the {len(labels)} bytes"
+        )
         fails(LSP_data.main, ["--source", tmp_path], capsys, "lsp_dataset.zip/joints.mat", said)
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
@@ -197,7 +273,11 @@ def test_every_broken_image_is_named(source, ready, capsys):
     with pytest.raises(SystemExit) as stop:
         LSP_data.main([str(flag) for flag in flags])
     said = capsys.readouterr()
-    assert stop.value.code == 2 and len(said.err.strip().splitlines()) == 1 and "--skip-broken" in said.err
+    assert (
+        stop.value.code == 2
+        and len(said.err.strip().splitlines()) == 1
+        and "--skip-broken" in said.err
+    )
     assert "im0003.jpg" in said.out and "im00007.jpg" in said.out and "2 such images" in said.err
 
 
@@ -210,7 +290,11 @@ def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
     LSP_data.main(["--source", str(source), "--workdir", str(tmp_path / "out"), "--skip-broken"])
     said = capsys.readouterr().out
     assert all(name in said for name in ("im0003.jpg", "number 20 is missing", "seven.jpg"))
-    assert json.loads((tmp_path / "out/dataset.json").read_text())["skipped_images"] == [[1, 3], [1, 20], [2, 7]]
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["skipped_images"] == [
+        [1, 3],
+        [1, 20],
+        [2, 7],
+    ]
     for part in ("train", "test"):
         rows = np.load(workdir / f"{part}_rows.npy")
         kept = [tuple(row[:2]) not in {(1, 3), (1, 20), (2, 7)} for row in rows]
@@ -218,7 +302,9 @@ def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
             expected = np.load(workdir / f"{part}_{kind}.npy")[kept]
             np.testing.assert_array_equal(np.load(tmp_path / f"out/{part}_{kind}.npy"), expected)
         names = np.array((workdir / f"{part}_photographs.txt").read_text().splitlines())
-        assert (tmp_path / f"out/{part}_photographs.txt").read_text().splitlines() == names[kept].tolist()
+        assert (tmp_path / f"out/{part}_photographs.txt").read_text().splitlines() == names[
+            kept
+        ].tolist()
     assert arrays.open_dataset(tmp_path / "out").held_out.size == 2
 
 
@@ -227,6 +313,7 @@ def edit(change):
         facts = json.loads((folder / "dataset.json").read_text())
         change(facts)
         (folder / "dataset.json").write_text(json.dumps(facts))
+
     return damage
 
 
@@ -249,6 +336,7 @@ def change_labels(value, reseal_too=True):
         np.save(folder / "train_labels.npy", labels)
         if reseal_too:
             reseal(folder)
+
     return damage
 
 
@@ -258,6 +346,7 @@ def change_a_row(column, value):
         rows[5, arrays.COLUMNS.index(column)] = value
         np.save(folder / "train_rows.npy", rows)
         reseal(folder)
+
     return damage
 
 
@@ -276,7 +365,10 @@ def change_a_pixel(folder):
 
 
 BROKEN_ARRAYS = {
-    "labels of another run": (change_labels(50, reseal_too=False), ("train_labels.npy", "dataset.json", "step 1")),
+    "labels of another run": (
+        change_labels(50, reseal_too=False),
+        ("train_labels.npy", "dataset.json", "step 1"),
+    ),
     "one pixel of another run": (change_a_pixel, ("test_images.npy", "dataset.json", "step 1")),
     "a label at infinity": (change_labels(np.inf), ("train_labels.npy", "row 5")),
     "a label far away": (change_labels(-4e4), ("train_labels.npy", "row 5")),
@@ -290,55 +382,118 @@ BROKEN_ARRAYS = {
     "another version's": (put("format", 1), ("dataset.json", "another version", "step 1")),
     "no format": (forget("format"), ("dataset.json", "another version", "step 1")),
     "no columns": (forget("columns"), ("dataset.json", "step 1")),
-    "columns without boxes": (put("columns", ["set", "image", "person"]), ("dataset.json", "step 1")),
+    "columns without boxes": (
+        put("columns", ["set", "image", "person"]),
+        ("dataset.json", "step 1"),
+    ),
     "fingerprints that are a list": (put("fingerprints", []), ("dataset.json", "step 1")),
     "digests that are a list": (put("digests", []), ("dataset.json", "step 1")),
-    "rows of another width": (lambda w: np.save(w / "train_rows.npy", np.ones((len(np.load(w / "train_rows.npy")), 3))),
-                              ("train_rows.npy", "step 1")),
+    "rows of another width": (
+        lambda w: np.save(w / "train_rows.npy", np.ones((len(np.load(w / "train_rows.npy")), 3))),
+        ("train_rows.npy", "step 1"),
+    ),
     "a row of another set": (change_a_row("set", -1), ("train_rows.npy", "row 5")),
     "a row whose box is nowhere": (change_a_row("x0", np.nan), ("train_rows.npy", "row 5")),
     "a row whose box has no size": (change_a_row("w", 0), ("train_rows.npy", "row 5")),
-    "a million million rows": (put("rows", {"train": 10**12, "test": 10}), ("train_images.npy", "step 1")),
+    "a million million rows": (
+        put("rows", {"train": 10**12, "test": 10}),
+        ("train_images.npy", "step 1"),
+    ),
     "held-out rows too large": (put("held_out_rows", [10**30]), ("dataset.json", "step 1")),
     "held-out rows in rows": (put("held_out_rows", [[0], [5]]), ("dataset.json", "held-out")),
-    "all rows held out": (lambda w: put("held_out_rows", list(range(len(np.load(w / "train_labels.npy")))))(w),
-                          ("dataset.json", "holds out all")),
+    "all rows held out": (
+        lambda w: put("held_out_rows", list(range(len(np.load(w / "train_labels.npy")))))(w),
+        ("dataset.json", "holds out all"),
+    ),
     "a mean pose far away": (put("mean_pose_px", [1e308] * 28), ("dataset.json", "mean pose")),
     "a skeleton that is none": (put("skeleton", []), ("dataset.json", "step 1")),
     "a skeleton by name alone": (put("skeleton", "lsp"), ("dataset.json", "step 1")),
-    "a skeleton without an entry": (change_skeleton(lambda s: s.pop("joints")), ("dataset.json", "step 1")),
-    "a skeleton with an unknown entry": (change_skeleton(lambda s: s.update(tail=1)), ("dataset.json", "step 1")),
-    "a joint that names a folder": (change_skeleton(lambda s: s["joints"].__setitem__(13, "../head")),
-                                    ("dataset.json", "step 1")),
-    "an epoch chosen by no score": (change_skeleton(lambda s: s.update(chosen_by=["pdj", "0.2"])),
-                                    ("dataset.json", "step 1")),
-    "an epoch chosen by a number": (change_skeleton(lambda s: s.update(chosen_by=3)), ("dataset.json", "step 1")),
-    "a mean of no parts": (change_skeleton(lambda s: s["means"].update(mean_4=["wings"])), ("dataset.json", "step 1")),
-    "a stick with one end": (change_skeleton(lambda s: s["limbs"].update(head=[[["head"]]])),
-                             ("dataset.json", "step 1")),
-    "a bone to no joint": (change_skeleton(lambda s: s["bones"].append(["head", "tail"])), ("dataset.json", "step 1")),
+    "a skeleton without an entry": (
+        change_skeleton(lambda s: s.pop("joints")),
+        ("dataset.json", "step 1"),
+    ),
+    "a skeleton with an unknown entry": (
+        change_skeleton(lambda s: s.update(tail=1)),
+        ("dataset.json", "step 1"),
+    ),
+    "a joint that names a folder": (
+        change_skeleton(lambda s: s["joints"].__setitem__(13, "../head")),
+        ("dataset.json", "step 1"),
+    ),
+    "an epoch chosen by no score": (
+        change_skeleton(lambda s: s.update(chosen_by=["pdj", "0.2"])),
+        ("dataset.json", "step 1"),
+    ),
+    "an epoch chosen by a number": (
+        change_skeleton(lambda s: s.update(chosen_by=3)),
+        ("dataset.json", "step 1"),
+    ),
+    "a mean of no parts": (
+        change_skeleton(lambda s: s["means"].update(mean_4=["wings"])),
+        ("dataset.json", "step 1"),
+    ),
+    "a stick with one end": (
+        change_skeleton(lambda s: s["limbs"].update(head=[[["head"]]])),
+        ("dataset.json", "step 1"),
+    ),
+    "a bone to no joint": (
+        change_skeleton(lambda s: s["bones"].append(["head", "tail"])),
+        ("dataset.json", "step 1"),
+    ),
     "no mean pose": (put("mean_pose_px", [None] * 28), ("dataset.json", "mean pose")),
-    "dataset.json too deep": (lambda w: (w / "dataset.json").write_text("[" * 100_000), ("dataset.json", "step 1")),
-    "dataset.json not text": (lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"), ("dataset.json", "step 1")),
-    "no dataset.json": (lambda w: (w / "dataset.json").unlink(), ("dataset.json", "LSP_data.py (step 1)")),
-    "dataset.json no JSON": (lambda w: (w / "dataset.json").write_text("{"), ("dataset.json", "step 1")),
-    "dataset.json a list": (lambda w: (w / "dataset.json").write_text("[1]"), ("dataset.json", "step 1")),
+    "dataset.json too deep": (
+        lambda w: (w / "dataset.json").write_text("[" * 100_000),
+        ("dataset.json", "step 1"),
+    ),
+    "dataset.json not text": (
+        lambda w: (w / "dataset.json").write_bytes(b"\xff\xfe{"),
+        ("dataset.json", "step 1"),
+    ),
+    "no dataset.json": (
+        lambda w: (w / "dataset.json").unlink(),
+        ("dataset.json", "LSP_data.py (step 1)"),
+    ),
+    "dataset.json no JSON": (
+        lambda w: (w / "dataset.json").write_text("{"),
+        ("dataset.json", "step 1"),
+    ),
+    "dataset.json a list": (
+        lambda w: (w / "dataset.json").write_text("[1]"),
+        ("dataset.json", "step 1"),
+    ),
     "no digests": (forget("digests"), ("dataset.json", "step 1")),
     "no skeleton": (forget("skeleton"), ("dataset.json", "step 1")),
     "no held-out rows": (forget("held_out_rows"), ("dataset.json", "step 1")),
-    "no images": (lambda w: (w / "train_images.npy").unlink(), ("train_images.npy", "LSP_data.py (step 1)")),
-    "images cut short": (lambda w: cut_short(w / "train_images.npy"), ("train_images.npy", "step 1")),
-    "images empty": (lambda w: (w / "test_images.npy").write_bytes(b""), ("test_images.npy", "step 1")),
-    "images of another type": (lambda w: np.save(w / "test_images.npy", np.ones((10, 227, 227, 3))),
-                               ("test_images.npy", "float64")),
-    "labels of another length": (lambda w: np.save(w / "train_labels.npy", np.ones((3, 28), np.float32)),
-                                 ("train_labels.npy", "(3, 28)")),
-    "labels of objects": (lambda w: np.save(w / "train_labels.npy", np.array([{}, []], object)),
-                          ("train_labels.npy", "step 1")),
+    "no images": (
+        lambda w: (w / "train_images.npy").unlink(),
+        ("train_images.npy", "LSP_data.py (step 1)"),
+    ),
+    "images cut short": (
+        lambda w: cut_short(w / "train_images.npy"),
+        ("train_images.npy", "step 1"),
+    ),
+    "images empty": (
+        lambda w: (w / "test_images.npy").write_bytes(b""),
+        ("test_images.npy", "step 1"),
+    ),
+    "images of another type": (
+        lambda w: np.save(w / "test_images.npy", np.ones((10, 227, 227, 3))),
+        ("test_images.npy", "float64"),
+    ),
+    "labels of another length": (
+        lambda w: np.save(w / "train_labels.npy", np.ones((3, 28), np.float32)),
+        ("train_labels.npy", "(3, 28)"),
+    ),
+    "labels of objects": (
+        lambda w: np.save(w / "train_labels.npy", np.array([{}, []], object)),
+        ("train_labels.npy", "step 1"),
+    ),
 }
 
 
-@pytest.mark.parametrize("step", [Train_stage_1, test_stage_1, Generate_train_output, Train_stage_2])
+@pytest.mark.parametrize(
+    "step", [Train_stage_1, test_stage_1, Generate_train_output, Train_stage_2]
+)
 @pytest.mark.parametrize("name", BROKEN_ARRAYS)
 def test_every_later_step_names_what_is_wrong_with_the_arrays(name, step, ready, capsys):
     damage, said = BROKEN_ARRAYS[name]
@@ -357,10 +512,19 @@ BROKEN_MODELS = {
     "none": (lambda p: None, ("model_1.pt", "Train_stage_1.py (step 2)")),
     "text": (lambda p: p.write_text("hello"), ("model_1.pt", "Train_stage_1.py (step 2)")),
     "empty": (lambda p: p.write_bytes(b""), ("model_1.pt",)),
-    "another network's": (lambda p: torch.save(nn.Linear(3, 3).state_dict(), p), ("model_1.pt", "Resnet_stage_1")),
-    "another skeleton's": (lambda p: torch.save(Resnet_stage_1(16).state_dict(), p), ("model_1.pt", "skeleton")),
+    "another network's": (
+        lambda p: torch.save(nn.Linear(3, 3).state_dict(), p),
+        ("model_1.pt", "Resnet_stage_1"),
+    ),
+    "another skeleton's": (
+        lambda p: torch.save(Resnet_stage_1(16).state_dict(), p),
+        ("model_1.pt", "skeleton"),
+    ),
     "a number": (lambda p: torch.save(3, p), ("model_1.pt", "state_dict")),
-    "weights that are no numbers": (lambda p: torch.save(no_numbers(), p), ("model_1.pt", "not finite")),
+    "weights that are no numbers": (
+        lambda p: torch.save(no_numbers(), p),
+        ("model_1.pt", "not finite"),
+    ),
     "pickled call": (lambda p: torch.save({"a": nn.Linear(2, 2)}, p), ("model_1.pt",)),
 }
 
@@ -389,7 +553,10 @@ BROKEN_PROVENANCES = {
     "an infinite frame": (lambda p: rewrite_json(p, frame=[float("inf"), 227]), ("what network",)),
     "an input of no size": (lambda p: rewrite_json(p, input_size=[0, 227]), ("what network",)),
     "an enormous input": (lambda p: rewrite_json(p, input_size=[10**9, 10**9]), ("what network",)),
-    "a margin that is no number": (lambda p: rewrite_json(p, margin=float("nan")), ("what network",)),
+    "a margin that is no number": (
+        lambda p: rewrite_json(p, margin=float("nan")),
+        ("what network",),
+    ),
 }
 
 
@@ -405,22 +572,47 @@ def test_what_the_stage_1_model_is_must_be_told(name, step, ready, untrained, ca
     (ready / "model_1.pt").symlink_to(untrained / "model_1.pt")
     torch.save({}, ready / "model_head.pt")
     damage(ready / "model_1.json")
-    fails(step.main, ["--workdir", ready], capsys, "model_1.json", "Train_stage_1.py (step 2)", *said)
+    fails(
+        step.main, ["--workdir", ready], capsys, "model_1.json", "Train_stage_1.py (step 2)", *said
+    )
 
 
 def test_a_model_of_another_skeleton_or_joint_is_told_by_its_json(ready, capsys):
     other = Skeleton("mpii", ("head", "neck"))
     write_model(ready, skeleton=other)
-    fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", "mpii", "lsp", "Train_stage_1.py")
+    fails(
+        test_stage_1.main,
+        ["--workdir", ready],
+        capsys,
+        "model_1.pt",
+        "mpii",
+        "lsp",
+        "Train_stage_1.py",
+    )
     write_model(ready, frame=(256, 256))
-    fails(test_stage_1.main, ["--workdir", ready], capsys, "model_1.pt", "256 x 256", "227 x 227", "Train_stage_1.py")
+    fails(
+        test_stage_1.main,
+        ["--workdir", ready],
+        capsys,
+        "model_1.pt",
+        "256 x 256",
+        "227 x 227",
+        "Train_stage_1.py",
+    )
     write_model(ready)
     write_refiner(ready, "neck")
     for ending in (".pt", ".json"):
         (ready / f"model_neck{ending}").rename(ready / f"model_head{ending}")
     fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.pt", "neck", "not head")
     write_refiner(ready, "head", skeleton=other)
-    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.json", "lsp", "Train_stage_2.py")
+    fails(
+        test_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "model_head.json",
+        "lsp",
+        "Train_stage_2.py",
+    )
 
 
 BROKEN_REFINERS = {
@@ -448,7 +640,9 @@ def test_what_a_refiner_is_must_be_told(name, ready, untrained, capsys):
         (ready / path.name).symlink_to(path)
     write_refiner(ready, "head")
     BROKEN_REFINERS[name](ready / "model_head.json")
-    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_head.", "Train_stage_2.py (step 5)")
+    fails(
+        test_stage_2.main, ["--workdir", ready], capsys, "model_head.", "Train_stage_2.py (step 5)"
+    )
     assert not list(ready.glob("test_output*")) and not list(ready.glob("metrics*"))
 
 
@@ -465,8 +659,11 @@ class Intruder:
 @pytest.mark.parametrize("name", ["model_1.pt", "model_1.resume.pt", "weights.pth"])
 def test_a_pickled_call_is_refused_and_not_run(name, ready, tmp_path, capsys):
     torch.save({"joints.bias": Intruder(tmp_path / "was here")}, ready / name)
-    main, flags = {"model_1.pt": (test_stage_1.main, []), "model_1.resume.pt": (Train_stage_1.main, ["--resume"]),
-                   "weights.pth": (Train_stage_1.main, ["--weights", ready / name])}[name]
+    main, flags = {
+        "model_1.pt": (test_stage_1.main, []),
+        "model_1.resume.pt": (Train_stage_1.main, ["--resume"]),
+        "weights.pth": (Train_stage_1.main, ["--weights", ready / name]),
+    }[name]
     fails(main, ["--workdir", ready, *flags], capsys, name)
     assert not (tmp_path / "was here").exists()
 
@@ -478,20 +675,47 @@ def test_step_5_knows_predictions_of_another_model_and_of_other_data(ready, caps
     save_output(output, good.reshape(len(good), 14, 2), origin(ready, data))
     np.testing.assert_array_equal(load_output(ready, data).reshape(good.shape), good)
     np.save(output, good + 1)
-    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "train_output.json", "step 4")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "train_output.npy",
+        "train_output.json",
+        "step 4",
+    )
     np.save(output, good)
     (ready / "model_1.pt").write_bytes(b"other weights")
-    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "another model_1.pt", "step 4")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "train_output.npy",
+        "another model_1.pt",
+        "step 4",
+    )
     (ready / "model_1.pt").unlink()  # step 5 itself does not need it
     put("digests", {"train_images.npy": "other"})(ready)
-    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "another dataset", "step 4")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "train_output.npy",
+        "another dataset",
+        "step 4",
+    )
 
 
 def test_step_5_names_what_is_wrong_with_its_inputs(ready, capsys):
     output = ready / "train_output.npy"
     good = np.load(output)
     np.save(output, good[:-1])
-    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "Generate_train_output.py (step 4)")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "train_output.npy",
+        "Generate_train_output.py (step 4)",
+    )
     np.save(output, np.where(np.arange(28) == 3, np.nan, good))
     fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "step 4")
     np.save(output, np.where(np.arange(28) == 3, np.float32(np.nan), good))
@@ -502,12 +726,24 @@ def test_step_5_names_what_is_wrong_with_its_inputs(ready, capsys):
     np.save(ready / "deltas.npy", np.full((14, 40, 2), np.inf))
     fails(Train_stage_2.main, ["--workdir", ready], capsys, "deltas.npy", "finite")
     output.unlink()
-    fails(Train_stage_2.main, ["--workdir", ready], capsys, "train_output.npy", "Generate_train_output.py (step 4)")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "train_output.npy",
+        "Generate_train_output.py (step 4)",
+    )
     assert not list(ready.glob("model_*"))
 
 
 def test_step_5_suggests_the_joint_that_was_meant(ready, capsys):
-    fails(Train_stage_2.main, ["--workdir", ready, "--joints", "head,left_wirst"], capsys, "left_wirst", "left_wrist")
+    fails(
+        Train_stage_2.main,
+        ["--workdir", ready, "--joints", "head,left_wirst"],
+        capsys,
+        "left_wirst",
+        "left_wrist",
+    )
     fails(Train_stage_2.main, ["--workdir", ready, "--joints", "tail"], capsys, "'tail'")
     fails(Train_stage_2.main, ["--workdir", ready, "--joints", ""], capsys, "--joints")
 
@@ -517,9 +753,20 @@ def test_deltas_of_another_skeleton_or_frame_are_told_by_their_json(ready, capsy
     lsp = arrays.open_dataset(ready).skeleton
     right = {"skeleton": lsp.name, "joints": list(lsp.joints), "frame": [227, 227]}
     np.save(ready / "deltas.npy", np.zeros((14, 40, 2)))
-    for entry, value in (("frame", [256, 256]), ("joints", [*lsp.joints[1:], lsp.joints[0]]), ("frame", None)):
+    for entry, value in (
+        ("frame", [256, 256]),
+        ("joints", [*lsp.joints[1:], lsp.joints[0]]),
+        ("frame", None),
+    ):
         files.save_json(ready / "deltas.json", right | {entry: value})
-        fails(Train_stage_2.main, flags, capsys, "deltas.npy", "another skeleton or frame", "--make-deltas")
+        fails(
+            Train_stage_2.main,
+            flags,
+            capsys,
+            "deltas.npy",
+            "another skeleton or frame",
+            "--make-deltas",
+        )
     (ready / "deltas.json").write_text("{")
     fails(Train_stage_2.main, flags, capsys, "deltas.json", "--make-deltas")
     assert not list(ready.glob("model_*"))
@@ -527,7 +774,13 @@ def test_deltas_of_another_skeleton_or_frame_are_told_by_their_json(ready, capsy
 
 def test_step_6_without_a_single_refiner(ready, capsys):
     write_model(ready)
-    fails(test_stage_2.main, ["--workdir", ready], capsys, "model_right_ankle.pt", "Train_stage_2.py (step 5)")
+    fails(
+        test_stage_2.main,
+        ["--workdir", ready],
+        capsys,
+        "model_right_ankle.pt",
+        "Train_stage_2.py (step 5)",
+    )
 
 
 def test_step_6_with_a_refiner_that_is_none(ready, capsys):
@@ -542,10 +795,17 @@ def test_step_6_with_a_refiner_that_is_none(ready, capsys):
 
 @pytest.mark.parametrize("minutes", ["-1", "nan", "soon"])
 def test_minutes_that_make_no_sense(minutes, ready, capsys):
-    fails(Train_stage_1.main, ["--workdir", ready, "--save-minutes", minutes], capsys, "--save-minutes")
+    fails(
+        Train_stage_1.main,
+        ["--workdir", ready, "--save-minutes", minutes],
+        capsys,
+        "--save-minutes",
+    )
 
 
-@pytest.mark.parametrize("flags", [["--limit", "0"], ["--limit", "-3"], ["--seed", "-1"], ["--bogus"]])
+@pytest.mark.parametrize(
+    "flags", [["--limit", "0"], ["--limit", "-3"], ["--seed", "-1"], ["--bogus"]]
+)
 def test_flags_that_make_no_sense(flags, photos, tmp_path, capsys):
     fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path, *flags], capsys, flags[0])
     assert not list(tmp_path.iterdir())
@@ -553,15 +813,28 @@ def test_flags_that_make_no_sense(flags, photos, tmp_path, capsys):
 
 def test_a_working_directory_that_is_a_file(photos, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    fails(LSP_data.main, ["--source", photos, "--workdir", tmp_path / "file"], capsys, "file", "not a folder")
+    fails(
+        LSP_data.main,
+        ["--source", photos, "--workdir", tmp_path / "file"],
+        capsys,
+        "file",
+        "not a folder",
+    )
     fails(Train_stage_1.main, ["--workdir", tmp_path / "file"], capsys, "dataset.json")
 
 
 def test_out_of_memory_is_one_line_and_exit_code_1(ready, capsys, monkeypatch):
     def full(*rest):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
     monkeypatch.setattr(Train_stage_1, "train", full)
-    fails(Train_stage_1.main, ["--workdir", ready, "--weights", "none"], capsys, "--batch-size", code=1)
+    fails(
+        Train_stage_1.main,
+        ["--workdir", ready, "--weights", "none"],
+        capsys,
+        "--batch-size",
+        code=1,
+    )
 
 
 def test_a_device_that_is_not_there(ready, capsys):
@@ -574,10 +847,19 @@ def test_a_device_that_is_not_there(ready, capsys):
 def test_processes_that_would_share_one_device(step, ready, capsys, monkeypatch):
     """Said before the device is looked for: there is none here."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    fails(step.main, ["--workdir", ready, "--device", "cuda:0"], capsys, "--device cuda:0", "--device cuda,", "leave")
+    fails(
+        step.main,
+        ["--workdir", ready, "--device", "cuda:0"],
+        capsys,
+        "--device cuda:0",
+        "--device cuda,",
+        "leave",
+    )
 
 
-@pytest.mark.parametrize("entry, value", [("settings", []), ("settings", None), ("run", [1]), ("run", "x")])
+@pytest.mark.parametrize(
+    "entry, value", [("settings", []), ("settings", None), ("run", [1]), ("run", "x")]
+)
 def test_a_finished_model_whose_json_is_odd(entry, value, tmp_path):
     (tmp_path / "model_1.pt").write_bytes(b"weights")
     files.save_json(tmp_path / "model_1.json", {entry: value})
@@ -592,9 +874,20 @@ def test_a_curve_that_is_none(ready, capsys):
 
 
 def test_weights_that_are_none(ready, capsys):
-    fails(Train_stage_1.main, ["--workdir", ready, "--weights", ready / "no.pth"], capsys, "no.pth", "not found")
+    fails(
+        Train_stage_1.main,
+        ["--workdir", ready, "--weights", ready / "no.pth"],
+        capsys,
+        "no.pth",
+        "not found",
+    )
     torch.save(Alex_net_c1(14, (0,)).state_dict(), ready / "alex.pth")
-    fails(Train_stage_1.main, ["--workdir", ready, "--weights", ready / "alex.pth"], capsys, "alex.pth")
+    fails(
+        Train_stage_1.main,
+        ["--workdir", ready, "--weights", ready / "alex.pth"],
+        capsys,
+        "alex.pth",
+    )
 
 
 @pytest.fixture
@@ -602,8 +895,13 @@ def small_disk(tmp_path):
     """A disk of 400 kB, for real: what a mock does not know cannot be tested with it."""
     folder = tmp_path / "small disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True) \
-        if shutil.which("mount") else None
+    done = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True
+        )
+        if shutil.which("mount")
+        else None
+    )
     if done is None or done.returncode:
         pytest.skip("a small disk cannot be mounted here (needs Linux and root)")
     yield folder
@@ -622,7 +920,9 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),
         "a.json": lambda path, size: files.save_json(path, ["x" * size]),
         "a.pt": lambda path, size: checkpoint.save(path, {"a": torch.zeros(size // 4)}, {}),
-        "a.png": lambda path, size: drawing.save(Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path),
+        "a.png": lambda path, size: drawing.save(
+            Figure(figsize=(2, 2) if size < 1e5 else (90, 90)), path
+        ),
     }
     for name, write in writers.items():
         write(small_disk / name, 1000)
@@ -633,7 +933,9 @@ def test_a_full_disk_leaves_the_former_files(small_disk):
             write(small_disk / name, 1_000_000)
         assert isinstance(error.value, RunError) or error.value.errno == errno.ENOSPC
         assert name in str(error.value)
-        assert {path.name: path.read_bytes() for path in small_disk.iterdir() if path.name != "filler"} == before
+        assert {
+            path.name: path.read_bytes() for path in small_disk.iterdir() if path.name != "filler"
+        } == before
 
 
 def test_a_step_on_a_full_disk(ready, small_disk, capsys):
@@ -641,8 +943,16 @@ def test_a_step_on_a_full_disk(ready, small_disk, capsys):
     for path in ready.iterdir():
         (small_disk / path.name).symlink_to(path)
     before = np.load(ready / "train_output.npy")
-    (small_disk / "filler").write_bytes(bytes(390_000))  # the lock still fits, the predictions do not
-    fails(Generate_train_output.main, ["--workdir", small_disk], capsys, "output.npy", "disk is full", code=1)
+    # the lock still fits, the predictions do not
+    (small_disk / "filler").write_bytes(bytes(390_000))
+    fails(
+        Generate_train_output.main,
+        ["--workdir", small_disk],
+        capsys,
+        "output.npy",
+        "disk is full",
+        code=1,
+    )
     np.testing.assert_array_equal(np.load(small_disk / "train_output.npy"), before)
     assert not list(small_disk.glob("*.tmp")) and not list(small_disk.glob("*.lock"))
 
@@ -700,13 +1010,26 @@ def forbidden(name, public):
     return without_rights(public / name)
 
 
-@forbid("photos/joints_1.mat", "photos/joints_2.mat", "photos/images_1", "photos/images_1/im0003.jpg")
+@forbid(
+    "photos/joints_1.mat", "photos/joints_2.mat", "photos/images_1", "photos/images_1/im0003.jpg"
+)
 def test_photographs_without_permission(name, public, forbidden, stranger, capsys):
-    fails(LSP_data.main, ["--source", public / "photos", "--workdir", public / "out"], capsys, name, "ermission")
+    fails(
+        LSP_data.main,
+        ["--source", public / "photos", "--workdir", public / "out"],
+        capsys,
+        name,
+        "ermission",
+    )
 
 
-@forbid("ready/dataset.json", "ready/train_images.npy", "ready/test_labels.npy", "ready/model_1.pt",
-        "ready/model_1.json")
+@forbid(
+    "ready/dataset.json",
+    "ready/train_images.npy",
+    "ready/test_labels.npy",
+    "ready/model_1.pt",
+    "ready/model_1.json",
+)
 def test_arrays_and_models_without_permission(name, public, forbidden, stranger, capsys):
     fails(test_stage_1.main, ["--workdir", public / "ready"], capsys, name, "permissions")
 
@@ -714,18 +1037,39 @@ def test_arrays_and_models_without_permission(name, public, forbidden, stranger,
 @forbid("ready")
 def test_a_read_only_folder(name, public, forbidden, stranger, capsys):
     """Every step says so before its long work."""
-    for main, flags in ((LSP_data.main, ["--source", public / "photos"]), (Train_stage_1.main, ["--weights", "none"]),
-                        (test_stage_1.main, []), (Generate_train_output.main, [])):
-        fails(main, ["--workdir", forbidden, *flags], capsys, "ready", "cannot be written to", "Permission denied")
+    for main, flags in (
+        (LSP_data.main, ["--source", public / "photos"]),
+        (Train_stage_1.main, ["--weights", "none"]),
+        (test_stage_1.main, []),
+        (Generate_train_output.main, []),
+    ):
+        fails(
+            main,
+            ["--workdir", forbidden, *flags],
+            capsys,
+            "ready",
+            "cannot be written to",
+            "Permission denied",
+        )
 
 
-@pytest.mark.parametrize("main, output", [(LSP_data.main, "dataset"), (Train_stage_1.main, "model_1"),
-                                          (test_stage_1.main, "test_output_1"), (test_stage_2.main, "test_output_2"),
-                                          (Generate_train_output.main, "train_output"),
-                                          (Train_stage_2.main, "model_neck")])
+@pytest.mark.parametrize(
+    "main, output",
+    [
+        (LSP_data.main, "dataset"),
+        (Train_stage_1.main, "model_1"),
+        (test_stage_1.main, "test_output_1"),
+        (test_stage_2.main, "test_output_2"),
+        (Generate_train_output.main, "train_output"),
+        (Train_stage_2.main, "model_neck"),
+    ],
+)
 def test_the_second_of_two_runs_is_told_who_holds_the_folder(main, output, ready, photos, capsys):
     torch.save({}, ready / "model_head.pt")
-    flags = ["--workdir", ready] + {"dataset": ["--source", photos], "model_neck": ["--joints", "neck"]}.get(output, [])
+    flags = ["--workdir", ready] + {
+        "dataset": ["--source", photos],
+        "model_neck": ["--joints", "neck"],
+    }.get(output, [])
     before = digests(ready)
     with lock(ready, output):
         fails(main, flags, capsys, f"{output}.lock", f"process {os.getpid()} on", "since", code=1)
@@ -733,9 +1077,13 @@ def test_the_second_of_two_runs_is_told_who_holds_the_folder(main, output, ready
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
-    code = "import sys, time; from pathlib import Path; from deeppose.locks import lock\n" \
-           "with lock(Path(sys.argv[1]), 'model_1'): print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as process:
+    code = (
+        "import sys, time; from pathlib import Path; from deeppose.locks import lock\n"
+        "with lock(Path(sys.argv[1]), 'model_1'): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
         process.stdout.readline()
         with pytest.raises(RunError, match=f"process {process.pid}"), lock(tmp_path, "model_1"):
             pass
@@ -749,7 +1097,10 @@ def test_a_lock_ends_with_its_process(tmp_path):
 
 def test_two_runs_of_step_1_at_once(photos, workdir, tmp_path):
     command = [sys.executable, ROOT / "LSP_data.py", "--source", photos, "--workdir", tmp_path]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     said = [run.communicate()[1] for run in runs]
     assert 0 in [run.returncode for run in runs] and {run.returncode for run in runs} <= {0, 1}
     assert all("dataset.lock" in line for run, line in zip(runs, said) if run.returncode)
@@ -779,7 +1130,12 @@ def test_names_with_spaces_umlauts_and_newlines(photos, workdir, tmp_path, capsy
     LSP_data.main(["--source", str(source), "--workdir", str(out)])
     assert arrays.digest(out / "dataset.json") == arrays.digest(workdir / "dataset.json")
     (source / "joints_1.mat").unlink()
-    fails(LSP_data.main, ["--source", source, "--workdir", out], capsys, "Fotos \u00e4\u00f6\u00fc \u4eba/joints_1.mat")
+    fails(
+        LSP_data.main,
+        ["--source", source, "--workdir", out],
+        capsys,
+        "Fotos \u00e4\u00f6\u00fc \u4eba/joints_1.mat",
+    )
     fails(test_stage_1.main, ["--workdir", out], capsys, "Aus gabe \u00df/model_1.pt")
 
 
@@ -791,7 +1147,9 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what is mapped")
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="the system does not say what is mapped"
+)
 def test_no_file_is_mapped_while_it_is_renamed(photos, tmp_path, monkeypatch):
     """Windows renames no file that is mapped, nor anything over one."""
     rename, renamed = os.replace, set()
@@ -801,6 +1159,7 @@ def test_no_file_is_mapped_while_it_is_renamed(photos, tmp_path, monkeypatch):
         assert str(source) not in mapped and str(target) not in mapped
         renamed.add(Path(target).name)
         rename(source, target)
+
     monkeypatch.setattr(os, "replace", checked_rename)
     arrays.save(tmp_path / "a.npy", np.arange(3))
     with arrays.create(tmp_path / "b.npy", np.float32, (3, 2)) as rows:
@@ -824,13 +1183,31 @@ def test_json_holds_no_nan(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"score": None, "list": [1.0, None]}
 
 
-@pytest.mark.parametrize("script", ["LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py",
-                                    "Train_stage_2.py", "test_stage_2.py"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "LSP_data.py",
+        "Train_stage_1.py",
+        "test_stage_1.py",
+        "Generate_train_output.py",
+        "Train_stage_2.py",
+        "test_stage_2.py",
+    ],
+)
 def test_the_shell_sees_it_too(script, tmp_path):
     """In an empty folder every script ends with exit code 2 and one line; --help shows the
     docstring and its flags."""
-    done = subprocess.run([sys.executable, ROOT / script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / script], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
     assert not list(tmp_path.iterdir())
-    done = subprocess.run([sys.executable, ROOT / script, "--help"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and "--workdir" in done.stdout and "Reads" in done.stdout and "default" in done.stdout
+    done = subprocess.run(
+        [sys.executable, ROOT / script, "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 0
+        and "--workdir" in done.stdout
+        and "Reads" in done.stdout
+        and "default" in done.stdout
+    )

@@ -1,4 +1,5 @@
 """The benchmarks measure what they say, and run."""
+
 import json
 import sys
 import time
@@ -18,7 +19,9 @@ def test_ways_take_turns_and_ratios_are_of_the_first_to_the_others():
             turns.append(name)
             time.sleep(0.02)
             return rows
+
         return work
+
     rates, ratios = measure.compare({"ours": way("ours", 30), "plain": way("plain", 10)}, 0)
     assert turns == ["ours", "plain"] * 4  # one to warm up
     assert ratios == {"plain": pytest.approx(3, rel=0.2)} and 500 < rates["ours"] <= 1500
@@ -32,9 +35,24 @@ def test_memory_is_that_of_a_command_and_what_it_starts(tmp_path):
 
 
 def test_a_bench_of_step_1(photos, tmp_path, capsys):
-    bench.main(["--photos", str(photos), "--steps", "1", "--seconds", "0", "--output", str(tmp_path / "bench.json")])
+    bench.main(
+        [
+            "--photos",
+            str(photos),
+            "--steps",
+            "1",
+            "--seconds",
+            "0",
+            "--output",
+            str(tmp_path / "bench.json"),
+        ]
+    )
     found = json.loads((tmp_path / "bench.json").read_text())
-    assert found["hardware"] and found["steps"][0]["against_plain"] > 0 and "LSP_data.py" in capsys.readouterr().out
+    assert (
+        found["hardware"]
+        and found["steps"][0]["against_plain"] > 0
+        and "LSP_data.py" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -44,8 +62,22 @@ def test_a_bench_of_predict(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(predicting, "TOGETHER", 3)
     monkeypatch.setattr(predicting, "LOADS", 1)
     write_model(tmp_path, input_size=(65, 65))
-    bench.main(["--predict", "--workdir", str(tmp_path), "--seconds", "0", "--output", str(tmp_path / "b.json"), *FP32])
+    bench.main(
+        [
+            "--predict",
+            "--workdir",
+            str(tmp_path),
+            "--seconds",
+            "0",
+            "--output",
+            str(tmp_path / "b.json"),
+            *FP32,
+        ]
+    )
     found = json.loads((tmp_path / "b.json").read_text())["predict"]
-    assert set(found["rates"]) == {"stage 1, 1 at a time", "stage 1, 3 at a time"} and min(found["rates"].values()) > 0
+    assert (
+        set(found["rates"]) == {"stage 1, 1 at a time", "stage 1, 3 at a time"}
+        and min(found["rates"].values()) > 0
+    )
     assert found["load_seconds"][0] > 0 and 1e8 < found["bytes"] < 1e9
     assert "photographs/s" in capsys.readouterr().out

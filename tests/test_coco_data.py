@@ -1,4 +1,5 @@
 """COCO_data.py: which rows there are, what they show, and what is refused."""
+
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import COCO_data
 from deeppose import arrays, coco, dependencies, geometry
 from deeppose.coco_joints import COCO, POSETRACK
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"  # the real sets, where they are at hand
+# the real sets, where they are at hand
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 def prepare(folder, *flags):
@@ -32,8 +34,10 @@ def source(tmp_path_factory):
 def coco_file(source):
     """Content of its training and its test annotations."""
     folder = source / "data" / "COCO" / "annotations"
-    return {part: json.loads((folder / f"person_keypoints_{name}2017.json").read_text())
-            for part, name in (("train", "train"), ("test", "val"))}
+    return {
+        part: json.loads((folder / f"person_keypoints_{name}2017.json").read_text())
+        for part, name in (("train", "train"), ("test", "val"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,11 @@ def made(source, tmp_path_factory):
 
 def counted(content):
     """The annotations that become rows, by id."""
-    return {entry["id"]: entry for entry in content["annotations"] if entry["num_keypoints"] and not entry["iscrowd"]}
+    return {
+        entry["id"]: entry
+        for entry in content["annotations"]
+        if entry["num_keypoints"] and not entry["iscrowd"]
+    }
 
 
 def literal_box(x0, y0, width, height):
@@ -60,8 +68,11 @@ def literal_box(x0, y0, width, height):
 def test_a_row_is_a_person_with_labels_who_is_no_crowd(made, coco_file):
     for part in ("train", "test"):
         people = counted(coco_file[part])
-        assert made.column(part, "person").tolist() == list(people)  # ids, in the order of the images
-        assert made.column(part, "image").tolist() == [entry["image_id"] for entry in people.values()]
+        # ids, in the order of the images
+        assert made.column(part, "person").tolist() == list(people)
+        assert made.column(part, "image").tolist() == [
+            entry["image_id"] for entry in people.values()
+        ]
         assert made.column(part, "area_px").tolist() == [entry["area"] for entry in people.values()]
         assert not made.column(part, "mirrored").any() and (made.column(part, "score") == 1).all()
         expected = [literal_box(*entry["bbox"]) for entry in people.values()]
@@ -83,11 +94,15 @@ def test_frames_have_a_margin_and_labels_lead_back(made, coco_file):
     assert made.view_box.tolist() == pytest.approx([24, 32, 192, 256])
     for part in ("train", "test"):
         labels = getattr(made, f"{part}_labels")
-        true = np.array([entry["keypoints"] for entry in counted(coco_file[part]).values()]).reshape(-1, 17, 3)
+        true = np.array(
+            [entry["keypoints"] for entry in counted(coco_file[part]).values()]
+        ).reshape(-1, 17, 3)
         labelled = true[..., 2] > 0
         np.testing.assert_array_equal(~np.isnan(labels).any(2), labelled)
         assert not labelled[:, HIDDEN].all() and labelled.sum(1).min() == 16
-        np.testing.assert_allclose(made.to_photographs(labels, part)[labelled], true[..., :2][labelled], atol=0.01)
+        np.testing.assert_allclose(
+            made.to_photographs(labels, part)[labelled], true[..., :2][labelled], atol=0.01
+        )
         shown = geometry.denormalise(np.array([[-0.5, -0.5], [0.5, 0.5]]), made.view_box)
         assert ((labels >= shown[0]) & (labels <= shown[1]))[labelled].all()
 
@@ -105,13 +120,16 @@ def test_the_true_annotations_are_those_of_the_file(made, coco_file):
     written = json.loads((made.folder / "test_annotations.json").read_text())
     assert [image["id"] for image in written["images"]] == [101, 102, 103, 104, 105]
     for mine, entry in zip(written["annotations"], coco_file["test"]["annotations"], strict=True):
-        assert mine == {key: value for key, value in entry.items() if key != "segmentation"}  # crowds as well
+        # crowds as well
+        assert mine == {key: value for key, value in entry.items() if key != "segmentation"}
     found = coco.read(made.folder / "test_annotations.json")
     assert found.joints == COCO.joints and not found.complaints
 
 
 def test_a_larger_frame(source, tmp_path):
-    data = prepare(tmp_path, "--source", source / "data" / "COCO", "--frame", "288x384", "--limit", 3)
+    data = prepare(
+        tmp_path, "--source", source / "data" / "COCO", "--frame", "288x384", "--limit", 3
+    )
     assert data.frame == (360, 480) and data.view_box[2:].tolist() == pytest.approx([288, 384])
     assert sorted(set(data.column("train", "image"))) == [1, 2, 3]
     assert len(json.loads((tmp_path / "test_annotations.json").read_text())["images"]) == 3
@@ -119,27 +137,52 @@ def test_a_larger_frame(source, tmp_path):
 
 def test_one_file_is_split_by_image(source, tmp_path):
     folder = source / "data" / "COCO"
-    data = prepare(tmp_path, "--train", folder / "annotations" / "person_keypoints_train2017.json",
-                   "--images", folder / "images" / "train2017")
+    data = prepare(
+        tmp_path,
+        "--train",
+        folder / "annotations" / "person_keypoints_train2017.json",
+        "--images",
+        folder / "images" / "train2017",
+    )
     assert sorted(set(data.column("test", "image"))) == [2, 7, 12]
     assert not set(data.column("train", "image")) & {2, 7, 12} and len(data.held_out) == 2 + 2
     assert data.seen_in_training == 0
 
 
 def detections(*changed):
-    return [{"image_id": 101, "category_id": 1, "bbox": [10, 20, 50, 100], "score": 0.9} | each for each in changed]
+    return [
+        {"image_id": 101, "category_id": 1, "bbox": [10, 20, 50, 100], "score": 0.9} | each
+        for each in changed
+    ]
 
 
 def test_detections_have_boxes_and_scores_and_no_labels(source, tmp_path):
-    found = detections({}, {"image_id": 103, "score": 0.3}, {"category_id": 2}, {"score": 0.05},
-                       {"bbox": [-9.5, 1, 30, 20], "score": 0.5}, {"image_id": 9})
-    data = prepare(tmp_path, "--source", source, "--detections", write(tmp_path / "found.json", found),
-                   "--score-above", "0.05")
+    found = detections(
+        {},
+        {"image_id": 103, "score": 0.3},
+        {"category_id": 2},
+        {"score": 0.05},
+        {"bbox": [-9.5, 1, 30, 20], "score": 0.5},
+        {"image_id": 9},
+    )
+    data = prepare(
+        tmp_path,
+        "--source",
+        source,
+        "--detections",
+        write(tmp_path / "found.json", found),
+        "--score-above",
+        "0.05",
+    )
     assert data.detected and np.isnan(data.test_labels).all() and len(data.train_rows) > 10
     assert data.column("test", "image").tolist() == [101, 101, 103]
     assert data.column("test", "person").tolist() == [1, 2, 1]
     assert data.column("test", "score").tolist() == [0.9, 0.5, 0.3]
-    expected = [literal_box(10, 20, 50, 100), literal_box(-9.5, 1, 30, 20), literal_box(10, 20, 50, 100)]
+    expected = [
+        literal_box(10, 20, 50, 100),
+        literal_box(-9.5, 1, 30, 20),
+        literal_box(10, 20, 50, 100),
+    ]
     np.testing.assert_allclose(data.boxes("test"), expected)
     assert np.isnan(data.column("test", "area_px")).all()
 
@@ -147,9 +190,21 @@ def test_detections_have_boxes_and_scores_and_no_labels(source, tmp_path):
 def test_a_list_of_images_serves_with_detections(source, coco_file, tmp_path, capsys):
     """As image_info_test-dev2017.json: its categories tell no joints, and it has no annotations."""
     info = {"images": coco_file["test"]["images"], "categories": [{"id": 1, "name": "person"}]}
-    flags = ["--train", source / "data/COCO/annotations/person_keypoints_train2017.json", "--images",
-             source / "data/COCO/images", "--test", write(tmp_path / "image_info_test-dev2017.json", info)]
-    fails(COCO_data.main, ["--workdir", tmp_path, *flags], capsys, "image_info_test-dev2017.json", "no category has")
+    flags = [
+        "--train",
+        source / "data/COCO/annotations/person_keypoints_train2017.json",
+        "--images",
+        source / "data/COCO/images",
+        "--test",
+        write(tmp_path / "image_info_test-dev2017.json", info),
+    ]
+    fails(
+        COCO_data.main,
+        ["--workdir", tmp_path, *flags],
+        capsys,
+        "image_info_test-dev2017.json",
+        "no category has",
+    )
     data = prepare(tmp_path, *flags, "--detections", write(tmp_path / "found.json", detections({})))
     assert data.detected and len(data.test_rows) == 1
     written = json.loads((tmp_path / "test_annotations.json").read_text())
@@ -157,12 +212,36 @@ def test_a_list_of_images_serves_with_detections(source, coco_file, tmp_path, ca
     assert written["categories"][0]["keypoints"] == list(COCO.joints)
 
 
-@pytest.mark.parametrize("names, pairs, said", [
-    (["nose", "l_eye", "r_eye"], (("l_eye", "r_eye"),), "mirror images exchange l_eye and r_eye"),
-    (["earLeft", "earRight", "tail"], None, "no joint's name tells left from right, so no image will be mirrored"),
-    (["ear_left", "ear_right", "tail"], (("ear_left", "ear_right"),), "exchange ear_left and ear_right"),
-    (["leftEar", "rightEar", "tail"], (("leftear", "rightear"),), "exchange leftear and rightear"),
-    (["nose", "left_eye", "tail"], None, "left_eye: without a joint of the other side, so no image will be mirrored")])
+@pytest.mark.parametrize(
+    "names, pairs, said",
+    [
+        (
+            ["nose", "l_eye", "r_eye"],
+            (("l_eye", "r_eye"),),
+            "mirror images exchange l_eye and r_eye",
+        ),
+        (
+            ["earLeft", "earRight", "tail"],
+            None,
+            "no joint's name tells left from right, so no image will be mirrored",
+        ),
+        (
+            ["ear_left", "ear_right", "tail"],
+            (("ear_left", "ear_right"),),
+            "exchange ear_left and ear_right",
+        ),
+        (
+            ["leftEar", "rightEar", "tail"],
+            (("leftear", "rightear"),),
+            "exchange leftear and rightear",
+        ),
+        (
+            ["nose", "left_eye", "tail"],
+            None,
+            "left_eye: without a joint of the other side, so no image will be mirrored",
+        ),
+    ],
+)
 def test_flips_are_printed_as_they_were_understood(names, pairs, said, tmp_path, capsys):
     path = write(tmp_path / "own.json", content(tmp_path, range(1, 6), names))
     data = prepare(tmp_path, "--train", path)
@@ -172,9 +251,13 @@ def test_flips_are_printed_as_they_were_understood(names, pairs, said, tmp_path,
     first, second = (data.skeleton.joints[j] for j in (0, 1))
     assert data.skeleton.bones == ((first, second),) and set(data.skeleton.oks_sigmas) == {0.05}
     if pairs:
-        (left, right), = pairs
+        ((left, right),) = pairs
         flip = data.skeleton.flip
-        assert flip[data.skeleton.index(left)] == data.skeleton.index(right) and sorted(flip) == [0, 1, 2]
+        assert flip[data.skeleton.index(left)] == data.skeleton.index(right) and sorted(flip) == [
+            0,
+            1,
+            2,
+        ]
 
 
 def test_two_files_that_both_number_from_one(tmp_path, capsys):
@@ -189,10 +272,17 @@ def test_two_files_that_both_number_from_one(tmp_path, capsys):
     data = prepare(tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other))
     assert data.seen_in_training == 0 and set(data.column("test", "set")) == {2}
     same = prepare(tmp_path, "--train", train, "--test", train)
-    assert same.seen_in_training == len(same.test_rows) and "seen in training" in capsys.readouterr().out
+    assert (
+        same.seen_in_training == len(same.test_rows)
+        and "seen in training" in capsys.readouterr().out
+    )
     other["images"][0]["file_name"] = f"{5:012}.png"  # which is number 5 in the other file
-    fails(COCO_data.main, ["--workdir", tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other)],
-          capsys, "is image 5 of the training file and 1 of the test file")
+    fails(
+        COCO_data.main,
+        ["--workdir", tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other)],
+        capsys,
+        "is image 5 of the training file and 1 of the test file",
+    )
 
 
 def test_joints_that_nobody_labelled_are_named(tmp_path, capsys):
@@ -209,39 +299,87 @@ def test_joints_that_nobody_labelled_are_named(tmp_path, capsys):
 
 def broken(change):
     """The training annotations with a change."""
+
     def write_broken(folder, source):
         path = source / "data" / "COCO" / "annotations" / "person_keypoints_train2017.json"
         value = json.loads(path.read_text())
         change(value)
-        return ["--train", write(folder / "own.json", value), "--images", path.parent.parent / "images"]
+        return [
+            "--train",
+            write(folder / "own.json", value),
+            "--images",
+            path.parent.parent / "images",
+        ]
+
     return write_broken
 
 
 def found(*changed):
     """COCO's layout with bad detections."""
+
     def write_found(folder, source):
-        return ["--source", source, "--detections", write(folder / "own.json", detections(*changed))]
+        return [
+            "--source",
+            source,
+            "--detections",
+            write(folder / "own.json", detections(*changed)),
+        ]
+
     return write_found
 
 
 BAD = {
     "no categories": (broken(lambda value: value.pop("categories")), "no categories"),
-    "a joint that is no file": (broken(lambda value: value["categories"][0]["keypoints"].append("../x")), "../x"),
-    "a joint named con": (broken(lambda value: value["categories"][0]["keypoints"].append("con")), "con"),
-    "an image that leads out": (broken(lambda value: value["images"][0].update(file_name="../a.jpg")), "leads out"),
-    "an image of two lines": (broken(lambda value: value["images"][0].update(file_name="a\nb.jpg")), "no file can be"),
-    "duplicate ids": (broken(lambda value: value["annotations"][1].update(id=1)), "two annotations have the id 1"),
-    "an id below 0": (broken(lambda value: value["annotations"][1].update(id=-1)), "the id -1; number them from 0"),
+    "a joint that is no file": (
+        broken(lambda value: value["categories"][0]["keypoints"].append("../x")),
+        "../x",
+    ),
+    "a joint named con": (
+        broken(lambda value: value["categories"][0]["keypoints"].append("con")),
+        "con",
+    ),
+    "an image that leads out": (
+        broken(lambda value: value["images"][0].update(file_name="../a.jpg")),
+        "leads out",
+    ),
+    "an image of two lines": (
+        broken(lambda value: value["images"][0].update(file_name="a\nb.jpg")),
+        "no file can be",
+    ),
+    "duplicate ids": (
+        broken(lambda value: value["annotations"][1].update(id=1)),
+        "two annotations have the id 1",
+    ),
+    "an id below 0": (
+        broken(lambda value: value["annotations"][1].update(id=-1)),
+        "the id -1; number them from 0",
+    ),
     "one image": (broken(lambda value: value.update(images=value["images"][:1])), "too few images"),
-    "no photograph": (broken(lambda value: [image.update(file_name="gone/" + image["file_name"])
-                                            for image in value["images"]]), "none of the 9 photographs is here"),
-    "a photograph less": (broken(lambda value: value["images"][0].update(file_name="gone.jpg")),
-                          "gone.jpg: image 1 is in no folder of the photographs"),
-    "a box far too large": (broken(lambda value: value["annotations"][0].update(bbox=[0, 0, 9e4, 9e4])),
-                            "has a box far larger than the image"),
-    "no such file": (lambda folder, source: ["--train", folder / "none.json"], "none.json: not found"),
+    "no photograph": (
+        broken(
+            lambda value: [
+                image.update(file_name="gone/" + image["file_name"]) for image in value["images"]
+            ]
+        ),
+        "none of the 9 photographs is here",
+    ),
+    "a photograph less": (
+        broken(lambda value: value["images"][0].update(file_name="gone.jpg")),
+        "gone.jpg: image 1 is in no folder of the photographs",
+    ),
+    "a box far too large": (
+        broken(lambda value: value["annotations"][0].update(bbox=[0, 0, 9e4, 9e4])),
+        "has a box far larger than the image",
+    ),
+    "no such file": (
+        lambda folder, source: ["--train", folder / "none.json"],
+        "none.json: not found",
+    ),
     "a test file alone": (lambda folder, source: ["--test", folder / "none.json"], "--test"),
-    "no layout": (lambda folder, source: ["--source", folder], "no annotations/person_keypoints_train2017.json here"),
+    "no layout": (
+        lambda folder, source: ["--source", folder],
+        "no annotations/person_keypoints_train2017.json here",
+    ),
     "detections that are none": (found({"bbox": [1, 2, 3]}), "detection 1 has no box of 4 numbers"),
     "detections of other images": (found({"image_id": 7}), "too few images"),
 }
@@ -254,7 +392,9 @@ def test_bad_input_is_one_line(name, source, tmp_path, capsys):
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-@pytest.mark.parametrize("frame", ["192", "192x", "0x0", "190x256", "192x256x3", "4000x4000", "-4x8", "widexhigh"])
+@pytest.mark.parametrize(
+    "frame", ["192", "192x", "0x0", "190x256", "192x256x3", "4000x4000", "-4x8", "widexhigh"]
+)
 def test_a_frame_that_is_none(frame, capsys):
     fails(COCO_data.main, [f"--frame={frame}"], capsys, "WIDTHxHEIGHT")
 
@@ -264,6 +404,7 @@ def test_bad_annotations_and_missing_photographs_are_named_and_left_out(source, 
         value["annotations"][0]["keypoints"] = [1, 2, 2]
         value["annotations"][2]["bbox"] = [0, 0, 0, 5]
         value["images"][3]["file_name"] = "gone.jpg"
+
     flags = broken(change)(tmp_path, source)
     data = prepare(tmp_path, *flags, "--skip-broken")
     said = capsys.readouterr().out
@@ -277,12 +418,16 @@ def test_bad_annotations_and_missing_photographs_are_named_and_left_out(source, 
 def test_boxes_of_next_to_nothing(source, tmp_path, capsys):
     """A person whose joints lie far outside of the box is left out; a detection still makes a
     frame."""
-    flags = broken(lambda value: value["annotations"][0].update(bbox=[50, 50, 1e-9, 1e-9]))(tmp_path, source)
+    flags = broken(lambda value: value["annotations"][0].update(bbox=[50, 50, 1e-9, 1e-9]))(
+        tmp_path, source
+    )
     data = prepare(tmp_path, *flags)
     assert "annotation 1 has a joint far outside of its box (left out)" in capsys.readouterr().out
     assert 1 not in data.column("train", "person")
     boxes = write(tmp_path / "found.json", detections({"bbox": [50, 50, 1e-9, 1e-9]}))
-    assert prepare(tmp_path, "--source", source, "--detections", boxes).boxes("test")[0][2:].min() == pytest.approx(4)
+    assert prepare(tmp_path, "--source", source, "--detections", boxes).boxes("test")[0][
+        2:
+    ].min() == pytest.approx(4)
 
 
 def real(*place):
@@ -299,8 +444,12 @@ def test_the_real_coco(tmp_path):
     data = prepare(tmp_path, "--source", folder)
     assert (len(data.train_rows), len(data.test_rows)) == (86, 80) and data.seen_in_training == 0
     for part, name in (("train", "train"), ("test", "val")):
-        value = json.loads((folder / "annotations" / f"person_keypoints_{name}2017.json").read_text())
-        true = np.array([counted(value)[person]["keypoints"] for person in data.column(part, "person")])
+        value = json.loads(
+            (folder / "annotations" / f"person_keypoints_{name}2017.json").read_text()
+        )
+        true = np.array(
+            [counted(value)[person]["keypoints"] for person in data.column(part, "person")]
+        )
         true = true.reshape(-1, 17, 3)
         back = data.to_photographs(getattr(data, f"{part}_labels").astype(float), part)
         assert np.abs(back - true[..., :2])[true[..., 2] > 0].max() < 0.01

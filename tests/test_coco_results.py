@@ -1,5 +1,6 @@
 """COCO's scores of the test steps: result.json, mapped back to the photographs, and the six steps
 on such data."""
+
 import json
 import sys
 from pathlib import Path
@@ -22,10 +23,36 @@ from deeppose import arrays, coco_results, metrics, networks, oks
 from deeppose.coco_joints import COCO, POSETRACK
 from deeppose.heatmaps import Output
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"  # the real sets, where they are at hand
-STAGE_1 = ["--weights", "none", "--rows", "8", "--epochs", "1", "--batch-size", "4", "--input-px", "64", *FP32]
-STAGE_2 = ["--refiner", "shared", "--rows", "4", "--epochs", "1", "--batch-size", "2", "--simulated", "2",
-           "--crop-px", "67", *FP32]
+# the real sets, where they are at hand
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+STAGE_1 = [
+    "--weights",
+    "none",
+    "--rows",
+    "8",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "4",
+    "--input-px",
+    "64",
+    *FP32,
+]
+STAGE_2 = [
+    "--refiner",
+    "shared",
+    "--rows",
+    "4",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "2",
+    "--simulated",
+    "2",
+    "--crop-px",
+    "67",
+    *FP32,
+]
 SURE = "stage 1"
 
 
@@ -58,9 +85,15 @@ def test_true_joints_as_predictions_score_one(made):
     assert (scores["AP"], scores["AR"]) == pytest.approx((1, 1))
     results = json.loads((made.folder / "result.json").read_text())
     value = json.loads((made.folder / "test_annotations.json").read_text())
-    people = [entry for entry in value["annotations"] if entry["num_keypoints"] and not entry["iscrowd"]]
+    people = [
+        entry for entry in value["annotations"] if entry["num_keypoints"] and not entry["iscrowd"]
+    ]
     for result, entry in zip(results, people, strict=True):
-        assert (result["image_id"], result["category_id"], result["score"]) == (entry["image_id"], 1, 1)
+        assert (result["image_id"], result["category_id"], result["score"]) == (
+            entry["image_id"],
+            1,
+            1,
+        )
         found, true = (np.reshape(each["keypoints"], (17, 3)) for each in (result, entry))
         labelled = true[:, 2] > 0
         assert np.abs(found - true)[labelled, :2].max() < 0.01 and (found[:, 2] == 1).all()
@@ -82,8 +115,11 @@ def test_worse_poses_score_less_and_the_epochs_oks_is_the_literal_one(made):
     score = metrics.score(np.nan_to_num(noisy), held_out, made.skeleton, made.held_out_sizes())
     scale = made.scale("train")[made.held_out]
     areas = made.column("train", "area_px")[made.held_out]
-    expected = [literal_oks(p / s, t / s, COCO.sigmas, area)
-                for p, t, s, area in zip(np.nan_to_num(noisy), held_out, scale, areas)]  # in pixels of the photograph
+    expected = [
+        literal_oks(p / s, t / s, COCO.sigmas, area)
+        # in pixels of the photograph
+        for p, t, s, area in zip(np.nan_to_num(noisy), held_out, scale, areas)
+    ]
     assert metrics.chosen(score, made.skeleton) == score["oks"] == pytest.approx(np.mean(expected))
     assert metrics.chosen_name(made.skeleton) == "OKS"
 
@@ -107,17 +143,28 @@ def detected(source, folder, boxes):
 def boxes(source):
     """A detection for each person, the first one twice."""
     value = json.loads((source / "annotations" / "person_keypoints_val2017.json").read_text())
-    found = [{"image_id": entry["image_id"], "category_id": 1, "bbox": entry["bbox"], "score": 0.8}
-             for entry in value["annotations"] if entry["num_keypoints"]]
+    found = [
+        {"image_id": entry["image_id"], "category_id": 1, "bbox": entry["bbox"], "score": 0.8}
+        for entry in value["annotations"]
+        if entry["num_keypoints"]
+    ]
     return [found[0] | {"score": 0.5}, *found]
 
 
 def test_poses_of_detections_that_are_alike_are_one(source, boxes, tmp_path):
     data = detected(source, tmp_path, boxes)
     value = json.loads((tmp_path / "test_annotations.json").read_text())
-    people = [np.reshape(entry["keypoints"], (17, 3)) for entry in value["annotations"] if entry["num_keypoints"]]
-    joints = np.stack([(true[:, :2] - region[:2]) * np.array(data.frame) / region[2:]
-                       for true, region in zip([people[0], *people], regions_of(data))])
+    people = [
+        np.reshape(entry["keypoints"], (17, 3))
+        for entry in value["annotations"]
+        if entry["num_keypoints"]
+    ]
+    joints = np.stack(
+        [
+            (true[:, :2] - region[:2]) * np.array(data.frame) / region[2:]
+            for true, region in zip([people[0], *people], regions_of(data))
+        ]
+    )
     scores = scores_of(data, joints)
     assert scores["AP"] == pytest.approx(1)
     results = json.loads((tmp_path / "result.json").read_text())
@@ -132,6 +179,7 @@ def regions_of(data):
 
 class Fixed(nn.Module):
     """A network that says of each joint that it lies in the middle."""
+
     imagenet = None
     joint_layers = ()
     unused_weights = ()
@@ -152,9 +200,15 @@ def with_model(monkeypatch):
     monkeypatch.setitem(networks.NETWORKS, "resnet", (Fixed, {}))
 
     def write_fixed(data):
-        write_model(data.folder, Fixed(data.skeleton.joint_count), skeleton=data.skeleton, frame=data.frame,
-                    margin=data.margin)
+        write_model(
+            data.folder,
+            Fixed(data.skeleton.joint_count),
+            skeleton=data.skeleton,
+            frame=data.frame,
+            margin=data.margin,
+        )
         return ["--workdir", str(data.folder), *FP32]
+
     return write_fixed
 
 
@@ -162,28 +216,53 @@ def test_of_detections_cocos_scores_alone_are_printed(source, boxes, tmp_path, w
     data = detected(source, tmp_path, boxes)
     test_stage_1.main(with_model(data))
     said = capsys.readouterr().out
-    assert "COCO's scores, detections" in said and "PDJ" not in said and "±" not in said and "mean pose" not in said
+    assert (
+        "COCO's scores, detections" in said
+        and "PDJ" not in said
+        and "±" not in said
+        and "mean pose" not in said
+    )
     facts = json.loads((tmp_path / "metrics_stage_1.json").read_text())
     assert list(facts["coco"]["stage_1"]) == list(oks.NAMES) and "stage_1" not in facts
     assert np.load(tmp_path / "test_output_1.npy").shape == (len(boxes), 34)
 
 
-def test_images_without_annotations_give_a_result_for_the_server(source, boxes, tmp_path, with_model, capsys):
+def test_images_without_annotations_give_a_result_for_the_server(
+    source, boxes, tmp_path, with_model, capsys
+):
     value = json.loads((source / "annotations" / "person_keypoints_val2017.json").read_text())
-    info = write(tmp_path / "info.json", {"images": value["images"], "categories": [{"id": 1, "name": "person"}]})
-    data = prepare(tmp_path, "--train", source / "annotations" / "person_keypoints_train2017.json", "--test", info,
-                   "--images", source / "images", "--detections", write(tmp_path / "found.json", boxes))
+    info = write(
+        tmp_path / "info.json",
+        {"images": value["images"], "categories": [{"id": 1, "name": "person"}]},
+    )
+    data = prepare(
+        tmp_path,
+        "--train",
+        source / "annotations" / "person_keypoints_train2017.json",
+        "--test",
+        info,
+        "--images",
+        source / "images",
+        "--detections",
+        write(tmp_path / "found.json", boxes),
+    )
     test_stage_1.main(with_model(data))
     assert "COCO's server takes result.json" in capsys.readouterr().out
     assert 0 < len(json.loads((tmp_path / "result.json").read_text())) <= len(boxes)
 
 
-def test_without_pycocotools_everything_else_works(source, tmp_path, with_model, monkeypatch, capsys):
+def test_without_pycocotools_everything_else_works(
+    source, tmp_path, with_model, monkeypatch, capsys
+):
     data = prepare(tmp_path, "--source", source)
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     test_stage_1.main(with_model(data))
     said = capsys.readouterr().out
-    assert said.count("pycocotools is not installed") == 1 and "OKS, mean" in said and "COCO's scores" not in said
+    assert (
+        said.count("pycocotools is not installed") == 1
+        and "OKS, mean" in said
+        and "COCO's scores" not in said
+    )
     facts = json.loads((tmp_path / "metrics_stage_1.json").read_text())
     assert "coco" not in facts and "oks" in facts["stage_1"]
     assert len(json.loads((tmp_path / "result.json").read_text())) == len(data.test_rows)
@@ -194,7 +273,12 @@ def test_annotations_of_another_run_are_refused(source, tmp_path, with_model, ca
     flags = with_model(data)
     path = tmp_path / "test_annotations.json"
     path.write_text(path.read_text() + "\n")
-    fails(test_stage_1.main, flags, capsys, "test_annotations.json: is not the file that dataset.json belongs to")
+    fails(
+        test_stage_1.main,
+        flags,
+        capsys,
+        "test_annotations.json: is not the file that dataset.json belongs to",
+    )
     path.unlink()
     fails(test_stage_1.main, flags, capsys, "test_annotations.json: not found")
 
@@ -219,7 +303,9 @@ def test_six_steps_on_coco(source, tmp_path, capsys):
     facts = json.loads((tmp_path / "metrics_stage_2.json").read_text())
     content = json.loads((tmp_path / "test_annotations.json").read_text())
     results = json.loads((tmp_path / "result.json").read_text())
-    scores = {name: np.nan if value is None else value for name, value in facts["coco"]["stage_2"].items()}
+    scores = {
+        name: np.nan if value is None else value for name, value in facts["coco"]["stage_2"].items()
+    }
     assert scores == pytest.approx(oks.coco_scores(content, results, COCO.sigmas), nan_ok=True)
     assert list(facts["coco"]) == ["stage_1", "stage_2"] and "oks" in facts["stage_2"]
 
@@ -234,10 +320,18 @@ def test_six_steps_where_some_joints_are_never_labelled_and_nothing_is_mirrored(
     six_steps(tmp_path)
     said = capsys.readouterr().out
     assert said.count("no joint has an opposite one, so no image is mirrored") == 2
-    assert "hat: too few labels to learn from" in said and "never labelled, and in no mean: hat" in said
+    assert (
+        "hat: too few labels to learn from" in said
+        and "never labelled, and in no mean: hat" in said
+    )
     assert json.loads((tmp_path / "model_1.json").read_text())["settings"]["recipe"]["mirror"] == 0
     assert json.loads((tmp_path / "model_shared.json").read_text())["joints"] == names[:-1]
-    fails(test_stage_1.main, ["--workdir", tmp_path, "--flip-test", *FP32], capsys, "--flip-test: no joint")
+    fails(
+        test_stage_1.main,
+        ["--workdir", tmp_path, "--flip-test", *FP32],
+        capsys,
+        "--flip-test: no joint",
+    )
 
 
 def real(*place):
@@ -262,7 +356,15 @@ def test_the_real_coco_scores_as_pycocotools_does_on_its_own_file(tmp_path):
 def test_the_real_posetrack(tmp_path):
     """Three frames: one to train on, one held out, one to test on."""
     folder = real("posetrack")
-    data = prepare(tmp_path, "--train", folder / "annotations" / "posetrack18_val_coco.json", "--images", folder)
-    assert data.skeleton.joints == POSETRACK.joints and {"left_ear", "right_ear"} <= set(data.not_refined)
+    data = prepare(
+        tmp_path,
+        "--train",
+        folder / "annotations" / "posetrack18_val_coco.json",
+        "--images",
+        folder,
+    )
+    assert data.skeleton.joints == POSETRACK.joints and {"left_ear", "right_ear"} <= set(
+        data.not_refined
+    )
     assert len(data.train_rows) + len(data.test_rows) == 14
     assert scores_of(data, np.nan_to_num(data.test_labels))["AP"] == pytest.approx(1)

@@ -1,5 +1,6 @@
 """Which code trained a model: the project's git commit and the digest of its code, in the model's
 .json."""
+
 import json
 import re
 import shutil
@@ -21,7 +22,9 @@ FEW = ["--rows", "2", "--epochs", "1", *SMALL]
 
 def git(folder, *words):
     settings = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *settings, *words], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *settings, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -87,7 +90,9 @@ def test_it_costs_less_than_50_ms():
 
 def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
     monkeypatch.setattr(training_state, "commit", lambda: "0123456789ab+")
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", *FEW])
+    Train_stage_1.main(
+        ["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", *FEW]
+    )
     write_predictions(own_workdir)
     Train_stage_2.main(["--workdir", str(own_workdir), "--joints", "head", "--crop-px", "67", *FEW])
     for name in ("model_1", "model_head"):
@@ -95,20 +100,33 @@ def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
         assert facts["commit"] == "0123456789ab+" and re.fullmatch("[0-9a-f]{64}", facts["code"])
 
 
-@pytest.mark.parametrize("before, now, same_code, expected", [
-    ("a", "b", True, "a"),
-    ("a", "b", False, "a, b"),
-    ("a, b", "b", False, "a, b"),
-    ("a", None, False, "a"),
-    (None, "b", True, "b"),
-    (None, None, False, None),
-])
+@pytest.mark.parametrize(
+    "before, now, same_code, expected",
+    [
+        ("a", "b", True, "a"),
+        ("a", "b", False, "a, b"),
+        ("a, b", "b", False, "a, b"),
+        ("a", None, False, "a"),
+        (None, "b", True, "b"),
+        (None, None, False, None),
+    ],
+)
 def test_a_resumed_run_names_the_commits_of_both_codes(before, now, same_code, expected):
     assert training_state.commits_of(before, now, same_code) == expected
 
 
 def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, monkeypatch, capsys):
-    flags = ["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", "--save-minutes", "0", *FEW]
+    flags = [
+        "--workdir",
+        str(own_workdir),
+        "--weights",
+        "none",
+        "--input-px",
+        "64",
+        "--save-minutes",
+        "0",
+        *FEW,
+    ]
     monkeypatch.setattr(training_state, "commit", lambda: "first")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(Train_stage_1, "record_epoch", lambda *_: 1 / 0)
@@ -121,11 +139,19 @@ def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, mo
 
 
 def known(run):
-    return {"seed": 0, "epoch": 1, "history": [], "initial_weights": "random", "run": run,
-            "settings": {"rows": 4, "epochs": 1, "input_px": 0, "recipe": {}}}
+    return {
+        "seed": 0,
+        "epoch": 1,
+        "history": [],
+        "initial_weights": "random",
+        "run": run,
+        "settings": {"rows": 4, "epochs": 1, "input_px": 0, "recipe": {}},
+    }
 
 
-@pytest.mark.parametrize("run, expected", [({"commit": "0123456789ab"}, "0123456789ab"), ({}, "unknown")])
+@pytest.mark.parametrize(
+    "run, expected", [({"commit": "0123456789ab"}, "0123456789ab"), ({}, "unknown")]
+)
 def test_a_rows_commit_is_the_one_that_trained_it(run, expected, workdir):
     facts = results_run.run_facts("best_random", "tiny", known(run), arrays.open_dataset(workdir))
     assert facts["commit"] == expected and facts["rows"] == 4

@@ -1,5 +1,6 @@
 """curves_stage_1.csv: every score of the held-out rows and of some that are trained on, by epoch
 and between."""
+
 import json
 
 import numpy as np
@@ -14,7 +15,8 @@ from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
-FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64", *SMALL]  # four steps an epoch
+# four steps an epoch
+FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64", *SMALL]
 
 
 def table_of(folder):
@@ -27,15 +29,22 @@ def head_sizes(true):
 
 def literal_scores(predicted, true):
     """Columns of curves_stage_1.csv, from literal loops."""
-    torso = np.linalg.norm(true[:, LSP.index("left_shoulder")] - true[:, LSP.index("right_hip")], axis=1)
+    torso = np.linalg.norm(
+        true[:, LSP.index("left_shoulder")] - true[:, LSP.index("right_hip")], axis=1
+    )
     found = {f"pdj_{t}": literal_pck(predicted, true, torso, range(14), t) for t in (0.1, 0.2, 0.5)}
     for t in (0.1, 0.5):
         found[f"pckh_{t}"] = literal_pck(predicted, true, head_sizes(true), range(14), t)
-        groups = [literal_pck(predicted, true, head_sizes(true), members, t) for members in LSP.joint_groups.values()]
+        groups = [
+            literal_pck(predicted, true, head_sizes(true), members, t)
+            for members in LSP.joint_groups.values()
+        ]
         found[f"pckh_symmetric_{t}"] = np.nanmean(groups)
     for kind in ("strict", "relaxed"):
         sticks = np.array(literal_pcp(predicted, true, LSP.sticks, 0.5, kind == "strict"))
-        parts = {part: np.nanmean(sticks[[p == part for p in LSP.stick_parts]]) for part in LSP.limbs}
+        parts = {
+            part: np.nanmean(sticks[[p == part for p in LSP.stick_parts]]) for part in LSP.limbs
+        }
         limbs = [parts[part] for part in ("upper_arms", "lower_arms", "upper_legs", "lower_legs")]
         found[f"pcp_{kind}_mean_4"] = np.mean(limbs)
         found[f"pcp_{kind}_mean_6"] = np.mean([*limbs, parts["head"], parts["torso"]])
@@ -51,7 +60,8 @@ def test_columns_are_the_scores_of_literal_loops():
     true[rng.random((60, 14)) < 0.2] = np.nan
     scores = metrics.score(predicted, true, LSP, head_thresholds=curves.HEAD_THRESHOLDS)
     columns = metrics.columns(scores, LSP)
-    assert list(columns)[:2] == ["pdj_0.2", "pcp_strict_mean_4"]  # what the printed line shows, and chooses by
+    # what the printed line shows, and chooses by
+    assert list(columns)[:2] == ["pdj_0.2", "pcp_strict_mean_4"]
     expected = literal_scores(predicted, true)
     assert set(columns) == set(expected) | {"auc"}
     for name, value in expected.items():
@@ -59,11 +69,20 @@ def test_columns_are_the_scores_of_literal_loops():
         assert 0.01 < value < 0.99, name
 
 
-def test_an_epochs_row_is_of_the_held_out_rows_and_of_fixed_ones_that_are_trained_on(data, own_workdir, monkeypatch):
+def test_an_epochs_row_is_of_the_held_out_rows_and_of_fixed_ones_that_are_trained_on(
+    data, own_workdir, monkeypatch
+):
     monkeypatch.setattr(curves, "SCORED_SHARE", 0.7)
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS, "--epochs", "1"])
     header = (own_workdir / "curves_stage_1.csv").read_text().splitlines()[0].split(",")
-    assert header[:6] == ["epoch", "step", "train_loss", "held_out_loss", "pdj_0.2", "pcp_strict_mean_4"]
+    assert header[:6] == [
+        "epoch",
+        "step",
+        "train_loss",
+        "held_out_loss",
+        "pdj_0.2",
+        "pcp_strict_mean_4",
+    ]
     table = table_of(own_workdir)
     assert (table["epoch"], table["step"]) == ([1], [4])
     rows = runtime.choose_rows(data.trained_on, 8, 0)  # as --rows 8 draws them
@@ -74,7 +93,9 @@ def test_an_epochs_row_is_of_the_held_out_rows_and_of_fixed_ones_that_are_traine
         joints, _ = model.predict(Frames(data.train_images, RUN.device), scored, RUN)
         expected = literal_scores(joints.astype(float), data.train_labels[scored].astype(float))
         for name, value in expected.items():
-            np.testing.assert_allclose(table[begins + name], [value], atol=1e-6, err_msg=begins + name)
+            np.testing.assert_allclose(
+                table[begins + name], [value], atol=1e-6, err_msg=begins + name
+            )
     facts = json.loads((own_workdir / "model_1.json").read_text())
     assert facts["held_out"]["pckh_0.1"] == pytest.approx(table["pckh_0.1"][0])
 
@@ -86,6 +107,7 @@ def test_how_many_rows_are_scored_goes_with_the_epoch(data, own_workdir, monkeyp
     def predict_rows(model, examples, data, rows, run):
         scored.append(len(rows))
         return data.train_labels[rows], 0.0
+
     monkeypatch.setattr(curves, "predict_rows", predict_rows)
     for count in (4, 90, 10_000, 30_000):
         rows = np.resize(data.trained_on, count)
@@ -116,6 +138,7 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
     def evaluate(model, *rest):
         value = next(scores)
         return 0.5, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}
+
     monkeypatch.setattr(Train_stage_1, "evaluate", evaluate)
     Train_stage_1.main(["--workdir", str(own_workdir), *FLAGS, "--score-every", "2"])
     facts = json.loads((own_workdir / "model_1.json").read_text())
@@ -124,7 +147,7 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     plots.stage_1_training(tmp_path / "curves.png", table_of(own_workdir))
     for axes in figures[0].axes:
-        chosen, = [line for line in axes.lines if str(line.get_label()).endswith("chosen")]
+        (chosen,) = [line for line in axes.lines if str(line.get_label()).endswith("chosen")]
         assert chosen.get_label() == "epoch 2: chosen" and set(chosen.get_xdata()) == {2}
     labels = [line.get_label() for line in figures[0].axes[1].lines]
     assert "PDJ@0.2, held-out rows" in labels and "PDJ@0.2, rows trained on" in labels
@@ -132,9 +155,20 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
 
 def test_rows_of_an_older_run_lack_what_is_newer(tmp_path):
     """A run begun before there were these columns goes on; what its rows lack is nan."""
-    files.save_csv(tmp_path / "curves_stage_1.csv", [{"epoch": 1, "train_loss": 2, "held_out_loss": 3, "pdj_0.2": 0.1},
-                                                     {"epoch": 2, "step": 9, "train_loss": 1, "held_out_loss": 2,
-                                                      "pdj_0.2": 0.2, "auc": 0.3}])
+    files.save_csv(
+        tmp_path / "curves_stage_1.csv",
+        [
+            {"epoch": 1, "train_loss": 2, "held_out_loss": 3, "pdj_0.2": 0.1},
+            {
+                "epoch": 2,
+                "step": 9,
+                "train_loss": 1,
+                "held_out_loss": 2,
+                "pdj_0.2": 0.2,
+                "auc": 0.3,
+            },
+        ],
+    )
     table = table_of(tmp_path)
     np.testing.assert_array_equal(table["auc"], [np.nan, 0.3])
     plots.stage_1_training(tmp_path / "curves.png", table)

@@ -1,5 +1,6 @@
 """Without a GPU: every tensor of a training step would lie on it. Tensors without content stand for
 those on it."""
+
 import copy
 from dataclasses import replace
 
@@ -28,8 +29,11 @@ CPU = runtime.Runtime(torch.device("cpu"), "fp32")
 def no_content(monkeypatch):
     """Operations on tensors of different devices raise; none computes anything."""
     mode, from_numpy = FakeTensorMode(allow_non_fake_inputs=True), torch.from_numpy
-    monkeypatch.setattr(torch, "from_numpy", lambda array: mode.from_tensor(from_numpy(np.ascontiguousarray(array))))
-    monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)  # it would ask the driver for the device
+    monkeypatch.setattr(
+        torch, "from_numpy", lambda array: mode.from_tensor(from_numpy(np.ascontiguousarray(array)))
+    )
+    # it would ask the driver for the device
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
     with mode:
         with pytest.raises(RuntimeError, match="device"):
             torch.empty(2, device=GPU.device) + torch.empty(2)
@@ -56,7 +60,9 @@ def test_stage_1_stays_on_the_device(recipe, no_content):
     boxes = np.tile([[[0.0, 0.0, 227, 227]]], (4, 1, 1))
     images = augment.apply(crops.to_float(frames), boxes, views, recipe.ranges, (129, 129))
     targets = augment.move(torch.empty(4, 14, 2, device=GPU.device), views, LSP.flip)
-    loss = Train_stage_1.gradient(network.train(), images, targets, slice(None), recipe, GPU, network.cells)
+    loss = Train_stage_1.gradient(
+        network.train(), images, targets, slice(None), recipe, GPU, network.cells
+    )
     model = networks.Stage_1(network.eval(), "resnet", LSP, (227, 227), 1.0, (129, 129))
     found = network(model.view(crops.to_float(frames)))
     assert loss.device == found.joints.device == found.confidence.device == GPU.device
@@ -72,7 +78,9 @@ def test_stage_2_stays_on_the_device(recipe, no_content):
     examples = Examples.__new__(Examples)
     examples.recipe, examples.flip = recipe, np.array(LSP.flip)
     views = augment.draw(8, recipe.ranges, rng)
-    images, targets = examples.crops_and_targets(frames, boxes, targets, views, network.crop_px, GPU)
+    images, targets = examples.crops_and_targets(
+        frames, boxes, targets, views, network.crop_px, GPU
+    )
     asked = torch.full((8,), 3, device=GPU.device)
     loss = Train_stage_2.gradient(network.train(), images, asked, targets, recipe, GPU)
     network.mirror(LSP.flip)
@@ -81,7 +89,11 @@ def test_stage_2_stays_on_the_device(recipe, no_content):
 
 
 def normalisations(network):
-    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 @pytest.mark.parametrize("run, kind", [(GPU, nn.SyncBatchNorm), (CPU, nn.BatchNorm2d)])
@@ -96,7 +108,9 @@ def test_networks_of_several_processes_and_of_one_interchange_checkpoints(run, k
     shared = replace(run, world=2).share(network)
     assert {type(layer) for layer in normalisations(shared)} == {kind}
     assert list(shared.state_dict()) == list(plain.state_dict())
-    assert all(weight is known for weight, known in zip(network.parameters(), optimised, strict=True))
+    assert all(
+        weight is known for weight, known in zip(network.parameters(), optimised, strict=True)
+    )
     with torch.no_grad():
         for layer in normalisations(shared):
             layer.weight.add_(0.1)

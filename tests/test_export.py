@@ -1,5 +1,6 @@
 """One ONNX file: its joints are PyTorch's, for every kind of model, and its metadata tell what it
 is."""
+
 import ast
 import importlib.util
 import json
@@ -17,14 +18,26 @@ from torch import nn
 
 import predict
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, cascade, checkpoint, dependencies, export, geometry, heatmaps, networks, runtime
+from deeppose import (
+    arrays,
+    cascade,
+    checkpoint,
+    dependencies,
+    export,
+    geometry,
+    heatmaps,
+    networks,
+    runtime,
+)
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 EXTRAS = (*export.EXTRAS, "onnxruntime")
-needs_extras = pytest.mark.skipif(not all(importlib.util.find_spec(name) for name in EXTRAS),
-                                  reason="the packages of requirements-export.txt are not installed")
+needs_extras = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in EXTRAS),
+    reason="the packages of requirements-export.txt are not installed",
+)
 SEEN_PX = (48, 64)
 WHOLE = np.array([0.0, 0.0, *LAYOUT.frame])
 PROJECT = Path(__file__).resolve().parent.parent
@@ -52,6 +65,7 @@ def refiner(joints, gains):
 
 class Peaks(nn.Module):
     """A stage-1 network that decodes its heatmaps by their highest cell."""
+
     joint_layers = ("maps",)
 
     def __init__(self, joint_count, head="peaks"):
@@ -79,13 +93,25 @@ def write_onnx(folder, network, size=SEEN_PX):
     """Model, refiners already there, exported to pose.onnx: a SimpleNamespace of folder, session
     and model."""
     import onnxruntime
-    write_model(folder, network, skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin, input_size=size,
-                epoch=7, seed=3)
+
+    write_model(
+        folder,
+        network,
+        skeleton=DOLL,
+        frame=LAYOUT.frame,
+        margin=LAYOUT.margin,
+        input_size=size,
+        epoch=7,
+        seed=3,
+    )
     export.main(["--workdir", str(folder), str(folder / "pose.onnx")])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return SimpleNamespace(folder=folder, model=predict.load(folder, "cpu", "fp32"),
-                           session=onnxruntime.InferenceSession(folder / "pose.onnx", options))
+    return SimpleNamespace(
+        folder=folder,
+        model=predict.load(folder, "cpu", "fp32"),
+        session=onnxruntime.InferenceSession(folder / "pose.onnx", options),
+    )
 
 
 def compare(written, frames):
@@ -96,8 +122,10 @@ def compare(written, frames):
     found = dict(zip(names, written.session.run(None, {"frames": frames})))
     numbers = [stage.removeprefix("stage_") for stage in written.model.stages]
     assert names == [f"{kind}_{number}" for number in numbers for kind in ("joints", "confidence")]
-    return ([(found[f"joints_{number}"], poses[f"stage_{number}"]) for number in numbers],
-            [(found[f"confidence_{number}"], confidence[f"stage_{number}"]) for number in numbers])
+    return (
+        [(found[f"joints_{number}"], poses[f"stage_{number}"]) for number in numbers],
+        [(found[f"confidence_{number}"], confidence[f"stage_{number}"]) for number in numbers],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +136,16 @@ def integral(tmp_path_factory):
     folder = tmp_path_factory.mktemp("integral")
     torch.manual_seed(0)
     write_refiner(folder, "hat", refiner((0,), [0.5]), skeleton=DOLL, smallest_crop_px=20.0)
-    write_refiner(folder, "shared", refiner((0, 1, 2, 3), [0.9, 0.6, 0.0, 0.4]), skeleton=DOLL, smallest_crop_px=20.0)
-    write_refiner(folder, "belt", refiner((3,), [0.7]), skeleton=DOLL, stage=3, smallest_crop_px=20.0)
+    write_refiner(
+        folder,
+        "shared",
+        refiner((0, 1, 2, 3), [0.9, 0.6, 0.0, 0.4]),
+        skeleton=DOLL,
+        smallest_crop_px=20.0,
+    )
+    write_refiner(
+        folder, "belt", refiner((3,), [0.7]), skeleton=DOLL, stage=3, smallest_crop_px=20.0
+    )
     return write_onnx(folder, spread(Resnet_stage_1(DOLL.joint_count)))
 
 
@@ -142,7 +178,12 @@ def test_metadata_tell_what_it_is(integral):
     told = {name: json.loads(text) for name, text in told.items()}
     assert told["frame"] == list(LAYOUT.frame) and told["margin"] == LAYOUT.margin
     assert told["joints"] == list(DOLL.joints) and told["stages"] == [1, 2, 3]
-    assert set(told["models"]) == {"model_1.pt", "model_hat.pt", "model_shared.pt", "model_3_belt.pt"}
+    assert set(told["models"]) == {
+        "model_1.pt",
+        "model_hat.pt",
+        "model_shared.pt",
+        "model_3_belt.pt",
+    }
     digest = arrays.digest(integral.folder / "model_1.pt")
     assert told["models"]["model_1.pt"] == {"digest": digest, "epoch": 7, "seed": 3}
     assert str(integral.folder) not in json.dumps(told)  # no path of the machine it was made on
@@ -153,7 +194,7 @@ def test_metadata_tell_what_it_is(integral):
 def test_direct_head_without_a_cascade(tmp_path, frames):
     torch.manual_seed(0)
     written = write_onnx(tmp_path, Resnet_stage_1(DOLL.joint_count, "direct"))
-    (found, expected), = compare(written, frames)[0]
+    ((found, expected),) = compare(written, frames)[0]
     np.testing.assert_allclose(found, expected, atol=0.05)
     assert np.isfinite(found).all()
     assert np.isnan(written.session.run(["confidence_1"], {"frames": frames})[0]).all()
@@ -164,7 +205,7 @@ def test_networks_that_decode_by_the_highest_cell(tmp_path, frames, monkeypatch)
     monkeypatch.setitem(networks.NETWORKS, "resnet", (Peaks, {}))
     torch.manual_seed(0)
     written = write_onnx(tmp_path, Peaks(DOLL.joint_count))
-    (found, expected), = compare(written, frames)[0]
+    ((found, expected),) = compare(written, frames)[0]
     assert (np.abs(found - expected).max(2) < 0.05).mean() >= 0.995
 
 
@@ -187,21 +228,55 @@ def test_the_snippets_of_the_documentation_run_and_agree(integral, monkeypatch, 
 
 def test_missing_packages_are_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.onnx"], capsys,
-          "onnx, onnxscript: not installed", "requirements-export.txt")
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "pose.onnx"],
+        capsys,
+        "onnx, onnxscript: not installed",
+        "requirements-export.txt",
+    )
 
 
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "EXTRAS", ())
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.pt"], capsys, "pose.pt", "let it end in .onnx")
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.onnx"], capsys, "model_1.pt: not found")
-    write_model(tmp_path, Resnet_stage_1(DOLL.joint_count), skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin)
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "pose.pt"],
+        capsys,
+        "pose.pt",
+        "let it end in .onnx",
+    )
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "pose.onnx"],
+        capsys,
+        "model_1.pt: not found",
+    )
+    write_model(
+        tmp_path,
+        Resnet_stage_1(DOLL.joint_count),
+        skeleton=DOLL,
+        frame=LAYOUT.frame,
+        margin=LAYOUT.margin,
+    )
     write_refiner(tmp_path, "hat", refiner((0,), [0.5]), skeleton=DOLL)
     monkeypatch.setattr(export, "LARGEST_BYTES", 0.1e9)
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.onnx"], capsys, tmp_path, "0.1 GB", "--refiner shared")
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "pose.onnx"],
+        capsys,
+        tmp_path,
+        "0.1 GB",
+        "--refiner shared",
+    )
     monkeypatch.setattr(export, "LARGEST_BYTES", 1.5e9)
     (tmp_path / "file").write_text("")
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "file" / "pose.onnx"], capsys, "is not a folder")
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "file" / "pose.onnx"],
+        capsys,
+        "is not a folder",
+    )
     assert not list(tmp_path.glob("*.onnx*"))
 
 
@@ -227,18 +302,34 @@ def test_boxes_of_tensors_are_those_of_arrays():
 
 
 def test_no_step_imports_the_exporter():
-    for script in ("LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py",
-                   "Train_stage_2.py", "test_stage_2.py", "predict.py"):
+    for script in (
+        "LSP_data.py",
+        "Train_stage_1.py",
+        "test_stage_1.py",
+        "Generate_train_output.py",
+        "Train_stage_2.py",
+        "test_stage_2.py",
+        "predict.py",
+    ):
         assert "deeppose/export.py" not in dependencies.prerequisites(script)
     source = (PROJECT / "deeppose" / "export.py").read_text(encoding="utf-8")
-    assert not dependencies.imported_names(ast.parse(source)) & set(EXTRAS)  # its own checks come first
+    # its own checks come first
+    assert not dependencies.imported_names(ast.parse(source)) & set(EXTRAS)
 
 
 @needs_extras
 def test_a_network_that_fixes_the_number_of_frames_is_refused(tmp_path, capsys, monkeypatch):
     class Fixed(Peaks):
         def forward(self, images):
-            return super().forward(images[:int(len(images))])
+            return super().forward(images[: int(len(images))])
+
     monkeypatch.setitem(networks.NETWORKS, "resnet", (Fixed, {}))
-    write_model(tmp_path, Fixed(DOLL.joint_count), skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin)
-    fails(export.main, ["--workdir", tmp_path, tmp_path / "pose.onnx"], capsys, "pose.onnx: is not written")
+    write_model(
+        tmp_path, Fixed(DOLL.joint_count), skeleton=DOLL, frame=LAYOUT.frame, margin=LAYOUT.margin
+    )
+    fails(
+        export.main,
+        ["--workdir", tmp_path, tmp_path / "pose.onnx"],
+        capsys,
+        "pose.onnx: is not written",
+    )

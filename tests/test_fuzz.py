@@ -1,4 +1,5 @@
 """A thousand mutated files, over all readers; `python -m tests.fuzz --count 20000` tries more."""
+
 from fuzz import fuzz
 
 

@@ -25,13 +25,17 @@ def test_normalise_is_by_width_and_height():
     centre."""
     box = np.array([10.0, 20, 40, 80])
     corners = np.array([[10.0, 20], [50, 100], [30, 60], [50, 60]])
-    np.testing.assert_allclose(geometry.normalise(corners, box), [[-0.5, -0.5], [0.5, 0.5], [0, 0], [0.5, 0]])
+    np.testing.assert_allclose(
+        geometry.normalise(corners, box), [[-0.5, -0.5], [0.5, 0.5], [0, 0], [0.5, 0]]
+    )
 
 
 def test_normalise_and_back():
     rng = np.random.default_rng(0)
     joints, boxes = random_joints(rng, 5), rng.uniform(1, 200, (5, 4))
-    np.testing.assert_allclose(geometry.denormalise(geometry.normalise(joints, boxes), boxes), joints)
+    np.testing.assert_allclose(
+        geometry.denormalise(geometry.normalise(joints, boxes), boxes), joints
+    )
     tensors = geometry.normalise(torch.from_numpy(joints), torch.from_numpy(boxes))
     np.testing.assert_allclose(tensors.numpy(), geometry.normalise(joints, boxes))
 
@@ -45,8 +49,11 @@ def test_image_to_frame_and_back(flip, frame):
     framed = geometry.image_to_frame(joints, box, frame, flip)
     assert np.isnan(framed[3 if flip is None else flip[3]]).all()
     np.testing.assert_allclose(geometry.frame_to_image(framed, box, frame, flip), joints)
-    normalised = geometry.normalise(framed, geometry.whole(frame))  # the same places in the frame and in its box
-    back = geometry.denormalise(normalised if flip is None else geometry.mirror(normalised, 0, flip), box)
+    # the same places in the frame and in its box
+    normalised = geometry.normalise(framed, geometry.whole(frame))
+    back = geometry.denormalise(
+        normalised if flip is None else geometry.mirror(normalised, 0, flip), box
+    )
     np.testing.assert_allclose(back, joints)
 
 
@@ -71,9 +78,12 @@ def test_mirror_swaps_sides_by_name():
 def test_a_box_of_the_frames_proportions_holds_the_whole_image_centred():
     def letterbox(width, height, frame):
         return geometry.to_aspect(geometry.whole((width, height)), frame)
+
     np.testing.assert_allclose(letterbox(100, 60, (227, 227)), [0, -20, 100, 100])
     np.testing.assert_allclose(letterbox(61, 100, (227, 227)), [-19.5, 0, 100, 100])
-    np.testing.assert_allclose(letterbox(100, 60, (192, 256)), [0, (60 - 400 / 3) / 2, 100, 400 / 3])
+    np.testing.assert_allclose(
+        letterbox(100, 60, (192, 256)), [0, (60 - 400 / 3) / 2, 100, 400 / 3]
+    )
     np.testing.assert_allclose(letterbox(60, 100, (192, 256)), [-7.5, 0, 75, 100])
     np.testing.assert_allclose(letterbox(96, 128, (192, 256)), [0, 0, 96, 128])
 
@@ -83,16 +93,24 @@ def test_boxes_are_around_their_centres_and_scaled_about_them():
     np.testing.assert_allclose(geometry.box_around(centres, [8, 2]), [[6, 16, 8, 8], [-4, 3, 2, 2]])
     boxes = geometry.box_around(centres, [[8, 6], [2, 1]])
     np.testing.assert_allclose(boxes, [[6, 17, 8, 6], [-4, 3.5, 2, 1]])
-    np.testing.assert_allclose(geometry.scale_box(boxes, 1.5), [[4, 15.5, 12, 9], [-4.5, 3.25, 3, 1.5]])
+    np.testing.assert_allclose(
+        geometry.scale_box(boxes, 1.5), [[4, 15.5, 12, 9], [-4.5, 3.25, 3, 1.5]]
+    )
     np.testing.assert_allclose(geometry.scale_box(geometry.scale_box(boxes, 1.25), 0.8), boxes)
-    np.testing.assert_allclose(geometry.joints_box(np.array([[3.0, 4], [np.nan, np.nan], [1, 9]])), [1, 4, 2, 5])
+    np.testing.assert_allclose(
+        geometry.joints_box(np.array([[3.0, 4], [np.nan, np.nan], [1, 9]])), [1, 4, 2, 5]
+    )
 
 
 def test_distance_and_extent_are_those_of_tensors_too():
     joints = random_joints(np.random.default_rng(5), 6)
     tensors = torch.from_numpy(joints)
-    np.testing.assert_allclose(geometry.distance(joints, (9, 2)), np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1))
-    np.testing.assert_allclose(geometry.distance(tensors, (9, 2)), geometry.distance(joints, (9, 2)))
+    np.testing.assert_allclose(
+        geometry.distance(joints, (9, 2)), np.linalg.norm(joints[:, 9] - joints[:, 2], axis=1)
+    )
+    np.testing.assert_allclose(
+        geometry.distance(tensors, (9, 2)), geometry.distance(joints, (9, 2))
+    )
     tight = [geometry.joints_box(pose)[2:].max() for pose in joints]
     np.testing.assert_allclose(geometry.extent(joints), tight)
     np.testing.assert_allclose(geometry.extent(tensors), tight)
@@ -123,8 +141,12 @@ def white_pixel(width, height, x, y):
     return image
 
 
-BOXES = [(10.0, 20.0, 60.0, 60.0), (-15.5, 3.25, 90.75, 90.75), (25.5, 30.25, 33.3, 33.3),
-         (-60.0, -50.0, 250.0, 250.0)]
+BOXES = [
+    (10.0, 20.0, 60.0, 60.0),
+    (-15.5, 3.25, 90.75, 90.75),
+    (25.5, 30.25, 33.3, 33.3),
+    (-60.0, -50.0, 250.0, 250.0),
+]
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -134,7 +156,9 @@ def test_white_pixel_stays_under_its_joint_in_frames(box, mirrored):
     frame = framing.cut(image, box, (227, 227), mirrored)
     assert frame.shape == (227, 227, 3) and frame.dtype == np.uint8
     joints = np.full((14, 2), [40.5, 45.5])
-    expected = geometry.image_to_frame(joints, np.array(box), (227, 227), LSP.flip if mirrored else None)[0]
+    expected = geometry.image_to_frame(
+        joints, np.array(box), (227, 227), LSP.flip if mirrored else None
+    )[0]
     np.testing.assert_allclose(centroid(frame[..., 0].astype(float)), expected, atol=0.15)
 
 
@@ -142,7 +166,9 @@ def test_white_pixel_stays_under_its_joint_in_frames(box, mirrored):
 @pytest.mark.parametrize("margin", [1.0, 1.25])
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("box", BOXES)
-def test_white_pixel_stays_under_its_joint_in_frames_of_any_proportions(box, frame, margin, mirrored):
+def test_white_pixel_stays_under_its_joint_in_frames_of_any_proportions(
+    box, frame, margin, mirrored
+):
     """The joint's box, grown to the frame's proportions, with a margin; and back to the photograph
     again."""
     image = Image.fromarray(white_pixel(100, 80, 40, 45))
@@ -154,11 +180,15 @@ def test_white_pixel_stays_under_its_joint_in_frames_of_any_proportions(box, fra
     expected = geometry.image_to_frame(np.full((14, 2), [40.5, 45.5]), region, frame, flip)
     np.testing.assert_allclose(found, expected, atol=0.15)
     back = geometry.frame_to_image(found, region, frame, flip)
-    np.testing.assert_allclose(back, np.full((14, 2), [40.5, 45.5]), atol=0.15 * region[2] / frame[0])
+    np.testing.assert_allclose(
+        back, np.full((14, 2), [40.5, 45.5]), atol=0.15 * region[2] / frame[0]
+    )
 
 
 @pytest.mark.parametrize("size", FRAMES)
-@pytest.mark.parametrize("box", [*BOXES[:3], (-60.0, -50.0, 200.0, 200.0), (5.5, 10.25, 50.0, 66.6)])
+@pytest.mark.parametrize(
+    "box", [*BOXES[:3], (-60.0, -50.0, 200.0, 200.0), (5.5, 10.25, 50.0, 66.6)]
+)
 def test_white_pixel_stays_under_its_joint_in_crops(box, size):
     images = torch.zeros(2, 3, 80, 100)
     images[1, :, 45, 40] = 1
@@ -178,8 +208,12 @@ def test_crop_at_whole_pixels_gives_those_pixels_and_black_outside():
     inside = crops.crop(image, torch.tensor([[[10.0, 20, 32, 24]]]), (32, 24))
     torch.testing.assert_close(inside[0], image[0, :, 20:44, 10:42], atol=1e-5, rtol=0)
     over_the_border = crops.crop(image, torch.tensor([[[-8.0, 40, 32, 32]]]), (32, 32))[0]
-    torch.testing.assert_close(over_the_border[:, :20, 8:], image[0, :, 40:, :24], atol=1e-5, rtol=0)
-    assert over_the_border[:, 20:].abs().max() < 1e-5 and over_the_border[:, :, :8].abs().max() < 1e-5
+    torch.testing.assert_close(
+        over_the_border[:, :20, 8:], image[0, :, 40:, :24], atol=1e-5, rtol=0
+    )
+    assert (
+        over_the_border[:, 20:].abs().max() < 1e-5 and over_the_border[:, :, :8].abs().max() < 1e-5
+    )
 
 
 def test_crop_keeps_the_aspect():

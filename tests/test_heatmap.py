@@ -1,5 +1,6 @@
 """The heatmap network: its attention, what it learns from, decoding, the flip test, and tiny runs
 through the steps."""
+
 import json
 import math
 
@@ -27,7 +28,17 @@ from Heatmap_stage_1 import RECIPES, Attention, Branches, Heatmap_stage_1
 
 CPU = torch.device("cpu")
 RUN = runtime.Runtime(CPU, "fp32")
-SMALL = ["--network", "heatmap", "--vary", "backbone=resnet18", "--weights", "none", "--input-px", "64", *FP32]
+SMALL = [
+    "--network",
+    "heatmap",
+    "--vary",
+    "backbone=resnet18",
+    "--weights",
+    "none",
+    "--input-px",
+    "64",
+    *FP32,
+]
 SIZES = [(192, 256), (288, 384), (48, 64), (129, 129), (227, 227), (150, 67)]  # (w, h) of images
 
 
@@ -46,7 +57,10 @@ def literal_attention(features, weight, bias, kernel):
                 for dy in (-1, 0, 1):
                     for dx in (-1, 0, 1):
                         if 0 <= y + dy < height and 0 <= x + dx < width:
-                            unary += weight[c, dy + 1, dx + 1].item() * features[c, y + dy, x + dx].item()
+                            unary += (
+                                weight[c, dy + 1, dx + 1].item()
+                                * features[c, y + dy, x + dx].item()
+                            )
             field = sigmoid(kernel * unary + unary)
             field = sigmoid(kernel * field + unary)
             field = sigmoid(kernel * field + unary)
@@ -67,7 +81,7 @@ def perfect(network, true, size):
     pixels = (true[:, :, None] - cells.centres) * torch.tensor(size)  # (N, J, cells, 2)
     sigma = max(size) / 32
     height = 8 * math.ceil(size[1] / 32)
-    return (-pixels.square().sum(3) / (2 * sigma ** 2)).exp().unflatten(2, (height, -1))
+    return (-pixels.square().sum(3) / (2 * sigma**2)).exp().unflatten(2, (height, -1))
 
 
 # -- attention
@@ -81,8 +95,12 @@ def test_attention_is_the_mean_field_of_a_literal_loop():
     assert found.shape == (2, 2, 4, 5)
     for n in range(2):
         for j in range(2):
-            expected = literal_attention(features[n], attention.unary.weight[j], attention.unary.bias[j].item(),
-                                         attention.kernel[j].item())
+            expected = literal_attention(
+                features[n],
+                attention.unary.weight[j],
+                attention.unary.bias[j].item(),
+                attention.kernel[j].item(),
+            )
             assert (found[n, j] - expected).abs().max() < 1e-6
 
 
@@ -111,10 +129,10 @@ def test_branches_are_one_network_a_joint():
     maps = []
     for joint in range(4):
         own = drawn(Attention(6))
-        own.unary.weight.data = branches.attention.unary.weight.data[joint:joint + 1]
-        own.unary.bias.data = branches.attention.unary.bias.data[joint:joint + 1]
-        own.kernel.data = branches.attention.kernel.data[joint:joint + 1]
-        maps.append(F.conv2d(features * own(features), branches.maps.weight[joint:joint + 1]))
+        own.unary.weight.data = branches.attention.unary.weight.data[joint : joint + 1]
+        own.unary.bias.data = branches.attention.unary.bias.data[joint : joint + 1]
+        own.kernel.data = branches.attention.kernel.data[joint : joint + 1]
+        maps.append(F.conv2d(features * own(features), branches.maps.weight[joint : joint + 1]))
     expected = F.conv2d(torch.cat(maps, 1), branches.mix.weight, branches.mix.bias)
     torch.testing.assert_close(branches(features), expected)
 
@@ -136,34 +154,54 @@ def test_all_three_attended_maps_are_summed():
 # -- layers, weights and recipes
 
 
-@pytest.mark.parametrize("backbone, millions", [("resnet18", 15.4), ("resnet34", 25.5), ("resnet50", 34.0),
-                                                ("resnet101", 53.0), ("resnet152", 68.6)])
+@pytest.mark.parametrize(
+    "backbone, millions",
+    [
+        ("resnet18", 15.4),
+        ("resnet34", 25.5),
+        ("resnet50", 34.0),
+        ("resnet101", 53.0),
+        ("resnet152", 68.6),
+    ],
+)
 def test_every_backbone_has_its_weights(backbone, millions):
     """Without attention those of SimpleBaseline's papers and tables; the attention adds a few."""
     with torch.device("meta"):
-        counts = [sum(weight.numel() for weight in Heatmap_stage_1(17, backbone, attention).parameters())
-                  for attention in (0, 1)]
+        counts = [
+            sum(weight.numel() for weight in Heatmap_stage_1(17, backbone, attention).parameters())
+            for attention in (0, 1)
+        ]
         torchvisions = models.get_model(backbone).state_dict()
         network = Heatmap_stage_1(17, backbone)
     assert counts[0] == pytest.approx(millions * 1e6, rel=0.005) and 0 < counts[1] - counts[0] < 5e4
     assert set(torchvisions) == set(network.backbone.state_dict()) | set(network.unused_weights)
-    assert type(network.imagenet) is models.get_model_weights(backbone) and backbone in network.imagenet.url
+    assert (
+        type(network.imagenet) is models.get_model_weights(backbone)
+        and backbone in network.imagenet.url
+    )
 
 
 @pytest.mark.parametrize("attention", [0, 1])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_shapes_and_float32_under_autocast(attention, recipe):
     torch.manual_seed(0)
-    network = Heatmap_stage_1(5, **RECIPES[recipe].options | {"backbone": "resnet18", "attention": attention})
+    network = Heatmap_stage_1(
+        5, **RECIPES[recipe].options | {"backbone": "resnet18", "attention": attention}
+    )
     images = torch.rand(2, 3, 64, 48)
     with torch.autocast("cpu", torch.bfloat16):
         found = network(images)
         assert found.joints.shape == (2, 5, 2) and found.confidence is None
         assert found.heatmaps.shape == (2, 5, 16 * 16) and found.heatmaps.dtype == torch.float32
-        assert len(network.cells((48, 64)).centres) == 16 * 16  # 48 px are two strides of 32, as 64 are
+        # 48 px are two strides of 32, as 64 are
+        assert len(network.cells((48, 64)).centres) == 16 * 16
         found = network.eval()(images)
     assert found.joints.dtype == found.confidence.dtype == torch.float32 and found.heatmaps is None
-    assert found.confidence.shape == (2, 5) and 0 <= found.confidence.min() and found.confidence.max() <= 1
+    assert (
+        found.confidence.shape == (2, 5)
+        and 0 <= found.confidence.min()
+        and found.confidence.max() <= 1
+    )
 
 
 def test_every_weight_learns():
@@ -173,30 +211,55 @@ def test_every_weight_learns():
     found = network(torch.rand(2, 3, 64, 64))
     assert not found.joints.requires_grad
     losses.heatmap_loss(found.heatmaps, true, network.cells((64, 64)), torch.tensor(6)).backward()
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
-    assert all(weight.grad.abs().sum() > 0 for name, weight in network.named_parameters() if "backbone" not in name)
+    assert all(
+        weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters()
+    )
+    assert all(
+        weight.grad.abs().sum() > 0
+        for name, weight in network.named_parameters()
+        if "backbone" not in name
+    )
 
 
 def test_the_originals_recipe_is_its_authors():
     """Targets 255 high, sigma 2 (3 of 384 px); MSE; Adam 5e-4, a tenth of it at 90 and 120 of 140
     epochs."""
     recipe = Train_stage_1.parse(["--network", "heatmap", "--recipe", "original"]).recipe
-    assert recipe.options == {"backbone": "resnet50", "attention": 1, "softmax": 0, "decoding": "quarter",
-                              "spread": 1 / 32}
-    assert (recipe.loss, recipe.heatmaps, recipe.heatmap_loss) == ("none", 1, "mse") and losses.TARGET_PEAK == 255
+    assert recipe.options == {
+        "backbone": "resnet50",
+        "attention": 1,
+        "softmax": 0,
+        "decoding": "quarter",
+        "spread": 1 / 32,
+    }
+    assert (recipe.loss, recipe.heatmaps, recipe.heatmap_loss) == (
+        "none",
+        1,
+        "mse",
+    ) and losses.TARGET_PEAK == 255
     assert type(recipe.optimiser_of(nn.Linear(2, 2), CPU)) is torch.optim.Adam
     rates = [recipe.rate(epoch * 10, 1400) for epoch in (0, 89, 90, 119, 120, 139)]
     assert rates == pytest.approx([5e-4, 5e-4, 5e-5, 5e-5, 5e-6, 5e-6])
-    assert (recipe.ranges.turn_deg, recipe.ranges.turn_share, recipe.ranges.scale, recipe.ranges.mirror) == (
-        40, 0.6, 0.3, 0.5)
+    assert (
+        recipe.ranges.turn_deg,
+        recipe.ranges.turn_share,
+        recipe.ranges.scale,
+        recipe.ranges.mirror,
+    ) == (40, 0.6, 0.3, 0.5)
     with torch.device("meta"):
         network = Heatmap_stage_1(17, **recipe.options)
     assert [network.cells(size).sigma for size in ((192, 256), (288, 384))] == [2, 3]
 
 
-@pytest.mark.parametrize("entries, said", [
-    (["loss=l1"], "loss=none"), (["heatmaps=0"], "above 0"), (["heatmap_loss=mse"], "softmax=0"),
-    (["softmax=0"], "heatmap_loss=mse")])
+@pytest.mark.parametrize(
+    "entries, said",
+    [
+        (["loss=l1"], "loss=none"),
+        (["heatmaps=0"], "above 0"),
+        (["heatmap_loss=mse"], "softmax=0"),
+        (["softmax=0"], "heatmap_loss=mse"),
+    ],
+)
 def test_entries_that_do_not_go_together_are_one_line(entries, said, capsys):
     with pytest.raises(SystemExit) as stop:
         Train_stage_1.parse(["--network", "heatmap", *(f"--vary={entry}" for entry in entries)])
@@ -205,8 +268,15 @@ def test_entries_that_do_not_go_together_are_one_line(entries, said, capsys):
     Train_stage_1.parse(["--network", "heatmap", "--vary=heatmap_loss=mse", "--vary=softmax=0"])
 
 
-@pytest.mark.parametrize("options, said", [({"backbone": "vgg16"}, "resnet152"), ({"attention": 2}, "attention=2"),
-                                           ({"decoding": "best"}, "vertex"), ({"spread": 0.0}, "spread=0")])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"backbone": "vgg16"}, "resnet152"),
+        ({"attention": 2}, "attention=2"),
+        ({"decoding": "best"}, "vertex"),
+        ({"spread": 0.0}, "spread=0"),
+    ],
+)
 def test_options_that_there_are_not_are_one_line(options, said):
     with pytest.raises(InputError, match=said):
         networks.build("heatmap", 3, options)
@@ -217,10 +287,16 @@ def test_weights_in_torchvisions_format_are_of_the_backbone_that_was_named(tmp_p
     weights = models.resnet18().state_dict()
     torch.save(weights, tmp_path / "resnet18.pth")
     network = Heatmap_stage_1(14, "resnet18")
-    assert pretrained.load_initial(network, str(tmp_path / "resnet18.pth"), LSP) == "file resnet18.pth"
-    assert all(torch.equal(value, weights[name]) for name, value in network.backbone.state_dict().items())
+    assert (
+        pretrained.load_initial(network, str(tmp_path / "resnet18.pth"), LSP) == "file resnet18.pth"
+    )
+    assert all(
+        torch.equal(value, weights[name]) for name, value in network.backbone.state_dict().items()
+    )
     with torch.device("meta"), pytest.raises(InputError, match="resnet18.pth"):
-        pretrained.load_initial(Heatmap_stage_1(14, "resnet34"), str(tmp_path / "resnet18.pth"), LSP)
+        pretrained.load_initial(
+            Heatmap_stage_1(14, "resnet34"), str(tmp_path / "resnet18.pth"), LSP
+        )
 
 
 def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_the_mixture():
@@ -232,7 +308,13 @@ def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_th
     before = checkpoint.weights_of(network)
     assert pretrained.adopt(network, other.state_dict(), there, here) == len(before)
     places = [(0, 2), (1, 0)]  # of right_hand and of neck, here and there
-    for name in ("attention.kernel", "attention.unary.weight", "attention.unary.bias", "maps.weight", "mix.bias"):
+    for name in (
+        "attention.kernel",
+        "attention.unary.weight",
+        "attention.unary.bias",
+        "maps.weight",
+        "mix.bias",
+    ):
         own = network.get_parameter(f"joints.{name}")
         for mine, theirs in places:
             assert torch.equal(own[mine], other.get_parameter(f"joints.{name}")[theirs]), name
@@ -273,7 +355,7 @@ def test_perfect_heatmaps_decode_to_their_joints(size, decoding, most):
     true = inside * (torch.rand(40, 6, 2) - 0.5)
     found = network.decode(perfect(network, true, size), size)
     assert ((found.joints - true) * torch.tensor(size)).abs().max() < most
-    between_cells = math.exp(-0.5 ** 2 / (max(size) / 128) ** 2)  # half a cell off along both axes
+    between_cells = math.exp(-(0.5**2) / (max(size) / 128) ** 2)  # half a cell off along both axes
     assert 0.99 * between_cells < found.confidence.min() and found.confidence.max() <= 1
     probabilities = perfect(network, true, size).flatten(2)
     probabilities /= probabilities.sum(2, keepdim=True) * heatmaps.highest_share(max(size) / 128)
@@ -283,7 +365,11 @@ def test_perfect_heatmaps_decode_to_their_joints(size, decoding, most):
 
 def test_a_heatmap_of_which_nothing_can_be_told_is_decoded_to_a_cell():
     for shift in heatmaps.SHIFTS.values():
-        for maps in (torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), -3.0), torch.eye(8)[None, None]):
+        for maps in (
+            torch.zeros(1, 1, 8, 8),
+            torch.full((1, 1, 8, 8), -3.0),
+            torch.eye(8)[None, None],
+        ):
             places = maps.flatten(2).argmax(2)
             assert (shift(maps, places).abs() <= 0.5).all()
 
@@ -339,21 +425,29 @@ def test_the_flip_test_is_of_heatmaps(recipe, dolls):
     nn.init.normal_(network.joints.maps.weight, std=0.05)
     size = networks.input_size(data.view_box[2:], 64)
     model = networks.Stage_1(network.eval(), "heatmap", DOLL, data.frame, data.margin, size)
-    images, mirrors = (Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), CPU) for way in (1, -1))
+    images, mirrors = (
+        Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), CPU) for way in (1, -1)
+    )
     rows = np.arange(len(data.test_images))
     joints, confidence = model.predict(images, rows, RUN, flip=True)
     mirrored, sure = model.predict(mirrors, rows, RUN, flip=True)
-    np.testing.assert_allclose(geometry.mirror(mirrored, data.frame[0], DOLL.flip), joints, atol=1e-2)
+    np.testing.assert_allclose(
+        geometry.mirror(mirrored, data.frame[0], DOLL.flip), joints, atol=1e-2
+    )
     np.testing.assert_allclose(sure[:, list(DOLL.flip)], confidence, atol=1e-4)
     alone, _ = model.predict(images, rows, RUN)
     assert np.abs(alone - joints).max() > 1
     maps = []
     with torch.inference_mode():
         for frames in (images, mirrors):
-            maps.append(network.predict_heatmaps(model.view(frames.take(rows).permute(0, 3, 1, 2) / 255)))
+            maps.append(
+                network.predict_heatmaps(model.view(frames.take(rows).permute(0, 3, 1, 2) / 255))
+            )
         mean = (maps[0] + maps[1].flip(3)[:, list(DOLL.flip)]) / 2
         expected = network.decode(mean, size).joints
-    np.testing.assert_allclose(geometry.denormalise(expected.numpy(), data.view_box), joints, atol=1e-2)
+    np.testing.assert_allclose(
+        geometry.denormalise(expected.numpy(), data.view_box), joints, atol=1e-2
+    )
 
 
 # -- through the steps
@@ -378,24 +472,59 @@ def test_all_steps_after_the_heatmap_network(undrawn, dolls, tmp_path):
     own = linked(tmp_path, dolls)
     Train_stage_1.main([*own, *SMALL, "--rows", "8", "--epochs", "2", "--batch-size", "4"])
     facts = json.loads((tmp_path / "model_1.json").read_text())
-    assert facts["network"] == "heatmap" and facts["options"] == RECIPES["best"].options | {"backbone": "resnet18"}
+    assert facts["network"] == "heatmap" and facts["options"] == RECIPES["best"].options | {
+        "backbone": "resnet18"
+    }
     assert facts["input_size"] == [48, 64] and facts["held_out_loss"] > 0
     test_stage_1.main([*own, *FP32, "--flip-test"])
     sure = np.load(tmp_path / "test_confidence_1.npy")
     assert sure.shape == (8, 5) and (0 <= sure).all() and (sure <= 1).all()
     assert json.loads((tmp_path / "metrics_stage_1.json").read_text())["flip_test"] is True
     Generate_train_output.main([*own, *FP32])
-    Train_stage_2.main([*own, "--joints", "hat", "--rows", "4", "--epochs", "1", "--batch-size", "2", "--simulated",
-                        "1", "--crop-px", "67", *FP32])
+    Train_stage_2.main(
+        [
+            *own,
+            "--joints",
+            "hat",
+            "--rows",
+            "4",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "2",
+            "--simulated",
+            "1",
+            "--crop-px",
+            "67",
+            *FP32,
+        ]
+    )
     test_stage_2.main([*own, *FP32])
-    assert np.isfinite(np.load(tmp_path / "test_output_2.npy")).all() and (tmp_path / "report.html").exists()
+    assert (
+        np.isfinite(np.load(tmp_path / "test_output_2.npy")).all()
+        and (tmp_path / "report.html").exists()
+    )
 
 
 @pytest.mark.parametrize("recipe, attention", [("original", 1), ("best", 0)])
 def test_each_recipe_trains_and_is_scored(recipe, attention, undrawn, dolls, tmp_path):
     own = linked(tmp_path, dolls)
-    Train_stage_1.main([*own, *SMALL, "--recipe", recipe, "--vary", f"attention={attention}", "--rows", "4",
-                        "--epochs", "1", "--batch-size", "2"])
+    Train_stage_1.main(
+        [
+            *own,
+            *SMALL,
+            "--recipe",
+            recipe,
+            "--vary",
+            f"attention={attention}",
+            "--rows",
+            "4",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "2",
+        ]
+    )
     test_stage_1.main([*own, *FP32])
     assert np.isfinite(np.load(tmp_path / "test_output_1.npy")).all()
 
@@ -410,6 +539,8 @@ def test_it_learns_where_joints_are():
     for _ in range(15):
         optimiser.zero_grad()
         found = network(images)
-        losses.heatmap_loss(found.heatmaps, true, network.cells((64, 64)), losses.count_of(true, "mse")).backward()
+        losses.heatmap_loss(
+            found.heatmaps, true, network.cells((64, 64)), losses.count_of(true, "mse")
+        ).backward()
         optimiser.step()
     assert ((found.joints - true).abs() * 64).max() < 4  # a cell

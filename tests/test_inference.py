@@ -1,5 +1,6 @@
 """Networks made ready to predict say what they said before, and load without what only training
 needs."""
+
 import subprocess
 import sys
 from functools import partial
@@ -31,7 +32,11 @@ def used(network):
             nn.init.uniform_(module.bias, -0.5, 0.5)
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 2)
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and not module.weight.any():
+        if (
+            isinstance(module, nn.Conv2d)
+            and module.kernel_size == (1, 1)
+            and not module.weight.any()
+        ):
             nn.init.normal_(module.weight, std=0.1)
     return network.eval()
 
@@ -60,7 +65,8 @@ def test_bfloat16_weights_are_stored_as_autocast_would_cast_them(build, side):
     with torch.inference_mode(), BF16.autocast():  # anew, since it keeps what it cast
         after = network(images, *asked)
     for said, expected in ((after.joints, before.joints), (after.confidence, before.confidence)):
-        torch.testing.assert_close(said, expected, rtol=0, atol=0, equal_nan=True)  # direct heads know no confidence
+        # direct heads know no confidence
+        torch.testing.assert_close(said, expected, rtol=0, atol=0, equal_nan=True)
     kept = [name for name, weights in network.named_parameters() if weights.dtype == torch.float32]
     assert any(name.startswith(network.joint_layers) for name in kept)
     assert next(network.parameters()).dtype == torch.bfloat16
@@ -73,32 +79,53 @@ def test_a_model_in_half_precision_is_loaded_as_float32(tmp_path, workdir, data)
     expected = {}
     for path in tmp_path.glob("*.pt"):
         weights = checkpoint.read_weights(path, "")
-        halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+        halved = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in weights.items()
+        }
         torch.save(halved, path)
         expected[path.stem] = halved
     model, _ = networks.load(tmp_path, FP32)
     joints, _ = model.predict(Frames(data.test_images, FP32.device), np.arange(2), FP32)
-    assert {value.dtype for value in model.network.state_dict().values()} <= {torch.float32, torch.int64}
+    assert {value.dtype for value in model.network.state_dict().values()} <= {
+        torch.float32,
+        torch.int64,
+    }
     network.load_state_dict(expected["model_1"])
     images = model.view(crops.to_float(torch.from_numpy(np.array(data.test_images[:2]))))
     with torch.inference_mode():
         said = network.eval()(images).joints.numpy()
     np.testing.assert_allclose(joints, (said + 0.5) * 227, atol=0.01)
     loaded = cascade.load_refiner(tmp_path, "shared", LSP, FP32)
-    assert {value.dtype for value in loaded.network.state_dict().values()} <= {torch.float32, torch.int64}
-    torch.testing.assert_close(loaded.network.features[0].weight, refiner.features[0].weight.half().float())
+    assert {value.dtype for value in loaded.network.state_dict().values()} <= {
+        torch.float32,
+        torch.int64,
+    }
+    torch.testing.assert_close(
+        loaded.network.features[0].weight, refiner.features[0].weight.half().float()
+    )
     fresh = Resnet_stage_1(14)
     from deeppose.pretrained import load_initial
+
     load_initial(fresh, str(tmp_path), LSP)
     assert fresh.backbone.conv1.weight.dtype == torch.float32
-    assert torch.equal(fresh.backbone.conv1.weight, expected["model_1"]["backbone.conv1.weight"].float())
+    assert torch.equal(
+        fresh.backbone.conv1.weight, expected["model_1"]["backbone.conv1.weight"].float()
+    )
 
 
 def test_predicting_loads_neither_torchvision_nor_a_compiler(tmp_path):
     """They take longer than all else that is loaded beyond torch, and memory."""
     write_model(tmp_path, input_size=(65, 65))
-    code = ("import sys, predict; predict.load(sys.argv[1], 'cpu', 'fp32');"
-            "print(sorted({'torchvision', 'torch._dynamo', 'scipy'} & set(sys.modules)))")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True,
-                          check=True)
+    code = (
+        "import sys, predict; predict.load(sys.argv[1], 'cpu', 'fp32');"
+        "print(sorted({'torchvision', 'torch._dynamo', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "[]"

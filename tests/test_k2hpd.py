@@ -1,5 +1,6 @@
 """K2HPD's annotation files: read line by line, and refused with the line's number where they are
 broken."""
+
 import time
 
 import numpy as np
@@ -23,9 +24,14 @@ def write(path, *lines):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \n"])
 def test_lines_are_names_and_joints(tmp_path, end):
-    lines = [b"\0" * nuls + line(n, JOINTS[n]).replace(b"\n", end) for n, nuls in enumerate((0, 1, 3, 0))]
-    for path in (write(tmp_path / "a.txt", *lines), write(tmp_path / "b.txt", b"\n", *lines, b" \n\n"),
-                 write(tmp_path / "c.txt", *lines[:3], lines[3].rstrip())):
+    lines = [
+        b"\0" * nuls + line(n, JOINTS[n]).replace(b"\n", end) for n, nuls in enumerate((0, 1, 3, 0))
+    ]
+    for path in (
+        write(tmp_path / "a.txt", *lines),
+        write(tmp_path / "b.txt", b"\n", *lines, b" \n\n"),
+        write(tmp_path / "c.txt", *lines[:3], lines[3].rstrip()),
+    ):
         names, joints = k2hpd.read_annotations(path)
         assert names == ["00000000.png", "00000001.png", "00000002.png", "00000003.png"]
         assert joints.dtype == float
@@ -103,7 +109,9 @@ def test_lines_are_counted(tmp_path, monkeypatch):
         k2hpd.read_annotations(path)
 
 
-@pytest.mark.parametrize("part, count, outside, nuls", [("train", 3000, 6, 50), ("test", 1000, 0, 16)])
+@pytest.mark.parametrize(
+    "part, count, outside, nuls", [("train", 3000, 6, 50), ("test", 1000, 0, 16)]
+)
 def test_the_real_annotations(part, count, outside, nuls, real_k2hpd):
     """Counts as the set's own README gives them."""
     path = real_k2hpd / f"{part}_annos.txt"
@@ -114,4 +122,7 @@ def test_the_real_annotations(part, count, outside, nuls, real_k2hpd):
     beyond = (joints < 0) | (joints >= (256, 212))
     assert beyond.any((1, 2)).sum() == outside
     for line, name, joints_px in zip(lines, names, joints):
-        assert line.lstrip(b"\0").decode() == f"{name} {','.join(f'{value:.0f}' for value in joints_px.ravel())}"
+        assert (
+            line.lstrip(b"\0").decode()
+            == f"{name} {','.join(f'{value:.0f}' for value in joints_px.ravel())}"
+        )

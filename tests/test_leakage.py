@@ -1,5 +1,6 @@
 """Images that a model was trained on and is tested with: recorded, refused, or marked where that is
 wanted."""
+
 import json
 import re
 
@@ -27,13 +28,19 @@ def rows_of(*identities):
     return np.array(identities, np.int64).reshape(-1, 3)
 
 
-@pytest.mark.parametrize("rows, texts", [
-    ([], {}),
-    ([(1, 7, 0)], {"1": "7"}),
-    ([(2, 9, 0), (1, 3, 0), (1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 8, 0), (1, 5, 0)], {"1": "1-3,5", "2": "8-9"}),
-    ([(1, 4, 2), (1, 4, 1), (1, 4, 4), (1, 5, 5), (1, 2, 0)], {"1": "2,4:1-2,4:4,5:5"}),
-    ([(3, 139, 230831), (3, 139, 230832), (3, 581929, 1)], {"3": "139:230831-230832,581929:1"}),
-])
+@pytest.mark.parametrize(
+    "rows, texts",
+    [
+        ([], {}),
+        ([(1, 7, 0)], {"1": "7"}),
+        (
+            [(2, 9, 0), (1, 3, 0), (1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 8, 0), (1, 5, 0)],
+            {"1": "1-3,5", "2": "8-9"},
+        ),
+        ([(1, 4, 2), (1, 4, 1), (1, 4, 4), (1, 5, 5), (1, 2, 0)], {"1": "2,4:1-2,4:4,5:5"}),
+        ([(3, 139, 230831), (3, 139, 230832), (3, 581929, 1)], {"3": "139:230831-230832,581929:1"}),
+    ],
+)
 def test_rows_are_described_by_set_and_image_and_found_again(rows, texts):
     rows = rows_of(*rows)
     assert leakage.describe(rows) == texts
@@ -43,7 +50,9 @@ def test_rows_are_described_by_set_and_image_and_found_again(rows, texts):
 
 def test_many_images_are_described_in_a_few_letters_and_found_again():
     rng = np.random.default_rng(0)
-    rows = np.column_stack([rng.integers(1, 4, 3000), rng.integers(0, 2000, 3000), rng.integers(0, 3, 3000)])
+    rows = np.column_stack(
+        [rng.integers(1, 4, 3000), rng.integers(0, 2000, 3000), rng.integers(0, 3, 3000)]
+    )
     all_images = {(number, image) for number in range(5) for image in range(2100)}
     assert leakage.named(leakage.describe(rows), all_images) == sorted(leakage.images_of(rows))
     whole = np.column_stack([np.ones(10_000, int), np.arange(1, 10_001), np.zeros(10_000, int)])
@@ -54,7 +63,10 @@ def test_spans_in_any_order_that_overlap_and_are_enormous():
     """A .json that was edited by hand takes neither the memory nor the truth."""
     texts = {"1": f"50-60,10-{10**15},20-30,5"}
     assert leakage.named(texts, {(1, 4), (1, 5), (1, 9), (1, 45), (1, 10**9), (2, 45)}) == [
-        (1, 5), (1, 45), (1, 10**9)]
+        (1, 5),
+        (1, 45),
+        (1, 10**9),
+    ]
 
 
 def test_rows_whose_image_is_in_training_are_counted():
@@ -81,8 +93,21 @@ def tell(folder, facts):
 
 
 def test_step_2_records_the_images_of_the_rows_that_it_trains_on(own_workdir, data):
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", "--epochs", "1",
-                        *FP32, "--batch-size", "64"])
+    Train_stage_1.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--weights",
+            "none",
+            "--input-px",
+            "64",
+            "--epochs",
+            "1",
+            *FP32,
+            "--batch-size",
+            "64",
+        ]
+    )
     found = json.loads((own_workdir / "model_1.json").read_text())["trained_on"]
     rows = np.load(own_workdir / "train_rows.npy")[data.trained_on]
     expected = {(int(number), int(image)) for number, image in rows[:, :2]}
@@ -93,15 +118,38 @@ def test_step_2_records_the_images_of_the_rows_that_it_trains_on(own_workdir, da
 
 
 def test_step_2_records_only_the_images_of_its_rows(own_workdir):
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", "--epochs", "1",
-                        "--rows", "2", *SMALL])
+    Train_stage_1.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--weights",
+            "none",
+            "--input-px",
+            "64",
+            "--epochs",
+            "1",
+            "--rows",
+            "2",
+            *SMALL,
+        ]
+    )
     found = json.loads((own_workdir / "model_1.json").read_text())["trained_on"]
     numbers = [number for text in found.values() for number in re.split("[-,]", text)]
     assert 1 <= len(numbers) <= 2
 
 
 def test_step_2_wants_the_rows_before_it_trains(own_workdir, capsys):
-    flags = ["--workdir", own_workdir, "--weights", "none", "--input-px", "64", "--epochs", "1", *SMALL]
+    flags = [
+        "--workdir",
+        own_workdir,
+        "--weights",
+        "none",
+        "--input-px",
+        "64",
+        "--epochs",
+        "1",
+        *SMALL,
+    ]
     rows = np.load(own_workdir / "train_rows.npy")
     (own_workdir / "train_rows.npy").unlink()
     fails(Train_stage_1.main, flags, capsys, "train_rows.npy", "step 1")
@@ -117,14 +165,27 @@ def test_step_2_wants_the_rows_before_it_trains(own_workdir, capsys):
 
 
 @pytest.mark.parametrize("step", TESTS)
-@pytest.mark.parametrize("texts, said", [
-    ({"1": "2-5,13"}, ("(1, such as image 13 of set 1)",)),       # 11 to 20 are tested on
-    ({"2": "1-14", "1": "6"}, ("(1, such as image 6 of set 1)",)),  # 1 and 6 are held out
-    ({"1": "1-20"}, ("(12, such as image 1 of set 1)",)),
-])
-def test_a_model_that_was_trained_on_what_is_tested_here_is_refused(step, texts, said, models, capsys):
+@pytest.mark.parametrize(
+    "texts, said",
+    [
+        ({"1": "2-5,13"}, ("(1, such as image 13 of set 1)",)),  # 11 to 20 are tested on
+        ({"2": "1-14", "1": "6"}, ("(1, such as image 6 of set 1)",)),  # 1 and 6 are held out
+        ({"1": "1-20"}, ("(12, such as image 1 of set 1)",)),
+    ],
+)
+def test_a_model_that_was_trained_on_what_is_tested_here_is_refused(
+    step, texts, said, models, capsys
+):
     tell(models, {"trained_on": texts})
-    fails(step.main, ["--workdir", models, *FP32], capsys, "model_1.pt", "dataset.json", "step 2", *said)
+    fails(
+        step.main,
+        ["--workdir", models, *FP32],
+        capsys,
+        "model_1.pt",
+        "dataset.json",
+        "step 2",
+        *said,
+    )
     assert not list(models.glob("*output*")) and not list(models.glob("metrics*"))
 
 
@@ -132,8 +193,13 @@ def test_a_model_that_was_trained_on_what_is_tested_here_is_refused(step, texts,
 def test_a_model_of_another_folder_is_refused_as_well(step, models, tmp_path_factory, capsys):
     folder = tmp_path_factory.mktemp("elsewhere")
     write_model(folder, trained_on={"1": "13"})
-    fails(step.main, ["--workdir", models, "--model", folder, *FP32], capsys, folder / "model_1.pt",
-          "(1, such as image 13 of set 1)")
+    fails(
+        step.main,
+        ["--workdir", models, "--model", folder, *FP32],
+        capsys,
+        folder / "model_1.pt",
+        "(1, such as image 13 of set 1)",
+    )
 
 
 def test_identities_are_of_the_columns_that_dataset_json_names(own_workdir, data):
@@ -150,8 +216,21 @@ def test_identities_are_of_the_columns_that_dataset_json_names(own_workdir, data
     assert np.array_equal(arrays.open_dataset(own_workdir).identities("test"), expected)
 
 
-@pytest.mark.parametrize("texts", [{"1": "x"}, {"1": "3-"}, {"one": "3"}, {"1": 3}, ["1"], 7, {"1": "9" * 30},
-                                   {"1": "9" * 5000}, {"1": ","}, {"1": "3:"}])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"1": "x"},
+        {"1": "3-"},
+        {"one": "3"},
+        {"1": 3},
+        ["1"],
+        7,
+        {"1": "9" * 30},
+        {"1": "9" * 5000},
+        {"1": ","},
+        {"1": "3:"},
+    ],
+)
 def test_images_that_are_named_in_no_known_way_are_one_line(texts, own_workdir, data):
     files.save_json(own_workdir / "model_1.json", {"trained_on": texts})
     with pytest.raises(InputError, match="model_1.json: its trained_on names no images; .*step 2"):
@@ -161,16 +240,26 @@ def test_images_that_are_named_in_no_known_way_are_one_line(texts, own_workdir, 
 def test_a_model_from_another_dataset_json_is_one_warning(models, monkeypatch, capsys):
     other = {"train_images.npy": "0" * 64}
     tell(models, {"settings": {"dataset": other}, "trained_on": {"1": "2-5", "7": "1-99"}})
-    monkeypatch.setattr(Stage_1, "predict", lambda model, frames, rows, *_, **__:
-                        (np.zeros((len(rows), 14, 2), np.float32), np.ones((len(rows), 14), np.float32)))
+    monkeypatch.setattr(
+        Stage_1,
+        "predict",
+        lambda model, frames, rows, *_, **__: (
+            np.zeros((len(rows), 14, 2), np.float32),
+            np.ones((len(rows), 14), np.float32),
+        ),
+    )
     for step in TESTS:
         monkeypatch.setattr(step, "draw", lambda *_: {}, raising=False)
         step.main(["--workdir", str(models), *FP32])
-        warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+        warnings = [
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")
+        ]
         assert len(warnings) == 1 and "model_1.pt" in warnings[0] and "dataset.json" in warnings[0]
 
 
-@pytest.mark.parametrize("known", [None, {}, {"settings": {}}, {"settings": 3, "trained_on": None}, {"trained_on": {}}])
+@pytest.mark.parametrize(
+    "known", [None, {}, {"settings": {}}, {"settings": 3, "trained_on": None}, {"trained_on": {}}]
+)
 def test_a_model_that_names_no_images_passes_with_nothing_said(known, own_workdir, data, capsys):
     if known is not None:
         files.save_json(own_workdir / "model_1.json", known)
@@ -197,8 +286,11 @@ def overlapping(photos, tmp_path, monkeypatch, capsys):
         for number, image in enumerate((12, 13), count):
             name, opener = lsp.openers[image]
             row = Row(number, lsp.joints[image - 1])
-            jobs.append(Job("train", lsp.number, image, name, f"{lsp.place}/{name}", opener, (row,)))
+            jobs.append(
+                Job("train", lsp.number, image, name, f"{lsp.place}/{name}", opener, (row,))
+            )
         return jobs
+
     folder = tmp_path / "overlapping"
     with monkeypatch.context() as patch:
         patch.setattr(LSP_data, "plan", with_test_images)
@@ -247,7 +339,7 @@ def test_every_score_of_seen_images_is_marked(overlapping, models, monkeypatch, 
         assert [mark in line for line in said].count(True) == 4  # a table each
         assert scores["seen_in_training"] == 2 and max(map(len, said)) <= 100
     page = (folder / "report.html").read_text(encoding="utf-8")
-    subtitle, = re.findall("10 images from .*", page)
+    (subtitle,) = re.findall("10 images from .*", page)
     assert mark in subtitle and page.count(mark) == 5
 
 

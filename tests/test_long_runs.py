@@ -1,5 +1,6 @@
 """What long runs leave: epochs that were kept, for the steps that take them, and a log of what was
 printed."""
+
 import json
 import re
 
@@ -19,8 +20,20 @@ from deeppose.networks import Stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 STAGE_1 = ["--weights", "none", "--rows", "4", "--batch-size", "2", "--input-px", "64", *FP32]
-STAGE_2 = ["--joints", "head", "--rows", "2", "--batch-size", "2", "--simulated", "1", "--crop-px", "67",
-           "--make-deltas", *FP32]
+STAGE_2 = [
+    "--joints",
+    "head",
+    "--rows",
+    "2",
+    "--batch-size",
+    "2",
+    "--simulated",
+    "1",
+    "--crop-px",
+    "67",
+    "--make-deltas",
+    *FP32,
+]
 
 
 @pytest.fixture
@@ -45,7 +58,10 @@ def test_step_2_keeps_every_kth_epoch_and_resuming_keeps_them(own_workdir, kill,
     best = json.loads((own_workdir / "model_1.json").read_text())
     for epoch in (2, 4):
         facts = json.loads((own_workdir / f"model_1.epoch_{epoch}.json").read_text())
-        assert facts["epoch"] == len(facts["history"]) == epoch and facts["held_out"].keys() == best["held_out"].keys()
+        assert (
+            facts["epoch"] == len(facts["history"]) == epoch
+            and facts["held_out"].keys() == best["held_out"].keys()
+        )
         for name in ("network", "skeleton", "trained_on", "settings", "initial_weights"):
             assert facts[name] == best[name]
         model, _ = networks.load_file(own_workdir / f"model_1.epoch_{epoch}.pt", RUN)
@@ -54,23 +70,30 @@ def test_step_2_keeps_every_kth_epoch_and_resuming_keeps_them(own_workdir, kill,
         assert same(undisturbed[best["epoch"]], weights(own_workdir, "model_1"))
     (own_workdir / "model_1.pt").unlink()
     capsys.readouterr()
-    kill(Train_stage_1.main, [*own, "--save-minutes", "0"], 7)  # in the third epoch; what was kept before is gone
+    # in the third epoch; what was kept before is gone
+    kill(Train_stage_1.main, [*own, "--save-minutes", "0"], 7)
     assert "2 epochs that a former run kept are removed" in capsys.readouterr().out
-    assert sorted(path.name for path in own_workdir.glob("model_1.epoch*")) == ["model_1.epoch_2.json",
-                                                                              "model_1.epoch_2.pt"]
+    assert sorted(path.name for path in own_workdir.glob("model_1.epoch*")) == [
+        "model_1.epoch_2.json",
+        "model_1.epoch_2.pt",
+    ]
     Train_stage_1.main([*own, "--resume"])
     for epoch in (2, 4):
         assert same(undisturbed[epoch], weights(own_workdir, f"model_1.epoch_{epoch}"))
 
 
-def test_step_5_keeps_epochs_with_their_gains_and_step_6_takes_them(own_workdir, monkeypatch, capsys):
+def test_step_5_keeps_epochs_with_their_gains_and_step_6_takes_them(
+    own_workdir, monkeypatch, capsys
+):
     monkeypatch.setattr(test_stage_2, "draw", lambda *_: {})
     torch.manual_seed(0)
     write_model(own_workdir, input_size=(64, 64))
     write_predictions(own_workdir)
     own = ["--workdir", str(own_workdir)]
     Train_stage_2.main([*own, *STAGE_2, "--epochs", "2", "--keep-epochs", "1"])
-    facts = [json.loads((own_workdir / f"model_head.epoch_{epoch}.json").read_text()) for epoch in (1, 2)]
+    facts = [
+        json.loads((own_workdir / f"model_head.epoch_{epoch}.json").read_text()) for epoch in (1, 2)
+    ]
     assert [known["epoch"] for known in facts] == [1, 2]
     for epoch, known in enumerate(facts, 1):
         kept = weights(own_workdir, f"model_head.epoch_{epoch}")
@@ -80,8 +103,16 @@ def test_step_5_keeps_epochs_with_their_gains_and_step_6_takes_them(own_workdir,
     said = capsys.readouterr().out
     assert "no model_neck.epoch_1.pt" in said and "learnt from" not in said
     scores = json.loads((own_workdir / "metrics_stage_2.json").read_text())
-    assert scores["refiner_epoch"] == 1 and scores["gains"]["head"] == pytest.approx(facts[0]["gain"][0])
-    fails(test_stage_2.main, [*own, *FP32, "--refiner-epoch", "3"], capsys, "epoch_3.pt", "--keep-epochs")
+    assert scores["refiner_epoch"] == 1 and scores["gains"]["head"] == pytest.approx(
+        facts[0]["gain"][0]
+    )
+    fails(
+        test_stage_2.main,
+        [*own, *FP32, "--refiner-epoch", "3"],
+        capsys,
+        "epoch_3.pt",
+        "--keep-epochs",
+    )
 
 
 def test_steps_3_4_and_6_take_an_epoch_of_stage_1(kept, data):
@@ -109,26 +140,48 @@ def test_step_5_knows_which_epoch_made_the_predictions(kept, capsys):
     Generate_train_output.main([*own, *FP32, "--epoch", "2"])
     made_from = json.loads((kept / "train_output.json").read_text())["made_from"]
     assert made_from["model_1.pt"] == arrays.digest(kept / "model_1.epoch_2.pt")
-    fails(Train_stage_2.main, [*own, *STAGE_2, "--epochs", "1"], capsys, "train_output.npy", "model_1.pt", "step 4")
+    fails(
+        Train_stage_2.main,
+        [*own, *STAGE_2, "--epochs", "1"],
+        capsys,
+        "train_output.npy",
+        "model_1.pt",
+        "step 4",
+    )
     Train_stage_2.main([*own, *STAGE_2, "--epochs", "1", "--epoch", "2"])
     capsys.readouterr()
     test_stage_2.main([*own, *FP32, "--epoch", "2"])
     assert "learnt from what an earlier stage 1" not in capsys.readouterr().out
     test_stage_2.main([*own, *FP32])
-    assert "warning: stage 2's refiners of head learnt from what an earlier stage 1" in capsys.readouterr().out
+    assert (
+        "warning: stage 2's refiners of head learnt from what an earlier stage 1"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("step", [test_stage_1, Generate_train_output, Train_stage_2])
 def test_an_epoch_that_was_not_kept_is_one_line(step, kept, capsys):
     write_predictions(kept)
-    fails(step.main, ["--workdir", kept, "--epoch", "3"], capsys, "model_1.epoch_3.pt", "epochs kept: 2",
-          "--keep-epochs")
+    fails(
+        step.main,
+        ["--workdir", kept, "--epoch", "3"],
+        capsys,
+        "model_1.epoch_3.pt",
+        "epochs kept: 2",
+        "--keep-epochs",
+    )
 
 
 def test_an_epoch_that_was_trained_on_what_is_tested_here_is_refused(kept, capsys):
     path = kept / "model_1.epoch_2.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"trained_on": {"1": "13"}}))
-    fails(test_stage_1.main, ["--workdir", kept, "--epoch", "2", *FP32], capsys, "model_1.epoch_2.pt", "image 13")
+    fails(
+        test_stage_1.main,
+        ["--workdir", kept, "--epoch", "2", *FP32],
+        capsys,
+        "model_1.epoch_2.pt",
+        "image 13",
+    )
     test_stage_1.main(["--workdir", str(kept), *FP32])
 
 
@@ -152,15 +205,23 @@ def test_the_log_is_what_was_printed_and_goes_on_with_the_run(own_workdir, kill,
 
 
 def test_a_test_has_a_log_too_and_one_that_cannot_be_written_is_one_line(kept, monkeypatch, capsys):
-    monkeypatch.setattr(Stage_1, "predict", lambda model, frames, rows, *_, **__:
-                        (np.zeros((len(rows), 14, 2), np.float32), np.ones((len(rows), 14), np.float32)))
+    monkeypatch.setattr(
+        Stage_1,
+        "predict",
+        lambda model, frames, rows, *_, **__: (
+            np.zeros((len(rows), 14, 2), np.float32),
+            np.ones((len(rows), 14), np.float32),
+        ),
+    )
     own = ["--workdir", str(kept), *FP32]
     capsys.readouterr()
     test_stage_1.main([*own, "--log", str(kept / "test.log")])
     printed = capsys.readouterr().out
     assert (kept / "test.log").read_text() == printed and re.search(r"PDJ@0\.2", printed)
     for wrong in (kept, kept / "missing" / "test.log"):
-        fails(test_stage_1.main, [*own, "--log", wrong], capsys, "--log", wrong, "cannot be written")
+        fails(
+            test_stage_1.main, [*own, "--log", wrong], capsys, "--log", wrong, "cannot be written"
+        )
 
 
 def test_names_in_no_encoding_reach_the_log(tmp_path):

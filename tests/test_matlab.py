@@ -1,4 +1,5 @@
 """MATLAB files: read as scipy reads them, and refused in one line where they are hostile."""
+
 import io
 import math
 import struct
@@ -15,7 +16,16 @@ from deeppose.shell import InputError
 
 # classes and types of "MAT-File Format", chapter 1
 CELL, STRUCT, OBJECT, CHAR, SPARSE, DOUBLE, UINT8, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 6, 9, 16, 17
-INT8, UINT8_DATA, UINT16_DATA, INT32, UINT32, DOUBLE_DATA, MATRIX, COMPRESSED = 1, 2, 4, 5, 6, 9, 14, 15
+INT8, UINT8_DATA, UINT16_DATA, INT32, UINT32, DOUBLE_DATA, MATRIX, COMPRESSED = (
+    1,
+    2,
+    4,
+    5,
+    6,
+    9,
+    14,
+    15,
+)
 
 
 def element(kind, data, order="<"):
@@ -34,17 +44,25 @@ def array(kind, shape, parts, name="", order="<", flags=0):
 
 
 def number(value, name="", order="<"):
-    return array(DOUBLE, (1, 1), element(DOUBLE_DATA, struct.pack(order + "d", value), order), name, order)
+    return array(
+        DOUBLE, (1, 1), element(DOUBLE_DATA, struct.pack(order + "d", value), order), name, order
+    )
 
 
 def struct_array(shape, fields, parts, name="", order="<", length=32):
     names = b"".join(field.encode().ljust(length, b"\0") for field in fields)
-    head = small_element(INT32, struct.pack(order + "i", length), order) + element(INT8, names, order)
+    head = small_element(INT32, struct.pack(order + "i", length), order) + element(
+        INT8, names, order
+    )
     return array(STRUCT, shape, head + parts, name, order)
 
 
 def mat_file(*elements, order="<"):
-    return b"MATLAB 5.0 MAT-file".ljust(124) + {"<": b"\x00\x01IM", ">": b"\x01\x00MI"}[order] + b"".join(elements)
+    return (
+        b"MATLAB 5.0 MAT-file".ljust(124)
+        + {"<": b"\x00\x01IM", ">": b"\x01\x00MI"}[order]
+        + b"".join(elements)
+    )
 
 
 def compressed(content):
@@ -105,7 +123,7 @@ VARIABLES = {
     "numbers": np.arange(24.0).reshape(2, 3, 4),
     "bytes": np.arange(6, dtype=np.uint8).reshape(2, 3),
     "integers": np.array([[-5, 2**31 - 1]], np.int32),
-    "large integers": np.array([[2**40, -2**40]], np.int64),
+    "large integers": np.array([[2**40, -(2**40)]], np.int64),
     "singles": np.array([[1.5], [-2.5]], np.float32),
     "truth": np.array([[True, False]]),
     "one number": 7.25,
@@ -116,11 +134,16 @@ VARIABLES = {
     "foreign text": "h\u00fcpfen \u4eba \U0001f600",
     "rows of text": np.array(["left", "right"]),
     "a struct": {"x": 1.0, "name": "y", "none": np.empty((0, 0))},
-    "nested structs": {"image": {"name": "a.jpg"}, "annorect": {"objpos": {"x": 5, "y": 6}, "scale": 2.5}},
+    "nested structs": {
+        "image": {"name": "a.jpg"},
+        "annorect": {"objpos": {"x": 5, "y": 6}, "scale": 2.5},
+    },
     "struct array": struct_of((2, 3), n=[1, 2, 3, 4, 5, 6], s=["a", "bc", "", "d", "e", "f"]),
     "struct array of one": struct_of((1, 1), n=[np.arange(3)]),
     "struct array of none": struct_of((0, 0), n=[]),
-    "structs in structs": struct_of((1, 2), point=[struct_of((1, 3), id=[0, 1, 2]), np.empty((0, 0))]),
+    "structs in structs": struct_of(
+        (1, 2), point=[struct_of((1, 3), id=[0, 1, 2]), np.empty((0, 0))]
+    ),
     "cells": cell_of(1.0, "two", np.arange(3), cell_of("deep", cell_of()), {"x": 1}),
     "no cells": np.empty((0, 0), object),
 }
@@ -129,23 +152,35 @@ VARIABLES = {
 @pytest.mark.parametrize("do_compression", [False, True])
 @pytest.mark.parametrize("name", VARIABLES)
 def test_everything_is_read_as_scipy_reads_it(name, do_compression):
-    content = saved({"before": np.arange(5), "a": VARIABLES[name], "after": "x"}, do_compression=do_compression)
+    content = saved(
+        {"before": np.arange(5), "a": VARIABLES[name], "after": "x"}, do_compression=do_compression
+    )
     check_equal(read(content), scipy.io.loadmat(io.BytesIO(content))["a"])
 
 
 @pytest.mark.parametrize("order, utf_16", [("<", "utf-16-le"), (">", "utf-16-be")])
 def test_both_byte_orders_small_elements_and_doubles_packed_as_bytes(order, utf_16):
-    packed = array(DOUBLE, (2, 2), small_element(UINT8_DATA, bytes([1, 2, 3, 255]), order), order=order)
-    letters = array(CHAR, (1, 2), small_element(UINT16_DATA, "h\u00fc".encode(utf_16), order), order=order)
-    axes = array(DOUBLE, (1, 2, 1, 2), element(DOUBLE_DATA, struct.pack(order + "4d", 4, 5, 6, 7), order), order=order)
+    packed = array(
+        DOUBLE, (2, 2), small_element(UINT8_DATA, bytes([1, 2, 3, 255]), order), order=order
+    )
+    letters = array(
+        CHAR, (1, 2), small_element(UINT16_DATA, "h\u00fc".encode(utf_16), order), order=order
+    )
+    axes = array(
+        DOUBLE,
+        (1, 2, 1, 2),
+        element(DOUBLE_DATA, struct.pack(order + "4d", 4, 5, 6, 7), order),
+        order=order,
+    )
     left_out = element(MATRIX, b"", order)
     fields = packed + letters + number(-1.5, order=order) + axes + left_out
     content = mat_file(struct_array((1, 1), "pqrst", fields, "a", order), order=order)
-    value, = read(content)
+    (value,) = read(content)
     assert value["p"].dtype == float and value["p"].tolist() == [[1, 3], [2, 255]]
     assert value["q"] == "h\u00fc" and value["r"] == -1.5 and value["t"].shape == (0, 0)
     assert value["s"].tolist() == [[[[4, 6]], [[5, 7]]]]
-    theirs = scipy.io.loadmat(io.BytesIO(content), uint16_codec=utf_16)["a"][0, 0]  # the file is as the format says
+    # the file is as the format says
+    theirs = scipy.io.loadmat(io.BytesIO(content), uint16_codec=utf_16)["a"][0, 0]
     for field in "prs":
         check_equal(value[field], theirs[field])
     assert theirs["q"].tolist() == ["h\u00fc"]
@@ -184,20 +219,37 @@ HOSTILE = {
     "too many numbers": (fake(DOUBLE, (1, 1), DOUBLES), "shape"),
     "numbers of half a length": (fake(DOUBLE, (1, 1), element(DOUBLE_DATA, bytes(7))), "broken"),
     "claims many numbers": (fake(DOUBLE, (HUGE, HUGE), DOUBLES), "shape"),
-    "claims many empty axes": (fake(DOUBLE, (0, HUGE, HUGE, HUGE), element(DOUBLE_DATA, b"")), "broken"),
+    "claims many empty axes": (
+        fake(DOUBLE, (0, HUGE, HUGE, HUGE), element(DOUBLE_DATA, b"")),
+        "broken",
+    ),
     "negative length": (fake(DOUBLE, (-1, -2), DOUBLES), "negative"),
     "33 axes": (fake(DOUBLE, (1,) * 33, DOUBLES), "shape"),
     "one axis": (fake(DOUBLE, (2,), DOUBLES), "shape"),
     "claims many cells": (fake(CELL, (HUGE, HUGE), ONE), "cut short"),
     "cell of numbers alone": (fake(CELL, (1, 1), DOUBLES), "should"),
     "claims many structs": (mat_file(struct_array((HUGE, 1), ["f"], ONE, "a")), "unpacks to more"),
-    "claims many structs without fields": (mat_file(struct_array((HUGE, 1), [], b"", "a")), "unpacks to more"),
-    "long names of fields": (mat_file(struct_array((1, 1), ["f"], ONE, "a", length=100_000)), "names of fields"),
+    "claims many structs without fields": (
+        mat_file(struct_array((HUGE, 1), [], b"", "a")),
+        "unpacks to more",
+    ),
+    "long names of fields": (
+        mat_file(struct_array((1, 1), ["f"], ONE, "a", length=100_000)),
+        "names of fields",
+    ),
     "names of fields that are cut": (
-        fake(STRUCT, (1, 1), small_element(INT32, b"\x05\0\0\0") + element(INT8, b"abcd") + ONE), "names of fields"),
-    "a field twice": (mat_file(struct_array((1, 1), ["f", "f"], ONE + ONE, "a")), "names of fields"),
+        fake(STRUCT, (1, 1), small_element(INT32, b"\x05\0\0\0") + element(INT8, b"abcd") + ONE),
+        "names of fields",
+    ),
+    "a field twice": (
+        mat_file(struct_array((1, 1), ["f", "f"], ONE + ONE, "a")),
+        "names of fields",
+    ),
     "a field without a name": (mat_file(struct_array((1, 1), [""], ONE, "a")), "names of fields"),
-    "no length of names": (fake(STRUCT, (1, 1), element(INT32, b"") + element(INT8, b"f") + ONE), "no length"),
+    "no length of names": (
+        fake(STRUCT, (1, 1), element(INT32, b"") + element(INT8, b"f") + ONE),
+        "no length",
+    ),
     "half a letter": (fake(CHAR, (1, 1), element(UINT16_DATA, b"abc")), "encoding"),
     "other count of letters": (fake(CHAR, (1, HUGE), element(UINT16_DATA, b"ab")), "letters"),
     "cut short": (mat_file(number(1.0, "a"))[:-3], "cut short"),
@@ -213,10 +265,17 @@ HOSTILE = {
     "function handle": (fake(FUNCTION, (1, 1), ONE), "a function handle"),
     "complex": (fake(DOUBLE, (1, 2), DOUBLES + DOUBLES, flags=0x800), "a complex array"),
     "an object of newer versions": (
-        mat_file(element(MATRIX, element(UINT32, struct.pack("<II", OPAQUE, 0)) + element(INT8, b"a") + ONE)),
-        "an object"),
+        mat_file(
+            element(
+                MATRIX, element(UINT32, struct.pack("<II", OPAQUE, 0)) + element(INT8, b"a") + ONE
+            )
+        ),
+        "an object",
+    ),
     "a function handle in a struct": (
-        mat_file(struct_array((1, 1), ["f"], array(FUNCTION, (1, 1), ONE), "a")), "a function handle"),
+        mat_file(struct_array((1, 1), ["f"], array(FUNCTION, (1, 1), ONE), "a")),
+        "a function handle",
+    ),
 }
 
 
@@ -232,8 +291,11 @@ def test_a_hostile_file_is_refused_in_one_line(name):
 
 
 def test_what_is_not_asked_for_may_be_of_any_kind():
-    others = [array(SPARSE, (2, 2), DOUBLES, "s"), array(FUNCTION, (1, 1), ONE, "f"),
-              element(MATRIX, element(UINT32, struct.pack("<II", OPAQUE, 0)) + element(INT8, b"o") + ONE)]
+    others = [
+        array(SPARSE, (2, 2), DOUBLES, "s"),
+        array(FUNCTION, (1, 1), ONE, "f"),
+        element(MATRIX, element(UINT32, struct.pack("<II", OPAQUE, 0)) + element(INT8, b"o") + ONE),
+    ]
     assert read(mat_file(*others, number(2.5, "a"))) == 2.5
 
 
@@ -255,7 +317,9 @@ def test_all_variables_together_unpack_to_a_limit():
 
 
 def test_numbers_of_bytes_count_with_what_they_take_in_memory(monkeypatch):
-    content = mat_file(compressed(array(UINT8, (1, 100_000), element(UINT8_DATA, bytes(100_000)), "a")))
+    content = mat_file(
+        compressed(array(UINT8, (1, 100_000), element(UINT8_DATA, bytes(100_000)), "a"))
+    )
     assert math.prod(read(content).shape) == 100_000
     monkeypatch.setattr(matlab, "LARGEST_RESULT", 500_000)
     with pytest.raises(InputError, match="unpacks to more"):

@@ -1,4 +1,5 @@
 """The two networks: shapes, layer facts, LRN, initial weights."""
+
 from functools import partial
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_stage_1_network_of_the_original():
     dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
     assert [module.p for module in dropouts] == [0.6]
     found = network.eval()(images)
-    assert found.joints.shape == (2, 14, 2) and found.heatmaps is None and same_twice(network, images)
+    assert (
+        found.joints.shape == (2, 14, 2) and found.heatmaps is None and same_twice(network, images)
+    )
     assert found.confidence.shape == (2, 14) and found.confidence.isnan().all()
     with torch.inference_mode():
         assert not torch.equal(network.train()(images).joints, network(images).joints)
@@ -85,7 +88,9 @@ def test_stage_1_network_of_images_that_are_no_squares():
     torch.testing.assert_close(joints, torch.stack([x, y], 2))
 
 
-@pytest.mark.parametrize("network, more", [(Resnet_stage_1, ()), (partial(Alex_net_c1, joints=(3,)), (asked(3),))])
+@pytest.mark.parametrize(
+    "network, more", [(Resnet_stage_1, ()), (partial(Alex_net_c1, joints=(3,)), (asked(3),))]
+)
 def test_confidence_is_the_heatmaps_share_near_its_joint(network, more):
     """Within a cell and a half along both axes, whatever the images' proportions."""
     torch.manual_seed(0)
@@ -96,7 +101,9 @@ def test_confidence_is_the_heatmaps_share_near_its_joint(network, more):
     for module in network.modules():
         module.eval()
     seen = []
-    heads.register_forward_hook(lambda module, inputs, output: seen.append(output.flatten(2).softmax(2)))
+    heads.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.flatten(2).softmax(2))
+    )
     with torch.inference_mode():
         joints, confidence, heatmaps = network(images, *more)
     assert heatmaps is None and confidence.shape == joints.shape[:-1]
@@ -143,7 +150,17 @@ def only_coarse(network):
     return network
 
 
-SIZES = [(96, 96), (128, 128), (129, 129), (160, 160), (224, 224), (227, 227), (64, 100), (227, 128), (150, 67)]
+SIZES = [
+    (96, 96),
+    (128, 128),
+    (129, 129),
+    (160, 160),
+    (224, 224),
+    (227, 227),
+    (64, 100),
+    (227, 128),
+    (150, 67),
+]
 
 
 @pytest.mark.parametrize("height, width", SIZES)
@@ -167,7 +184,9 @@ def test_the_pyramid_keeps_a_ramp_a_ramp(height, width):
     cells = [[-(-size // stride) for size in (height, width)] for stride in (8, 16, 32)]
     y, x = (32.0 * torch.arange(count) for count in cells[2])
     for ramp, axis in ((y[:, None].expand(cells[2]), 0), (x.expand(cells[2]), 1)):
-        fine, middle, coarse = (torch.zeros(1, channels, *shape) for channels, shape in zip((128, 256, 512), cells))
+        fine, middle, coarse = (
+            torch.zeros(1, channels, *shape) for channels, shape in zip((128, 256, 512), cells)
+        )
         heatmap = network.heatmaps(fine, middle, coarse + ramp)[0, 0]
         pixels = (8.0 * torch.arange(cells[0][axis])).clamp(max=ramp.max().item())
         expected = pixels[:, None].expand(cells[0]) if axis == 0 else pixels.expand(cells[0])
@@ -190,22 +209,36 @@ def test_the_pyramid_of_odd_maps_is_what_it_was(size):
         assert torch.equal(heads(fine, middle, coarse), heads.joints(features))
 
 
-@pytest.mark.parametrize("frame, margin, size, box", [
-    ((227, 227), 1.0, (65, 65), (0, 0, 227, 227)), ((160, 200), 1.25, (64, 80), (16, 20, 128, 160))])
+@pytest.mark.parametrize(
+    "frame, margin, size, box",
+    [
+        ((227, 227), 1.0, (65, 65), (0, 0, 227, 227)),
+        ((160, 200), 1.25, (64, 80), (16, 20, 128, 160)),
+    ],
+)
 def test_what_a_network_takes_is_kept_beside_its_weights(frame, margin, size, box, tmp_path):
     """Frames are cut and reduced to it whoever calls, and a network loaded from its files does the
     same."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, frame[1], frame[0])
     model = networks.Stage_1(Resnet_stage_1(14).eval(), "resnet", LSP, frame, margin, size)
-    checkpoint.save(tmp_path / "model_1.pt", checkpoint.weights_of(model.network),
-                    model.described() | {"options": {"head": "integral"}})
+    checkpoint.save(
+        tmp_path / "model_1.pt",
+        checkpoint.weights_of(model.network),
+        model.described() | {"options": {"head": "integral"}},
+    )
     again, facts = networks.load(tmp_path, RUN)
-    assert facts["network"] == again.name == "resnet" and again.skeleton == LSP and again.input_size == size
+    assert (
+        facts["network"] == again.name == "resnet"
+        and again.skeleton == LSP
+        and again.input_size == size
+    )
     with torch.inference_mode():
         seen = again.view(images)
         assert torch.equal(model.view(images), seen)
-        assert torch.equal(seen, crops.crop(images, torch.tensor([[box]] * 2, dtype=torch.float), size))
+        assert torch.equal(
+            seen, crops.crop(images, torch.tensor([[box]] * 2, dtype=torch.float), size)
+        )
         assert again.network(seen).joints.shape == (2, 14, 2)
         assert torch.equal(model.network(seen).joints, again.network(seen).joints)
 
@@ -215,8 +248,15 @@ def test_a_model_that_does_not_tell_what_it_is_is_refused(tmp_path):
     facts = model.described() | {"options": {"head": "integral"}}
     path = tmp_path / "model_1.pt"
     checkpoint.save(path, checkpoint.weights_of(model.network), facts)
-    for wrong in ({"network": "vgg"}, {"options": {"head": "l7"}}, {"options": {"tail": 1}}, {"skeleton": {}},
-                  {"frame": [0, 227]}, {"margin": "wide"}, {"input_size": [65]}):
+    for wrong in (
+        {"network": "vgg"},
+        {"options": {"head": "l7"}},
+        {"options": {"tail": 1}},
+        {"skeleton": {}},
+        {"frame": [0, 227]},
+        {"margin": "wide"},
+        {"input_size": [65]},
+    ):
         files.save_json(path.with_suffix(".json"), facts | wrong)
         with pytest.raises(InputError, match="model_1.json"):
             networks.load(tmp_path, RUN)
@@ -234,8 +274,9 @@ def test_stage_1_network_scales_its_input_itself(head):
     images, seen = torch.rand(1, 3, 227, 227), []
     network.backbone.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     network(images)
-    expected = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) \
-        / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    expected = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )[:, None, None]
     torch.testing.assert_close(seen[0], expected)
 
 
@@ -243,15 +284,30 @@ def test_cascade_network():
     torch.manual_seed(0)
     network, images = Alex_net_c1(14, (3,), "direct"), torch.rand(2, 3, 227, 227)
     assert weight_count(network) == pytest.approx(58e6, rel=0.01)
-    convolutions = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
-                    for m in network.modules() if isinstance(m, nn.Conv2d)]
-    assert convolutions == [(3, 96, 11, 4, 1), (96, 256, 5, 1, 2), (256, 384, 3, 1, 1), (384, 384, 3, 1, 1),
-                            (384, 256, 3, 1, 1)]
+    convolutions = [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
+        for m in network.modules()
+        if isinstance(m, nn.Conv2d)
+    ]
+    assert convolutions == [
+        (3, 96, 11, 4, 1),
+        (96, 256, 5, 1, 2),
+        (256, 384, 3, 1, 1),
+        (384, 384, 3, 1, 1),
+        (384, 256, 3, 1, 1),
+    ]
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.6, 0.6]
     assert network.features(images).shape == (2, 256, 6, 6)
     found = network.eval()(images, asked(3))
-    assert found.joints.shape == (2, 2) and found.confidence.isnan().all() and same_twice(network, images, asked(3))
-    (first, _, heatmaps), (second, _, _) = network.train()(images, asked(3)), network(images, asked(3))
+    assert (
+        found.joints.shape == (2, 2)
+        and found.confidence.isnan().all()
+        and same_twice(network, images, asked(3))
+    )
+    (first, _, heatmaps), (second, _, _) = (
+        network.train()(images, asked(3)),
+        network(images, asked(3)),
+    )
     assert heatmaps is None and not torch.equal(first, second)
     assert "gain" in network.state_dict() and network.gain.shape == (1,)
     assert Alex_net_c1(14, range(14)).gain.shape == (14,)
@@ -264,13 +320,17 @@ def test_cascade_network_with_heatmaps():
     network, images = Alex_net_c1(14, (3,)), torch.rand(2, 3, 227, 227)
     assert weight_count(network) == pytest.approx(4.2e6, rel=0.01)
     offsets, confidence, log_heatmaps = network(images, asked(3))
-    assert confidence is None and log_heatmaps.shape == (2, 14, 27 * 27) and offsets.abs().max() < 0.01
+    assert (
+        confidence is None and log_heatmaps.shape == (2, 14, 27 * 27) and offsets.abs().max() < 0.01
+    )
     nn.init.normal_(network.heatmaps.joints.weight)
     offsets, _, log_heatmaps = network(images, asked(3))
     heatmap = log_heatmaps[:, 3].exp().reshape(2, 27, 27)
     at = torch.tensor([(8 * i + 8.5) / 227 - 0.5 for i in range(27)])
     torch.testing.assert_close(offsets, torch.stack([heatmap.sum(1) @ at, heatmap.sum(2) @ at], 1))
-    assert network.eval()(images, asked(3)).joints.shape == (2, 2) and same_twice(network, images, asked(3))
+    assert network.eval()(images, asked(3)).joints.shape == (2, 2) and same_twice(
+        network, images, asked(3)
+    )
 
 
 def test_cascade_heatmaps_expect_the_joint_near_the_centre():
@@ -279,11 +339,12 @@ def test_cascade_heatmaps_expect_the_joint_near_the_centre():
     network = Alex_net_c1(14, (3,))
     log_heatmaps = network(torch.rand(2, 3, 227, 227), asked(3)).heatmaps
     cells = square_cells(CROP_PX, Alex_net_c1).square().sum(1)
-    fallen = log_heatmaps[0, 3] + cells / (2 * EXPECTED ** 2)
+    fallen = log_heatmaps[0, 3] + cells / (2 * EXPECTED**2)
     assert fallen.std() < 1e-4 and log_heatmaps[0, [0, 1, 2, *range(4, 14)]].std() < 1e-4
 
 
-@pytest.mark.parametrize("size", [67, 68, 69, 70, 71, 72, 73, 74, 100, 131, 227])  # all remainders by 8
+# all remainders by 8
+@pytest.mark.parametrize("size", [67, 68, 69, 70, 71, 72, 73, 74, 100, 131, 227])
 def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
     """With all weights alike, a pixel near the centre is seen most by the cell that `cells` puts
     nearest."""
@@ -295,7 +356,9 @@ def test_cascade_cells_lie_where_their_receptive_fields_are_centred(size):
                 module.weight.fill_(1 / module.weight[0].numel())
         images = torch.full((1, 3, size, size), 0.5, dtype=torch.float64)
         seen = []
-        network.heatmaps.register_forward_hook(lambda module, inputs, output: seen.append(output[0, 0].flatten()))
+        network.heatmaps.register_forward_hook(
+            lambda module, inputs, output: seen.append(output[0, 0].flatten())
+        )
         network(images, asked(0, 1))
         images[:, :, pixel, pixel] = 1
         network(images, asked(0, 1))
@@ -319,20 +382,35 @@ def test_cascade_cells_are_as_many_as_its_heatmaps_have_at_every_crop_size():
 def test_a_refiners_joint_and_crops_travel_beside_its_weights(tmp_path):
     network = Alex_net_c1(14, (5,), crop_px=131)
     network.gain.fill_(0.25)
-    facts = {"joints": ["left_ankle"], "skeleton": LSP.described(), "options": {"head": "integral"}, "crop_px": 131,
-             "crop_scale": 1.5, "smallest_crop_px": 30.0}
+    facts = {
+        "joints": ["left_ankle"],
+        "skeleton": LSP.described(),
+        "options": {"head": "integral"},
+        "crop_px": 131,
+        "crop_scale": 1.5,
+        "smallest_crop_px": 30.0,
+    }
     path = tmp_path / "model_left_ankle.pt"
     checkpoint.save(path, checkpoint.weights_of(network), facts)
     refiner = load_refiner(tmp_path, "left_ankle", LSP, RUN)
     assert (refiner.network.joints, refiner.network.crop_px, refiner.gain(5)) == ((5,), 131, 0.25)
     assert (refiner.boxing.scale, refiner.boxing.smallest_px) == (1.5, 30)
     other = Skeleton("other", LSP.joints[::-1]).described()
-    for wrong in ({"joints": ["tail"]}, {"joints": 5}, {"crop_px": 66}, {"crop_px": 1001}, {"skeleton": other},
-                  {"options": {"head": "direct"}}, {"options": {}}, {"crop_scale": None}):
+    for wrong in (
+        {"joints": ["tail"]},
+        {"joints": 5},
+        {"crop_px": 66},
+        {"crop_px": 1001},
+        {"skeleton": other},
+        {"options": {"head": "direct"}},
+        {"options": {}},
+        {"crop_scale": None},
+    ):
         files.save_json(path.with_suffix(".json"), facts | wrong)
         with pytest.raises(InputError, match="model_left_ankle.json"):
             load_refiner(tmp_path, "left_ankle", LSP, RUN)
-    files.save_json(path.with_suffix(".json"), facts | {"joints": list(LSP.joints)})  # 14 gains, not 1
+    # 14 gains, not 1
+    files.save_json(path.with_suffix(".json"), facts | {"joints": list(LSP.joints)})
     with pytest.raises(InputError, match="model_left_ankle.pt"):
         load_refiner(tmp_path, "left_ankle", LSP, RUN)
     with pytest.raises(ValueError, match="131"):
@@ -355,21 +433,34 @@ def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, s
     found, _, mirrored = network(images.flip(3), asked(flip[3]))
     if head == "integral":
         mirrored = mirrored.unflatten(2, (15, 15))
-        torch.testing.assert_close(mirrored, heatmaps.unflatten(2, (15, 15))[:, flip].flip(3), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            mirrored, heatmaps.unflatten(2, (15, 15))[:, flip].flip(3), atol=1e-4, rtol=1e-3
+        )
     torch.testing.assert_close(found, before * before.new_tensor([-1, 1]), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("make, last", [
-    (lambda: Resnet_stage_1(14), "heatmaps.joints"), (lambda: Resnet_stage_1(14, "direct"), "joints"),
-    (lambda: Alex_net_c1(14, (3,)), "heatmaps.joints"), (lambda: Alex_net_c1(14, (3,), "direct"), "displacement")])
+@pytest.mark.parametrize(
+    "make, last",
+    [
+        (lambda: Resnet_stage_1(14), "heatmaps.joints"),
+        (lambda: Resnet_stage_1(14, "direct"), "joints"),
+        (lambda: Alex_net_c1(14, (3,)), "heatmaps.joints"),
+        (lambda: Alex_net_c1(14, (3,), "direct"), "displacement"),
+    ],
+)
 def test_last_layers_and_outputs_are_float32_under_autocast(make, last):
     network, images, dtypes = make().eval(), torch.rand(1, 3, 227, 227), []
     hidden = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     for layer in (hidden, network.get_submodule(last)):
-        layer.register_forward_hook(lambda module, inputs, output: dtypes.append(
-            {module.weight.dtype, inputs[0].dtype, output.dtype}))
+        layer.register_forward_hook(
+            lambda module, inputs, output: dtypes.append(
+                {module.weight.dtype, inputs[0].dtype, output.dtype}
+            )
+        )
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-        found = network(images) if isinstance(network, Resnet_stage_1) else network(images, asked(3, 1))
+        found = (
+            network(images) if isinstance(network, Resnet_stage_1) else network(images, asked(3, 1))
+        )
         assert found.joints.dtype == found.confidence.dtype == torch.float32
     assert torch.bfloat16 in dtypes[0] and dtypes[1] == {torch.float32}
 
@@ -414,13 +505,16 @@ def test_masked_loss_leaves_unlabelled_coordinates_out():
     assert torch.isfinite(predicted.grad).all() and predicted.grad[0, 1].abs().sum() == 0
     assert masked_loss(predicted, torch.full_like(true, torch.nan)).item() == 0
     assert masked_loss(predicted, true, "l1").item() == pytest.approx((2 + 3) / 6)
-    assert masked_loss(predicted, true, "smooth_l1").item() == pytest.approx((2 + 3 - SMOOTH_L1_BETA) / 6)
+    assert masked_loss(predicted, true, "smooth_l1").item() == pytest.approx(
+        (2 + 3 - SMOOTH_L1_BETA) / 6
+    )
     assert masked_loss(predicted, true, "image_mse").item() == pytest.approx((4 / 1 + 9 / 2) / 2)
     assert masked_loss(predicted, true, "none").item() == 0
     unlabelled = torch.full_like(true, torch.nan)
     for kind in ("mse", "l1", "smooth_l1", "image_mse"):
         assert masked_loss(predicted, unlabelled, kind).item() == 0
-        more = torch.cat([true, unlabelled])  # a batch dealt to two processes, one of which has no label
+        # a batch dealt to two processes, one of which has no label
+        more = torch.cat([true, unlabelled])
         whole = masked_loss(predicted, true, kind, count_of(more, kind))
         assert whole.item() == masked_loss(predicted, true, kind).item()
         assert masked_loss(predicted, unlabelled, kind, count_of(more, kind)).item() == 0
@@ -433,14 +527,20 @@ def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlab
     gaussian = (-distance / (2 * (TARGET_SIGMA * 8 / 129) ** 2)).exp()
     wanted = (gaussian / gaussian.sum()).expand(1, 2, -1)
     least = heatmap_loss(wanted.log().clamp(min=-1e9), true, cells, torch.tensor(1))
-    assert least.item() == pytest.approx(-(wanted[0, 0] * wanted[0, 0].log().clamp(min=-1e9)).sum().item(), rel=1e-5)
+    assert least.item() == pytest.approx(
+        -(wanted[0, 0] * wanted[0, 0].log().clamp(min=-1e9)).sum().item(), rel=1e-5
+    )
     flat = torch.full_like(wanted, -np.log(17 * 17)).requires_grad_()
     loss = heatmap_loss(flat, true, cells, torch.tensor(1))
     loss.backward()
     assert loss > least and flat.grad[0, 1].abs().sum() == 0 and torch.isfinite(flat.grad).all()
     high = TARGET_PEAK * gaussian.expand(1, 2, -1)
-    assert heatmap_loss(high, true, cells, torch.tensor(1), "mse").item() == pytest.approx(0, abs=1e-4)
-    assert heatmap_loss(high + 3, true, cells, torch.tensor(1), "mse").item() == pytest.approx(9, rel=1e-4)
+    assert heatmap_loss(high, true, cells, torch.tensor(1), "mse").item() == pytest.approx(
+        0, abs=1e-4
+    )
+    assert heatmap_loss(high + 3, true, cells, torch.tensor(1), "mse").item() == pytest.approx(
+        9, rel=1e-4
+    )
 
 
 def test_heatmaps_gaussian_is_round_in_pixels():
@@ -456,9 +556,12 @@ def test_gain_leaves_the_least_error_within_0_and_1():
     rng = np.random.default_rng(0)
     said = rng.normal(0, 0.2, (50, 1, 2)).astype(np.float32)
     assert fit_gain(said, 0.3 * said, HALF) == pytest.approx(0.3)
-    assert fit_gain(said, 0.3 * said + rng.normal(0, 0.01, said.shape), HALF) == pytest.approx(0.3, abs=0.05)
+    assert fit_gain(said, 0.3 * said + rng.normal(0, 0.01, said.shape), HALF) == pytest.approx(
+        0.3, abs=0.05
+    )
     gross = 0.6 * said
-    gross[::7] = rng.uniform(2, 4, gross[::7].shape)  # some that are far off whatever it says do not decide
+    # some that are far off whatever it says do not decide
+    gross[::7] = rng.uniform(2, 4, gross[::7].shape)
     assert fit_gain(said, gross, HALF) == pytest.approx(0.6)
     assert fit_gain(said, 2 * said, HALF) == 1 and fit_gain(said, -said, HALF) == 0
     assert fit_gain(0 * said, said, HALF) == 0
@@ -482,7 +585,9 @@ def test_two_errors_of_an_image_that_are_alike_do_not_count_twice():
     wanted = 0.4 * said + 0.01 * wanted
     some = wanted.copy()
     some[::2, 1:] = np.nan  # not labelled
-    assert fit_gain(said, some, HALF) == fit_gain(said, wanted, HALF) == pytest.approx(0.4, abs=0.02)
+    assert (
+        fit_gain(said, some, HALF) == fit_gain(said, wanted, HALF) == pytest.approx(0.4, abs=0.02)
+    )
 
 
 def test_weights_from_a_file_in_torchvisions_format(tmp_path):
@@ -494,7 +599,9 @@ def test_weights_from_a_file_in_torchvisions_format(tmp_path):
         network = Resnet_stage_1(14, head)
         assert "resnet34.pth" in load_initial(network, str(tmp_path / "resnet34.pth"), LSP)
         if head == "integral":
-            expected = {name: value for name, value in expected.items() if not name.startswith("fc.")}
+            expected = {
+                name: value for name, value in expected.items() if not name.startswith("fc.")
+            }
         torch.testing.assert_close(dict(network.backbone.state_dict()), dict(expected))
 
 
@@ -522,7 +629,9 @@ def test_auto_takes_cached_imagenet_weights_else_says_random(tmp_path, monkeypat
     torch.testing.assert_close(network.backbone.state_dict(), resnet34().state_dict())
 
 
-@pytest.mark.parametrize("head, last, each", [("integral", "heatmaps.joints", 1), ("direct", "joints", 2)])
+@pytest.mark.parametrize(
+    "head, last, each", [("integral", "heatmaps.joints", 1), ("direct", "joints", 2)]
+)
 def test_joints_of_another_skeletons_model_are_taken_by_name(head, last, each):
     """And all else that fits; what the other model has no joint for stays as it was."""
     torch.manual_seed(0)
@@ -539,7 +648,9 @@ def test_joints_of_another_skeletons_model_are_taken_by_name(head, last, each):
         found = value.unflatten(0, (len(wanted), each))
         assert torch.equal(found[0], before[name].unflatten(0, (len(wanted), each))[0])
         for place, joint in list(enumerate(wanted))[1:]:
-            assert torch.equal(found[place], other[name].unflatten(0, (14, each))[LSP.index(joint)]), (name, joint)
+            assert torch.equal(
+                found[place], other[name].unflatten(0, (14, each))[LSP.index(joint)]
+            ), (name, joint)
     assert adopt(network, nn.Linear(2, 2).state_dict(), LSP.joints, wanted) == 0
 
 
@@ -550,11 +661,16 @@ def test_initial_weights_from_a_model_of_another_skeleton(tmp_path):
     other = Resnet_stage_1(14)
     model = networks.Stage_1(other, "resnet", LSP, (227, 227), 1.0, (65, 65))
     path = tmp_path / "model_1.pt"
-    checkpoint.save(path, checkpoint.weights_of(other), model.described() | {"options": {"head": "integral"}})
+    checkpoint.save(
+        path, checkpoint.weights_of(other), model.described() | {"options": {"head": "integral"}}
+    )
     for choice in (path, tmp_path):
         network = Resnet_stage_1(3)
         assert "model_1.pt" in load_initial(network, str(choice), one)
-        assert torch.equal(network.heatmaps.joints.bias, other.heatmaps.joints.bias[[LSP.index(j) for j in one.joints]])
+        assert torch.equal(
+            network.heatmaps.joints.bias,
+            other.heatmaps.joints.bias[[LSP.index(j) for j in one.joints]],
+        )
         assert torch.equal(network.backbone.conv1.weight, other.backbone.conv1.weight)
     files.save_json(path.with_suffix(".json"), {"skeleton": None})
     with pytest.raises(InputError, match="model_1.json"):

@@ -1,5 +1,6 @@
 """OKS, its suppression of duplicates and its ten scores: against literal loops, and COCO's own
 numbers."""
+
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from deeppose import oks
 from deeppose.coco_joints import COCO, POSETRACK
 from deeppose.shell import InputError, RunError
 
-REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "coco"  # the real set, where it is at hand
+# the real set, where it is at hand
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "coco"
 VAL = REAL / "annotations" / "person_keypoints_val2017.json"
 
 
@@ -37,17 +39,46 @@ def made():
     """Content of a file with two images, one person on the first, one without joints on the
     second."""
     keypoints = [[10 * j, 5 * j, 1 + j % 2] for j in range(17)]
-    return {"images": [{"id": 7}, {"id": 3}], "categories": [{"id": 1, "name": "person"}],
-            "annotations": [{"id": 0, "image_id": 7, "category_id": 1, "keypoints": sum(keypoints, []),
-                             "bbox": [0, 0, 160, 80], "area": 7000, "num_keypoints": 17, "iscrowd": 0},
-                            {"id": 1, "image_id": 3, "category_id": 1, "keypoints": [0] * 51,
-                             "bbox": [0, 0, 50, 50], "area": 1500, "num_keypoints": 0, "iscrowd": 0}]}
+    return {
+        "images": [{"id": 7}, {"id": 3}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {
+                "id": 0,
+                "image_id": 7,
+                "category_id": 1,
+                "keypoints": sum(keypoints, []),
+                "bbox": [0, 0, 160, 80],
+                "area": 7000,
+                "num_keypoints": 17,
+                "iscrowd": 0,
+            },
+            {
+                "id": 1,
+                "image_id": 3,
+                "category_id": 1,
+                "keypoints": [0] * 51,
+                "bbox": [0, 0, 50, 50],
+                "area": 1500,
+                "num_keypoints": 0,
+                "iscrowd": 0,
+            },
+        ],
+    }
 
 
 def perfect(content):
     """Results that are the true joints, a result each person with labelled joints."""
-    return [{"image_id": entry["image_id"], "category_id": 1, "score": 0.9, "keypoints": entry["keypoints"]}
-            for entry in content["annotations"] if any(entry["keypoints"][2::3]) and not entry.get("iscrowd")]
+    return [
+        {
+            "image_id": entry["image_id"],
+            "category_id": 1,
+            "score": 0.9,
+            "keypoints": entry["keypoints"],
+        }
+        for entry in content["annotations"]
+        if any(entry["keypoints"][2::3]) and not entry.get("iscrowd")
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -63,7 +94,9 @@ def test_oks_by_hand():
     """At a distance of 2 sigma sqrt(area), here 100 px, a joint is worth exp(-1/2)."""
     true = np.zeros((1, 2, 2))
     predicted = np.array([[[0, 0], [60, 80]]], float)
-    assert oks.oks(predicted, true, (0.5, 0.5), [100.0**2]) == pytest.approx([(1 + np.exp(-0.5)) / 2])
+    assert oks.oks(predicted, true, (0.5, 0.5), [100.0**2]) == pytest.approx(
+        [(1 + np.exp(-0.5)) / 2]
+    )
 
 
 def test_oks_of_what_is_missing():
@@ -147,12 +180,26 @@ def test_no_results_score_nothing(made):
 
 def test_another_skeleton_is_scored_with_its_sigmas():
     true = np.array([[10, 10, 2], [50, 10, 2], [50, 90, 1]], float)
-    content = {"images": [{"id": 1}], "categories": [{"id": 1}],
-               "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": true.ravel().tolist(),
-                                "bbox": [0, 0, 60, 100], "area": 3000}]}
+    content = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "keypoints": true.ravel().tolist(),
+                "bbox": [0, 0, 60, 100],
+                "area": 3000,
+            }
+        ],
+    }
     off = true + [6, 0, 0]
     results = [{"image_id": 1, "category_id": 1, "score": 1, "keypoints": off.ravel().tolist()}]
-    similarity = {sigma: oks.oks(off[None, :, :2], true[None, :, :2], (sigma,) * 3, [3000])[0] for sigma in (0.05, 0.2)}
+    similarity = {
+        sigma: oks.oks(off[None, :, :2], true[None, :, :2], (sigma,) * 3, [3000])[0]
+        for sigma in (0.05, 0.2)
+    }
     for sigma, value in similarity.items():
         passed = np.mean(value >= np.linspace(0.5, 0.95, 10))
         assert oks.coco_scores(content, results, (sigma,) * 3)["AP"] == pytest.approx(passed)
@@ -161,19 +208,38 @@ def test_another_skeleton_is_scored_with_its_sigmas():
         oks.coco_scores(content, results, POSETRACK.sigmas)
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"image_id": 8}, "image 8"), ({"category_id": 2}, "category 2"), ({"image_id": []}, "form"),
-    ({"keypoints": [1, 2, 3]}, "51 finite"), ({"score": float("nan")}, "finite score"),
-    ({"keypoints": [float("nan")] * 51}, "finite"), ({"keypoints": None}, "finite"), ({"score": "much"}, "form")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"image_id": 8}, "image 8"),
+        ({"category_id": 2}, "category 2"),
+        ({"image_id": []}, "form"),
+        ({"keypoints": [1, 2, 3]}, "51 finite"),
+        ({"score": float("nan")}, "finite score"),
+        ({"keypoints": [float("nan")] * 51}, "finite"),
+        ({"keypoints": None}, "finite"),
+        ({"score": "much"}, "form"),
+    ],
+)
 def test_bad_results_are_named(made, change, said):
     good = perfect(made)[0]
     with pytest.raises(InputError, match=said):
         oks.coco_scores(made, [good, good | change], COCO.sigmas)
 
 
-@pytest.mark.parametrize("change", [
-    {"image_id": 8}, {"category_id": 2}, {"keypoints": [1, 2, 3]}, {"bbox": [1, 2]}, {"area": float("nan")},
-    {"bbox": "wide"}, {"keypoints": {}, "image_id": []}, {"num_keypoints": "many"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": 8},
+        {"category_id": 2},
+        {"keypoints": [1, 2, 3]},
+        {"bbox": [1, 2]},
+        {"area": float("nan")},
+        {"bbox": "wide"},
+        {"keypoints": {}, "image_id": []},
+        {"num_keypoints": "many"},
+    ],
+)
 def test_bad_annotations_are_named(made, change):
     made["annotations"][0].update(change)
     with pytest.raises(InputError, match="annotations: "):

@@ -1,5 +1,6 @@
 """predict.py --page: what strangers may send to it, and what people do with it in a real
 browser."""
+
 import base64
 import contextlib
 import hashlib
@@ -92,11 +93,19 @@ def triangle(photograph, people, name):
         along = np.linspace(0.1, 0.9, 14)[:, None]
         joints = (np.array([x0, y0]) + along * [x1 - x0, y1 - y0]).round(3).tolist()
         later = (np.array([x0, y1]) + along * [x1 - x0, y0 - y1]).round(3).tolist()
-        entries.append({"box": [x0, y0, x1, y1], "stage_1": dict(zip(LSP.joints, joints)),
-                        "stage_2": dict(zip(LSP.joints, later))})
+        entries.append(
+            {
+                "box": [x0, y0, x1, y1],
+                "stage_1": dict(zip(LSP.joints, joints)),
+                "stage_2": dict(zip(LSP.joints, later)),
+            }
+        )
     sure = [[0.1 if joint in UNSURE else 0.9 for joint in LSP.joints]] * len(entries)
     pose = {"photograph": name, "width": size[0], "height": size[1], "people": entries}
-    return {"pose": pose, "confidence": {"stage_1": [[float("nan")] * 14] * len(entries), "stage_2": sure}}
+    return {
+        "pose": pose,
+        "confidence": {"stage_1": [[float("nan")] * 14] * len(entries), "stage_2": sure},
+    }
 
 
 def jpeg(size=(60, 80), colour=(90, 90, 90)):
@@ -126,8 +135,12 @@ def ask(server, method="POST", path="/pose", body=None, headers=()):
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
     with contextlib.closing(connection):
         headers = list(headers)
-        connection.putrequest(method, path, skip_host=any(name == "Host" for name, _ in headers),
-                              skip_accept_encoding=True)
+        connection.putrequest(
+            method,
+            path,
+            skip_host=any(name == "Host" for name, _ in headers),
+            skip_accept_encoding=True,
+        )
         if body is not None and not any(name == "Content-Length" for name, _ in headers):
             headers.append(("Content-Length", str(len(body))))
         for name, value in headers:
@@ -155,22 +168,34 @@ def refused(answer, status, *said):
     assert found == status, content
     line = json.loads(content)["error"]
     assert len(line.splitlines()) == 1 and all(words in line for words in said), line
-    assert headers["X-Content-Type-Options"] == "nosniff" and "default-src 'none'" in headers["Content-Security-Policy"]
+    assert (
+        headers["X-Content-Type-Options"] == "nosniff"
+        and "default-src 'none'" in headers["Content-Security-Policy"]
+    )
 
 
 # ---- what the server answers
+
 
 def test_the_page_works_under_a_policy_that_lets_nothing_else_in(server):
     status, headers, content = ask(server, "GET", "/")
     html = content.decode()
     assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
-    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
+    )
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert policy["connect-src"] == "'self'" and "unsafe" not in headers["Content-Security-Policy"]
     for tag in ("style", "script"):
         inner = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
-        assert base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode() in policy[f"{tag}-src"]
-    assert not re.search(r"""(src|href|action)\s*=\s*["']?(https?:|//)""", html) and "@import" not in html
+        assert (
+            base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+            in policy[f"{tag}-src"]
+        )
+    assert (
+        not re.search(r"""(src|href|action)\s*=\s*["']?(https?:|//)""", html)
+        and "@import" not in html
+    )
     data = json.loads(re.search('id="data">(.*?)</script>', html)[1])
     assert data["joints"] == list(LSP.joints) and data["stages"] == ["stage_1", "stage_2"]
     assert headers["Cache-Control"] == "no-store" and "Python" not in str(headers["Server"])
@@ -185,7 +210,9 @@ def test_the_answer_is_what_predict_writes(people, server, trained, photos, tmp_
     script.main(["a photo.jpg", "--workdir", str(trained), *flags, *FP32])
     written = json.loads((tmp_path / "a photo_pose.json").read_text())
     query = "&".join(["name=a%20photo.jpg", *(f"box={box}" for box in boxes)])
-    status, _, content = ask(server, path=f"/pose?{query}", body=(tmp_path / "a photo.jpg").read_bytes())
+    status, _, content = ask(
+        server, path=f"/pose?{query}", body=(tmp_path / "a photo.jpg").read_bytes()
+    )
     found = json.loads(content)
     assert status == 200 and found["pose"] == written
     assert list(found["confidence"]) == ["stage_1", "stage_2"]
@@ -202,7 +229,11 @@ def test_a_photograph_comes_back_upright(server):
         data = io.BytesIO()
         shown.transpose(Image.Transpose.ROTATE_90).save(data, kind, exif=exif)
         status, headers, content = ask(server, path="/photograph", body=data.getvalue())
-        assert status == 200 and headers["Photograph-Size"] == "300,200" and headers["Content-Type"] == "image/jpeg"
+        assert (
+            status == 200
+            and headers["Photograph-Size"] == "300,200"
+            and headers["Content-Type"] == "image/jpeg"
+        )
         found = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
         assert np.abs(found - np.asarray(shown)).mean() < 6
 
@@ -214,7 +245,12 @@ def test_depth_is_shown_by_the_models_white():
     for white, grey in ((1800, 127), (65535, 3)):
         with serving(triangle, white=white) as server:
             _, _, content = ask(server, path="/photograph", body=data.getvalue())
-        assert np.abs(np.asarray(Image.open(io.BytesIO(content)).convert("L")).astype(int) - grey).max() <= 2
+        assert (
+            np.abs(
+                np.asarray(Image.open(io.BytesIO(content)).convert("L")).astype(int) - grey
+            ).max()
+            <= 2
+        )
 
 
 def test_the_command_serves_its_model(trained, tmp_path, monkeypatch):
@@ -226,38 +262,78 @@ def test_the_command_serves_its_model(trained, tmp_path, monkeypatch):
     served = []
     monkeypatch.setattr(page, "serve", lambda *asked: served.append(asked))
     script.main(["--page", "--port", "0", "--workdir", str(tmp_path), *FP32])
-    (address, port, skeleton, stages, _, white), = served
-    assert (address, port, skeleton.joints, stages, white) == ("127.0.0.1", 0, LSP.joints, ("stage_1",), 1800)
+    ((address, port, skeleton, stages, _, white),) = served
+    assert (address, port, skeleton.joints, stages, white) == (
+        "127.0.0.1",
+        0,
+        LSP.joints,
+        ("stage_1",),
+        1800,
+    )
 
 
 def test_a_large_photograph_comes_back_reduced(server):
     _, headers, content = ask(server, path="/photograph", body=jpeg((6000, 1500)))
-    assert headers["Photograph-Size"] == "6000,1500" and Image.open(io.BytesIO(content)).size == (2000, 500)
+    assert headers["Photograph-Size"] == "6000,1500" and Image.open(io.BytesIO(content)).size == (
+        2000,
+        500,
+    )
 
 
 # ---- who may ask
 
-@pytest.mark.parametrize("headers", [
-    [("Host", "evil.example")], [("Host", "evil.example:8000")], [("Host", "127.0.0.1.evil.example")], [("Host", "")],
-    [("Host", None)], [("Host", "localhost"), ("Host", "evil.example")], [("Host", "127.0.0.1@evil.example")],
-    [("Host", "[")], [("Host", "192.168.0.7:8000")], [("Host", "0.0.0.0:8000")], [("Host", "evil.example@localhost")],
-    [("Host", "localhost/evil.example")], [("Host", "localhost:8000:9")], [("Host", "localhost:evil")],
-    [("Host", "2130706433")], [("Host", "127.0.0.1 evil.example")], [("Host", "[127.0.0.1]evil.example")],
-    [("Host", "[::ffff:127.0.0.1]")], [("Host", "localhost."), ("Origin", "http://localhost.")],
-    [("Origin", EVIL)], [("Origin", "null")], [("Origin", "http://localhost:1")], [("Origin", "https://{host}")],
-    [("Origin", "http://{host}"), ("Origin", EVIL)], [("Origin", "http://{host}.evil.example")], [("Origin", "")],
-])
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Host", "evil.example")],
+        [("Host", "evil.example:8000")],
+        [("Host", "127.0.0.1.evil.example")],
+        [("Host", "")],
+        [("Host", None)],
+        [("Host", "localhost"), ("Host", "evil.example")],
+        [("Host", "127.0.0.1@evil.example")],
+        [("Host", "[")],
+        [("Host", "192.168.0.7:8000")],
+        [("Host", "0.0.0.0:8000")],
+        [("Host", "evil.example@localhost")],
+        [("Host", "localhost/evil.example")],
+        [("Host", "localhost:8000:9")],
+        [("Host", "localhost:evil")],
+        [("Host", "2130706433")],
+        [("Host", "127.0.0.1 evil.example")],
+        [("Host", "[127.0.0.1]evil.example")],
+        [("Host", "[::ffff:127.0.0.1]")],
+        [("Host", "localhost."), ("Origin", "http://localhost.")],
+        [("Origin", EVIL)],
+        [("Origin", "null")],
+        [("Origin", "http://localhost:1")],
+        [("Origin", "https://{host}")],
+        [("Origin", "http://{host}"), ("Origin", EVIL)],
+        [("Origin", "http://{host}.evil.example")],
+        [("Origin", "")],
+    ],
+)
 def test_others_are_refused_before_anything_is_read(headers, server):
     host = f"127.0.0.1:{server.server_address[1]}"
     headers = [(name, value and value.format(host=host)) for name, value in headers]
-    for method, path, body in (("POST", "/pose", jpeg()), ("POST", "/photograph", jpeg()), ("GET", "/", None)):
+    for method, path, body in (
+        ("POST", "/pose", jpeg()),
+        ("POST", "/photograph", jpeg()),
+        ("GET", "/", None),
+    ):
         refused(ask(server, method, path, body, headers), 403)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:80", "[::1]:8000"])
 def test_the_page_itself_may_ask(host, server):
     """By any port, since a tunnel may end at another."""
-    status, _, _ = ask(server, path="/photograph", body=jpeg(), headers=[("Host", host), ("Origin", f"http://{host}")])
+    status, _, _ = ask(
+        server,
+        path="/photograph",
+        body=jpeg(),
+        headers=[("Host", host), ("Origin", f"http://{host}")],
+    )
     assert status == 200
 
 
@@ -270,19 +346,33 @@ def test_where_all_addresses_are_served_names_are_refused_all_the_same():
 
 # ---- what is sent
 
-@pytest.mark.parametrize("headers", [
-    [], [("Transfer-Encoding", "chunked")], [("Transfer-Encoding", "chunked"), ("Content-Length", "9")],
-    [("Content-Length", "-1")], [("Content-Length", "+9")], [("Content-Length", "1_0")], [("Content-Length", "0x9")],
-    [("Content-Length", "9, 9")], [("Content-Length", "9"), ("Content-Length", "9")], [("Content-Length", "")],
-    [("Content-Length", "9" * 400)], [("Content-Length", "\xb2".encode("latin-1"))],
-])
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Transfer-Encoding", "chunked")],
+        [("Transfer-Encoding", "chunked"), ("Content-Length", "9")],
+        [("Content-Length", "-1")],
+        [("Content-Length", "+9")],
+        [("Content-Length", "1_0")],
+        [("Content-Length", "0x9")],
+        [("Content-Length", "9, 9")],
+        [("Content-Length", "9"), ("Content-Length", "9")],
+        [("Content-Length", "")],
+        [("Content-Length", "9" * 400)],
+        [("Content-Length", "\xb2".encode("latin-1"))],
+    ],
+)
 def test_a_body_without_a_sound_length_is_refused(headers, server):
     refused(ask(server, headers=headers), 411, "Content-Length")
 
 
 def test_too_many_bytes_are_refused_in_words_even_while_they_are_sent(server):
     length = page.MOST_BYTES + 1
-    refused(ask(server, headers=[("Content-Length", str(length))], body=bytes(length)), 413, "50 MB")
+    refused(
+        ask(server, headers=[("Content-Length", str(length))], body=bytes(length)), 413, "50 MB"
+    )
 
 
 def test_a_body_that_ends_early(server):
@@ -292,9 +382,17 @@ def test_a_body_that_ends_early(server):
 
 
 @pytest.mark.parametrize("path", ["/pose", "/photograph", "/pose?box=0,0,9,9"])
-@pytest.mark.parametrize("content, said", [
-    (bomb(), "more than 60 million pixels"), (many_scans(), "more than 50 scans"), (b"hello", "no image"),
-    (b"", "no image"), (jpeg()[:200], "no image"), (b"%!PS-Adobe", "no image")])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (bomb(), "more than 60 million pixels"),
+        (many_scans(), "more than 50 scans"),
+        (b"hello", "no image"),
+        (b"", "no image"),
+        (jpeg()[:200], "no image"),
+        (b"%!PS-Adobe", "no image"),
+    ],
+)
 def test_what_is_no_photograph_is_refused(path, content, said, server):
     begun = time.monotonic()
     refused(ask(server, path=path, body=content), 400, said)
@@ -304,42 +402,65 @@ def test_what_is_no_photograph_is_refused(path, content, said, server):
 
 def test_scans_are_told_from_what_looks_like_them():
     data = io.BytesIO()
-    Image.effect_noise((300, 200), 80).save(data, "JPEG", progressive=True, quality=98, restart_marker_blocks=1)
+    Image.effect_noise((300, 200), 80).save(
+        data, "JPEG", progressive=True, quality=98, restart_marker_blocks=1
+    )
     photograph = data.getvalue()
     count = photograph.count(b"\xff\xda")
     thumbnail = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
-    assert 4 < count < 12 and page.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail) == count
+    assert (
+        4 < count < 12
+        and page.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail) == count
+    )
     assert page.scan_count(many_scans()) > page.MOST_SCANS
     for broken in (b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\0\0\xff", photograph[:300]):
         assert page.scan_count(broken) <= 1
 
 
-@pytest.mark.parametrize("query", ["box=1,2,3", "box=a,b,c,d", "box=5,5,1,1", "box=nan,0,1,1", "box=0,0,1e400,1",
-                                   "box=900,0,950,9", "box=-1e5,0,1e5,9", "&".join(["box=0,0,9,9"] * 51),
-                                   "name=a&" + "&".join(["box=0,0,9,9"] * 51), "&".join(["a=b"] * 99),
-                                   "box=" + "9" * 5000 + ",0,1,1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "box=1,2,3",
+        "box=a,b,c,d",
+        "box=5,5,1,1",
+        "box=nan,0,1,1",
+        "box=0,0,1e400,1",
+        "box=900,0,950,9",
+        "box=-1e5,0,1e5,9",
+        "&".join(["box=0,0,9,9"] * 51),
+        "name=a&" + "&".join(["box=0,0,9,9"] * 51),
+        "&".join(["a=b"] * 99),
+        "box=" + "9" * 5000 + ",0,1,1",
+    ],
+)
 def test_boxes_that_make_no_sense_are_refused(query, server):
     refused(ask(server, path=f"/pose?{query}", body=jpeg()), 400, "box")
 
 
-@pytest.mark.parametrize("sent, status", [
-    (b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
-    (b"GET /../predict.py HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
-    (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
-    (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
-    (b"POST http://[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
-    (b"POST //[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
-    (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
-    (b"PUT /pose HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
-    (b"<script> / HTTP/1.1\r\n\r\n", 501),
-    (b"GET / HTTP/1.1\r\nHost: localhost\r\nno header\r\nOrigin: http://evil.example\r\n\r\n", 400),
-    (b"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin : http://evil.example\r\n\r\n", 400),
-    (b"nonsense\r\n\r\n", 400),
-    (b"GET / HTTP/9.9\r\n\r\n", 505),
-    (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
-    (b"GET / HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n", 431),
-    (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
-])
+@pytest.mark.parametrize(
+    "sent, status",
+    [
+        (b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /../predict.py HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST http://[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST //[ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+        (b"PUT /pose HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+        (b"<script> / HTTP/1.1\r\n\r\n", 501),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nno header\r\nOrigin: http://evil.example\r\n\r\n",
+            400,
+        ),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin : http://evil.example\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+    ],
+)
 def test_requests_of_other_kinds_are_refused_in_one_line(sent, status, server, capsys):
     answer = raw(server, sent)
     head, _, content = answer.partition(b"\r\n\r\n")
@@ -357,6 +478,7 @@ def test_nothing_is_written(server, tmp_path, monkeypatch):
     def watched(file, mode="r", *rest, real=open, **options):
         modes.append(mode)
         return real(file, mode, *rest, **options)
+
     monkeypatch.setattr("builtins.open", watched)
     for name in ("mkstemp", "NamedTemporaryFile", "TemporaryFile", "SpooledTemporaryFile"):
         monkeypatch.setattr(f"tempfile.{name}", None)
@@ -379,6 +501,7 @@ def test_the_snippet_of_the_documentation_runs(server, tmp_path, monkeypatch, ca
 
 # ---- when
 
+
 def trickle(server, start, every=0.05):
     """Send start, then a byte now and then, until an answer comes; returns it and the seconds that
     it took."""
@@ -388,7 +511,7 @@ def trickle(server, start, every=0.05):
         answer = b""
         while time.monotonic() - begun < 20:
             with contextlib.suppress(TimeoutError, ConnectionError):
-                if not (some := connection.recv(2 ** 16)):
+                if not (some := connection.recv(2**16)):
                     break
                 answer += some
             with contextlib.suppress(OSError):
@@ -399,8 +522,12 @@ def trickle(server, start, every=0.05):
 def test_a_slow_body_times_out_however_steady(server, monkeypatch):
     monkeypatch.setattr(page, "BODY_SECONDS", 0.5)
     monkeypatch.setattr(page, "LAST_SECONDS", 0.2)
-    answer, seconds = trickle(server, b"POST /pose HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n")
-    assert b" 408 " in answer.splitlines()[0] and b"seconds to arrive" in answer and 0.5 < seconds < 10
+    answer, seconds = trickle(
+        server, b"POST /pose HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
+    )
+    assert (
+        b" 408 " in answer.splitlines()[0] and b"seconds to arrive" in answer and 0.5 < seconds < 10
+    )
     assert ask(server, path="/photograph", body=jpeg())[0] == 200
 
 
@@ -419,6 +546,7 @@ def test_thirty_uploads_at_once(monkeypatch):
         begun.set()
         assert go_on.wait(20)
         return triangle(*rest)
+
     with serving(slow) as server, ThreadPoolExecutor(30) as senders:
         first = senders.submit(ask, server, body=jpeg())
         assert begun.wait(20)
@@ -438,13 +566,15 @@ def test_who_leaves_before_the_answer_leaves_nothing_behind(capsys):
         begun.set()
         assert go_on.wait(20)
         return triangle(*rest)
+
     with serving(slow) as server:
         body = jpeg()
         with socket.create_connection(server.server_address[:2]) as connection:
             head = f"POST /pose HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             assert begun.wait(20)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
+            # a reset, not an end
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         go_on.set()
         with server.turn:
             pass
@@ -474,6 +604,7 @@ def test_idle_connections_leave_room_once_they_are_gone(monkeypatch):
 def test_a_connection_that_gets_no_thread_leaves_its_room(monkeypatch):
     def fail(*asked):
         raise RuntimeError("can't start new thread")
+
     monkeypatch.setattr(page, "MOST_CONNECTIONS", 1)
     with serving(triangle) as server:
         with monkeypatch.context() as patch:
@@ -482,12 +613,18 @@ def test_a_connection_that_gets_no_thread_leaves_its_room(monkeypatch):
         assert ask(server, body=jpeg())[0] == 200
 
 
-@pytest.mark.parametrize("error, said", [
-    (MemoryError(), "out of memory"), (RuntimeError("CUDA out of memory."), "out of memory"),
-    (ZeroDivisionError("secret"), "the shell")])
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("CUDA out of memory."), "out of memory"),
+        (ZeroDivisionError("secret"), "the shell"),
+    ],
+)
 def test_a_fault_does_not_end_the_page(error, said, capsys):
     def broken(*rest):
         raise error
+
     with serving(broken) as server:
         for _ in range(2):
             answer = ask(server, body=jpeg())
@@ -498,11 +635,18 @@ def test_a_fault_does_not_end_the_page(error, said, capsys):
 
 # ---- from the shell
 
+
 def test_flags_that_make_no_sense(trained, tmp_path, capsys):
-    for flags, said in (([], "PHOTO"), (["--page", "a.jpg"], "PHOTO"), (["--page", "--port", "70000"], "65535"),
-                        (["--page", "--port", "-1"], "less"), (["--page", "--box", "0,0,9,9"], "--page"),
-                        (["--page", "--boxes", "boxes.json"], "--page"), (["--page", "--output", tmp_path], "--page"),
-                        (["--page", "--address", "no..address", "--workdir", trained, *FP32], "--address")):
+    for flags, said in (
+        ([], "PHOTO"),
+        (["--page", "a.jpg"], "PHOTO"),
+        (["--page", "--port", "70000"], "65535"),
+        (["--page", "--port", "-1"], "less"),
+        (["--page", "--box", "0,0,9,9"], "--page"),
+        (["--page", "--boxes", "boxes.json"], "--page"),
+        (["--page", "--output", tmp_path], "--page"),
+        (["--page", "--address", "no..address", "--workdir", trained, *FP32], "--address"),
+    ):
         fails(script.main, flags, capsys, said)
 
 
@@ -512,10 +656,13 @@ def test_a_port_that_is_taken(server, trained, capsys):
     fails(script.main, flags, capsys, f"port {port}", "--port", code=1)
 
 
-@pytest.mark.parametrize("address, warned", [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+@pytest.mark.parametrize(
+    "address, warned", [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
+)
 def test_an_address_that_others_reach_is_warned_of(address, warned, monkeypatch, capsys):
     def stop(self):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(page.Server, "serve_forever", stop)
     page.serve(address, 0, LSP, ("stage_1",), triangle)
     said = capsys.readouterr()
@@ -524,13 +671,32 @@ def test_an_address_that_others_reach_is_warned_of(address, warned, monkeypatch,
 
 def test_ctrl_c_ends_it_cleanly(trained):
     """Even if the tests run in a shell's background, whose children ignore Ctrl-C."""
-    heed = "import signal, sys, predict\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" \
-           "predict.main(sys.argv[1:])"
-    command = [sys.executable, "-c", heed, "--page", "--port", "0", "--workdir", str(trained), *FP32]
-    process = subprocess.Popen(command, cwd=Path(script.__file__).parent, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    heed = (
+        "import signal, sys, predict\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "predict.main(sys.argv[1:])"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        heed,
+        "--page",
+        "--port",
+        "0",
+        "--workdir",
+        str(trained),
+        *FP32,
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=Path(script.__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
-    with contextlib.closing(http.client.HTTPConnection("localhost", port, timeout=10)) as connection:
+    with contextlib.closing(
+        http.client.HTTPConnection("localhost", port, timeout=10)
+    ) as connection:
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
     process.send_signal(signal.SIGINT)
@@ -539,6 +705,7 @@ def test_ctrl_c_ends_it_cleanly(trained):
 
 
 # ---- in a browser
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
@@ -591,8 +758,10 @@ def test_upload_a_box_and_what_is_saved(browser, server, trained, photos, tmp_pa
     browser.wait("current && upToDate()")
     assert browser.run("at('people').innerText").startswith("The whole photograph")
     drag(browser, (0.1 * width, 0.2 * height), (0.6 * width, 0.9 * height))
-    found, = boxes(browser)
-    np.testing.assert_allclose(found, [0.1 * width, 0.2 * height, 0.6 * width, 0.9 * height], atol=1.5)
+    (found,) = boxes(browser)
+    np.testing.assert_allclose(
+        found, [0.1 * width, 0.2 * height, 0.6 * width, 0.9 * height], atol=1.5
+    )
     saved = browser.download(lambda: browser.run("at('save-json').click()"))
     script.main(["photo.jpg", "--workdir", str(trained), "--box", ",".join(map(str, found)), *FP32])
     assert saved.name == "photo_pose.json"
@@ -607,7 +776,11 @@ def test_the_saved_picture_shows_what_is_switched_on(opened, photo):
         assert saved.name == "a photo_pose.png"
         picture = np.asarray(Image.open(saved).convert("RGB")).astype(int)
         assert picture.shape == (480, 640, 3) and (np.abs(picture - 90).max(2) < 8).mean() > 0.8
-        return [(np.abs(picture - colour).max(2) < 8).sum() for colour in ((0xff, 0x8c, 0x3a), (0x45, 0xb5, 0xff))]
+        return [
+            (np.abs(picture - colour).max(2) < 8).sum()
+            for colour in ((0xFF, 0x8C, 0x3A), (0x45, 0xB5, 0xFF))
+        ]
+
     opened.drop([photo])
     opened.wait("current && upToDate()")
     orange, blue = colours()
@@ -631,7 +804,8 @@ def test_skeletons_lie_where_they_are_and_unsure_limbs_are_faint(opened, photo):
         assert len(places) == len(LSP.bones)
         for first, second in LSP.bones:
             ends = tuple(np.round([*pose[stage][first], *pose[stage][second]], 1))
-            unsure = stage == "stage_2" and {first, second} & set(UNSURE)  # of stage 1 nothing is known
+            # of stage 1 nothing is known
+            unsure = stage == "stage_2" and {first, second} & set(UNSURE)
             assert places[ends] == ("0.35" if unsure else "1")
     assert opened.run("document.querySelectorAll('#confidence .unsure').length") == len(UNSURE)
 
@@ -639,10 +813,14 @@ def test_skeletons_lie_where_they_are_and_unsure_limbs_are_faint(opened, photo):
 def test_stages_are_switched_by_boxes_and_keys(opened, photo):
     opened.drop([photo])
     opened.wait("current && upToDate()")
-    shown = "[...document.querySelectorAll('#poses .stage')].map(stage => stage.dataset.order).join()"
+    shown = (
+        "[...document.querySelectorAll('#poses .stage')].map(stage => stage.dataset.order).join()"
+    )
     assert opened.run(shown) == "0,1"
     opened.press("1")
-    assert opened.run(shown) == "1" and not opened.run("at('stages').querySelector('input').checked")
+    assert opened.run(shown) == "1" and not opened.run(
+        "at('stages').querySelector('input').checked"
+    )
     opened.run("at('stages').querySelectorAll('input')[1].click()")
     assert opened.run(shown) == ""
     opened.press("2")
@@ -654,20 +832,25 @@ def test_boxes_are_drawn_moved_resized_and_removed(opened, photo):
     opened.wait("current && upToDate()")
     drag(opened, (100, 100), (300, 400))
     np.testing.assert_allclose(boxes(opened), [[100, 100, 300, 400]], atol=1.5)
-    drag(opened, (200, 250), (260, 230))                                   # inside: moved
+    drag(opened, (200, 250), (260, 230))  # inside: moved
     np.testing.assert_allclose(boxes(opened), [[160, 80, 360, 380]], atol=1.5)
-    drag(opened, (360, 380), (400, 420))                                   # its corner
+    drag(opened, (360, 380), (400, 420))  # its corner
     np.testing.assert_allclose(boxes(opened), [[160, 80, 400, 420]], atol=1.5)
-    drag(opened, (160, 250), (60, 333))                                    # its left edge
+    drag(opened, (160, 250), (60, 333))  # its left edge
     np.testing.assert_allclose(boxes(opened), [[60, 80, 400, 420]], atol=1.5)
-    drag(opened, (200, 200), (900, 200))                                   # not out of the photograph
+    # not out of the photograph
+    drag(opened, (200, 200), (900, 200))
     np.testing.assert_allclose(boxes(opened), [[300, 80, 640, 420]], atol=1.5)
     opened.press("Escape")
-    drag(opened, (350, 120), (20, 300))                                    # from inside it, but it is not chosen
+    # from inside it, but it is not chosen
+    drag(opened, (350, 120), (20, 300))
     np.testing.assert_allclose(boxes(opened)[1], [20, 120, 350, 300], atol=1.5)
-    assert opened.run("current.answer.pose.people.map(person => person.box)") == opened.run("current.boxes")
+    assert opened.run("current.answer.pose.people.map(person => person.box)") == opened.run(
+        "current.boxes"
+    )
     assert opened.run("selected") == 1
-    drag(opened, (500, 350), (501, 351))                                   # a click chooses, and draws nothing
+    # a click chooses, and draws nothing
+    drag(opened, (500, 350), (501, 351))
     assert opened.run("selected") == 0 and len(boxes(opened)) == 2
     opened.press("Delete")
     np.testing.assert_allclose(boxes(opened), [[20, 120, 350, 300]], atol=1.5)
@@ -681,7 +864,7 @@ def test_keys_alone_do_it_all(opened, photo, tmp_path):
     opened.drop([photo, second])
     opened.wait("current && upToDate()")
     opened.press("n")
-    first, = boxes(opened)
+    (first,) = boxes(opened)
     opened.press("ArrowRight")
     opened.press("ArrowDown", shift=True)
     np.testing.assert_allclose(boxes(opened)[0], np.array(first) + [6.4, 0, 6.4, 6.4], atol=0.2)
@@ -703,9 +886,15 @@ def test_fingers_draw_boxes_on_a_phone(browser, photo):
         browser.wait("current && upToDate()")
         assert browser.run("document.documentElement.scrollWidth") <= 390
         browser.send("Emulation.setTouchEmulationEnabled", enabled=True)
-        for kind, *places in (("touchStart", (100, 100)), ("touchMove", (200, 300)),
-                              ("touchStart", (200, 300), (500, 50)),  # another finger, which does nothing,
-                              ("touchMove", (200, 300), (600, 60)), ("touchMove", (300, 400))):  # and is gone
+        for kind, *places in (
+            ("touchStart", (100, 100)),
+            ("touchMove", (200, 300)),
+            # another finger, which does nothing,
+            ("touchStart", (200, 300), (500, 50)),
+            # and is gone
+            ("touchMove", (200, 300), (600, 60)),
+            ("touchMove", (300, 400)),
+        ):
             points = [on_screen(browser, *place) for place in places]
             touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
             browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
@@ -720,9 +909,14 @@ def test_what_is_no_photograph_is_said_on_the_page(browser, server, photo, tmp_p
     (tmp_path / "bomb.png").write_bytes(bomb())
     (tmp_path / "<img src=x onerror=alert(1)>.jpg").write_bytes(photo.read_bytes())
     browser.open(server.url)
-    browser.choose("#files", [tmp_path / name for name in ("text.jpg", "bomb.png", "<img src=x onerror=alert(1)>.jpg")])
+    browser.choose(
+        "#files",
+        [tmp_path / name for name in ("text.jpg", "bomb.png", "<img src=x onerror=alert(1)>.jpg")],
+    )
     browser.wait("photographs.length === 3 && photographs.every(item => item.wrong || item.answer)")
-    said = dict(browser.run("photographs.filter(item => item.wrong).map(item => [item.name, item.said])"))
+    said = dict(
+        browser.run("photographs.filter(item => item.wrong).map(item => [item.name, item.said])")
+    )
     assert list(said) == ["text.jpg", "bomb.png"]
     assert "no image" in said["text.jpg"] and "million pixels" in said["bomb.png"]
     browser.run("open(photographs[0])")
@@ -743,7 +937,9 @@ def test_the_page_tries_again_where_another_is_served(browser, photo):
         browser.wait("upToDate()")
     browser.run("at('add').click()")
     browser.wait("current.wrong && current.said.includes('still running')")  # the server has ended
-    assert browser.run("at('save-json').disabled && at('save-picture').disabled && !at('again').hidden")
+    assert browser.run(
+        "at('save-json').disabled && at('save-picture').disabled && !at('again').hidden"
+    )
     assert not browser.run("at('poses').querySelectorAll('path').length")
     with serving(triangle, port=server.server_address[1]):
         browser.run("at('again').click()")
@@ -771,16 +967,22 @@ def test_pages_from_elsewhere_get_nothing(browser, elsewhere, monkeypatch):
     def noted(handler, status, words, real=page.Handler._refuse):
         refusals.append((status, handler.headers["Host"].split(":")[0], handler.headers["Origin"]))
         real(handler, status, words)
+
     monkeypatch.setattr(page.Handler, "_refuse", noted)
     with serving(lambda *asked: posed.append(asked)) as server:
         port = server.server_address[1]
         browser.open(f"http://127.0.0.1:{elsewhere}/")
         sent = f"fetch('{server.url}pose', {{method: 'POST', body: 'x', mode: 'no-cors'}}).catch(error => 'nothing')"
-        assert browser.run(sent) == "nothing" and refusals == [(403, "127.0.0.1", f"http://127.0.0.1:{elsewhere}")]
+        assert browser.run(sent) == "nothing" and refusals == [
+            (403, "127.0.0.1", f"http://127.0.0.1:{elsewhere}")
+        ]
         browser.open(f"http://evil.example:{port}/")
         assert "another address" in browser.run("document.body.innerText")
         sent = "fetch('/pose', {method: 'POST', body: 'x'}).then(reply => reply.status)"
-        assert browser.run(sent) == 403 and (403, "evil.example", f"http://evil.example:{port}") in refusals
+        assert (
+            browser.run(sent) == 403
+            and (403, "evil.example", f"http://evil.example:{port}") in refusals
+        )
     assert not posed
 
 
@@ -789,9 +991,13 @@ def test_thirty_photographs_at_once_and_another_page_beside(opened, photo, tmp_p
     paths = [tmp_path / f"{number}.jpg" for number in range(30)]
     for path in paths:
         path.write_bytes(photo.read_bytes())
-    opened.run("window.others = Promise.all([...Array(30)].map(() => fetch('/photograph', {method: 'POST', body: new "
-               "Blob(['x'])}).then(reply => reply.status))); 0")
+    opened.run(
+        "window.others = Promise.all([...Array(30)].map(() => fetch('/photograph', {method: 'POST', body: new "
+        "Blob(['x'])}).then(reply => reply.status))); 0"
+    )
     opened.drop(paths)
-    opened.wait("photographs.length === 30 && photographs.every(item => item.answer && !item.wrong)")
+    opened.wait(
+        "photographs.length === 30 && photographs.every(item => item.answer && !item.wrong)"
+    )
     assert set(opened.run("others")) <= {400, 503}
     assert opened.run("document.documentElement.scrollWidth <= innerWidth")

@@ -1,4 +1,5 @@
 """Step 1: which rows there are, what they show, and what their labels are."""
+
 import json
 import shutil
 import subprocess
@@ -60,10 +61,16 @@ def check_rows(workdir, photos):
             if part == "test" or n in facts["held_out_rows"]:
                 width, height = Image.open(image_path(photos, int(which), int(number))).size
                 longer = max(width, height)
-                assert (x0, y0, side, mirrored) == ((width - longer) / 2, (height - longer) / 2, longer, 0)
+                assert (x0, y0, side, mirrored) == (
+                    (width - longer) / 2,
+                    (height - longer) / 2,
+                    longer,
+                    0,
+                )
             else:
                 inside = labels[n][~np.isnan(labels[n])]
-                assert inside.min() >= 0 and inside.max() <= 227  # a training box holds all labelled joints
+                # a training box holds all labelled joints
+                assert inside.min() >= 0 and inside.max() <= 227
 
 
 def test_rows_are_similarities_of_the_mat_joints(workdir, photos):
@@ -75,7 +82,9 @@ def test_order_split_and_held_out(workdir):
     train, test = (np.stack(columns(rows, "set", "image"), 1) for rows in (train, test))
     numbers = train[:, 0] * 100000 + train[:, 1]
     assert (np.diff(numbers) >= 0).all()  # LSP, then LSPe, each in the order of the file numbers
-    assert set(train[train[:, 0] == 1][:, 1]) == set(range(1, 11)) and set(test[:, 1]) == set(range(11, 21))
+    assert set(train[train[:, 0] == 1][:, 1]) == set(range(1, 11)) and set(test[:, 1]) == set(
+        range(11, 21)
+    )
     assert (test[:, 0] == 1).all() and set(train[train[:, 0] == 2][:, 1]) == set(range(1, 15))
     held_out = json.loads((workdir / "dataset.json").read_text())["held_out_rows"]
     assert [tuple(row[:2]) for row in train[held_out]] == [(1, 1), (1, 6)]
@@ -92,7 +101,9 @@ def test_images_are_the_boxes_that_the_rows_name(workdir, photos):
         padded = Image.new("RGB", (photo.width + 1000, photo.height + 1000))
         padded.paste(photo, (500, 500))
         box = (x0 + 500, y0 + 500, x0 + side + 500, y0 + side + 500)
-        expected = np.asarray(padded.resize((227, 227), Image.Resampling.BILINEAR, box=box)).astype(int)
+        expected = np.asarray(padded.resize((227, 227), Image.Resampling.BILINEAR, box=box)).astype(
+            int
+        )
         if mirrored:
             expected = expected[:, ::-1]
         difference = np.abs(frame.astype(int) - expected)
@@ -104,7 +115,8 @@ def test_unlabelled_joints_are_nan_and_lsps_occluded_ones_are_not(workdir, photo
     facts = json.loads((workdir / "dataset.json").read_text())
     assert np.isnan(labels).sum() == 2 * facts["unlabelled_joints"]["train"] > 0
     assert not np.isnan(labels[columns(rows, "set")[0] == 1]).any()
-    assert (scipy.io.loadmat(photos / "joints_1.mat")["joints"][2] == 1).any()  # some of LSP's are occluded
+    # some of LSP's are occluded
+    assert (scipy.io.loadmat(photos / "joints_1.mat")["joints"][2] == 1).any()
 
 
 def test_mean_pose_is_of_the_letterboxed_lsp_training_labels(workdir, photos):
@@ -112,16 +124,24 @@ def test_mean_pose_is_of_the_letterboxed_lsp_training_labels(workdir, photos):
     for number in range(1, 11):
         width, height = Image.open(image_path(photos, 1, number)).size
         side = max(width, height)
-        poses.append((mat_joints(photos)[1][number - 1] - [(width - side) / 2, (height - side) / 2]) * 227 / side)
+        poses.append(
+            (mat_joints(photos)[1][number - 1] - [(width - side) / 2, (height - side) / 2])
+            * 227
+            / side
+        )
     facts = json.loads((workdir / "dataset.json").read_text())
-    np.testing.assert_allclose(np.reshape(facts["mean_pose_px"], (14, 2)), np.mean(poses, 0), atol=1e-5)
+    np.testing.assert_allclose(
+        np.reshape(facts["mean_pose_px"], (14, 2)), np.mean(poses, 0), atol=1e-5
+    )
 
 
 def test_every_row_names_its_photograph(workdir, photos):
     for part in ("train", "test"):
         names = (workdir / f"{part}_photographs.txt").read_text().splitlines()
         which, numbers = columns(read(workdir, f"{part}_rows")[0], "set", "image")
-        expected = [image_path(photos, int(one), int(number)) for one, number in zip(which, numbers)]
+        expected = [
+            image_path(photos, int(one), int(number)) for one, number in zip(which, numbers)
+        ]
         assert [photos / name for name in names] == expected
 
 
@@ -129,7 +149,9 @@ def test_copies_are_drawn_with_probability_one_half():
     joints = np.random.default_rng(0).uniform(0, 100, (14, 2))
     views = [LSP_data.draw_views(joints, True, np.random.default_rng(n)) for n in range(2000)]
     assert np.mean([len(view) for view in views]) == pytest.approx(2.25, abs=0.06)
-    assert np.mean([sum(mirrored for _, mirrored in view) for view in views]) == pytest.approx(0.75, abs=0.05)
+    assert np.mean([sum(mirrored for _, mirrored in view) for view in views]) == pytest.approx(
+        0.75, abs=0.05
+    )
 
 
 def test_training_boxes_have_the_stated_scale_and_shift():
@@ -147,10 +169,13 @@ def prepare(photos, workdir, *flags):
 
 def test_no_copies_and_limit(photos, workdir, tmp_path):
     plain = prepare(photos, tmp_path / "plain", "--no-copies")
-    rows, = read(plain, "train_rows")
+    (rows,) = read(plain, "train_rows")
     assert rows.shape == (24, len(arrays.COLUMNS)) and not columns(rows, "mirrored")[0].any()
     few = prepare(photos, tmp_path / "few", "--limit", "3")
-    (rows, test_rows), (everything,) = read(few, "train_rows", "test_rows"), read(workdir, "train_rows")
+    (rows, test_rows), (everything,) = (
+        read(few, "train_rows", "test_rows"),
+        read(workdir, "train_rows"),
+    )
     assert {tuple(row[:2]) for row in rows} == {(s, n) for s in (1, 2) for n in (1, 2, 3)}
     assert list(columns(test_rows, "image")[0]) == [11, 12, 13]
     kept = everything[columns(everything, "image")[0] <= 3]
@@ -158,9 +183,18 @@ def test_no_copies_and_limit(photos, workdir, tmp_path):
 
 
 def test_same_seed_same_arrays_other_seed_other_arrays(photos, workdir, tmp_path):
-    again, other = prepare(photos, tmp_path / "again"), prepare(photos, tmp_path / "other", "--seed", "1")
-    digests = [json.loads((folder / "dataset.json").read_text())["digests"] for folder in (workdir, again, other)]
-    assert digests[0] == digests[1] and digests[0]["train_images.npy"] != digests[2]["train_images.npy"]
+    again, other = (
+        prepare(photos, tmp_path / "again"),
+        prepare(photos, tmp_path / "other", "--seed", "1"),
+    )
+    digests = [
+        json.loads((folder / "dataset.json").read_text())["digests"]
+        for folder in (workdir, again, other)
+    ]
+    assert (
+        digests[0] == digests[1]
+        and digests[0]["train_images.npy"] != digests[2]["train_images.npy"]
+    )
     assert digests[0]["test_images.npy"] == digests[2]["test_images.npy"]
 
 
@@ -194,13 +228,20 @@ def test_images_go_by_their_number_not_by_their_name(photos, workdir, tmp_path):
     (source / "images_1" / "im0002.jpg").rename(source / "images_1" / "im2.JPG")
     (source / "images_1" / "Thumbs.db").write_bytes(b"no image")
     prepare(source, tmp_path / "out")
-    facts = [json.loads((folder / "dataset.json").read_text()) for folder in (tmp_path / "out", workdir)]
+    facts = [
+        json.loads((folder / "dataset.json").read_text()) for folder in (tmp_path / "out", workdir)
+    ]
     assert facts[0] == facts[1]
 
 
 def test_step_1_imports_no_torch():
     code = "import sys, LSP_data; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=LSP_data.__file__.rpartition("LSP_data")[0]).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=LSP_data.__file__.rpartition("LSP_data")[0]
+        ).returncode
+        == 0
+    )
 
 
 def test_the_real_sets(real_photos, tmp_path):
@@ -211,6 +252,7 @@ def test_the_real_sets(real_photos, tmp_path):
 def test_the_floor_of_the_real_sets(real_photos, tmp_path):
     """The mean pose scores what was published for it: strict mean of 4 .176, PDJ@0.2 .181."""
     from deeppose import metrics
+
     joints = mat_joints(real_photos)[1]
     sizes = [Image.open(image_path(real_photos, 1, n)).size for n in range(1, 2001)]
     boxes = [geometry.to_aspect(geometry.whole(size), LSP_data.FRAME) for size in sizes]
@@ -224,8 +266,15 @@ def test_the_floor_of_the_real_sets(real_photos, tmp_path):
 @pytest.mark.parametrize("compressed", [False, True])
 def test_labels_are_read_as_scipy_reads_them(compressed, tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "joints.mat"
-    for values in (rng.normal(size=(3, 14)), rng.integers(-200, 200, (14, 3, 5)).astype(np.int16),
-                   rng.integers(0, 2, (2, 1, 3)).astype(np.uint8), rng.normal(size=(2, 2, 2)).astype(np.float32)):
-        scipy.io.savemat(path, {"other": np.arange(3), "joints": values, "text": "x"}, do_compression=compressed)
-        np.testing.assert_array_equal(read_mat(path, lambda: open(path, "rb"), "joints"),
-                                      scipy.io.loadmat(path)["joints"])
+    for values in (
+        rng.normal(size=(3, 14)),
+        rng.integers(-200, 200, (14, 3, 5)).astype(np.int16),
+        rng.integers(0, 2, (2, 1, 3)).astype(np.uint8),
+        rng.normal(size=(2, 2, 2)).astype(np.float32),
+    ):
+        scipy.io.savemat(
+            path, {"other": np.arange(3), "joints": values, "text": "x"}, do_compression=compressed
+        )
+        np.testing.assert_array_equal(
+            read_mat(path, lambda: open(path, "rb"), "joints"), scipy.io.loadmat(path)["joints"]
+        )

@@ -1,4 +1,5 @@
 """What --recipe and --vary stand for: the original's recipe is what its author's scripts do."""
+
 import json
 import math
 
@@ -21,7 +22,12 @@ def test_the_originals_recipe_is_its_authors():
     options = Train_stage_1.parse(["--recipe", "original"])
     recipe = options.recipe
     assert (options.batch_size, options.epochs) == (64, 200)
-    assert (recipe.options, recipe.loss, recipe.average, recipe.heatmaps) == ({"head": "direct"}, "mse", 0, 0)
+    assert (recipe.options, recipe.loss, recipe.average, recipe.heatmaps) == (
+        {"head": "direct"},
+        "mse",
+        0,
+        0,
+    )
     assert recipe.ranges == augment.Ranges() and not recipe.ranges.moves
     optimiser = recipe.optimiser_of(nn.Linear(2, 2), CPU)
     assert type(optimiser) is torch.optim.Adam
@@ -37,8 +43,13 @@ def test_vary_changes_one_entry_of_a_recipe_and_the_rest_stays(capsys):
     direct = Train_stage_1.parse(["--vary", "head=direct", "--vary", "heatmaps=0"]).recipe
     assert vars(direct) == vars(best) | {"options": {"head": "direct"}, "heatmaps": 0.0}
     assert best.options == {"head": "integral"}
-    for wrong, said in (("turn=3", "turn_deg"), ("loss=l7", "smooth_l1"), ("scale=much", "number"),
-                        ("scale=-1", "0 or"), ("head=direct", "heatmaps=0")):
+    for wrong, said in (
+        ("turn=3", "turn_deg"),
+        ("loss=l7", "smooth_l1"),
+        ("scale=much", "number"),
+        ("scale=-1", "0 or"),
+        ("head=direct", "heatmaps=0"),
+    ):
         with pytest.raises(SystemExit) as stop:
             Train_stage_1.parse(["--vary", wrong])
         line = capsys.readouterr().err
@@ -68,7 +79,13 @@ def test_the_average_follows_weights_and_batch_statistics():
 
 
 def test_images_are_not_enlarged(own_workdir, capsys):
-    fails(Train_stage_1.main, ["--workdir", own_workdir, "--input-px", "300"], capsys, "--input-px 300", "227")
+    fails(
+        Train_stage_1.main,
+        ["--workdir", own_workdir, "--input-px", "300"],
+        capsys,
+        "--input-px 300",
+        "227",
+    )
 
 
 @pytest.mark.parametrize("flags", [("--recipe", "original"), ("--input-px", "65")])

@@ -1,5 +1,6 @@
 """report.html in a real browser: what its gallery shows, sorts and leaves out, driven through its
 address."""
+
 import html
 import json
 import re
@@ -15,7 +16,9 @@ from deeppose import report
 from deeppose.skeleton import LSP
 from deeppose.tables import Table
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 NASTY = "a </script><script>document.title='broken'</script> & \"b\" {{data}}.jpg"
 
 
@@ -39,10 +42,19 @@ def page(tmp_path_factory):
     sure[4, LSP.index("left_knee")] = 0.1
     images = np.random.default_rng(0).integers(0, 255, (5, 227, 227, 3), np.uint8)
     Image.new("RGB", (40, 30), "white").save(folder / "curve.png")
-    report.write(folder / "report.html", NASTY, "5 images", [Table("Scores", (("", ("stage 1",)),), ((NASTY, ["1"]),))],
-                 {"a curve": folder / "curve.png"}, images, [f"{NASTY} {n}" for n in range(5)],
-                 {"stage_1": first, "stage_2": second, "true": true}, LSP, LSP.units_px(true, None),
-                 {"stage_1": np.full((5, 14), np.nan), "stage_2": sure})
+    report.write(
+        folder / "report.html",
+        NASTY,
+        "5 images",
+        [Table("Scores", (("", ("stage 1",)),), ((NASTY, ["1"]),))],
+        {"a curve": folder / "curve.png"},
+        images,
+        [f"{NASTY} {n}" for n in range(5)],
+        {"stage_1": first, "stage_2": second, "true": true},
+        LSP,
+        LSP.units_px(true, None),
+        {"stage_1": np.full((5, 14), np.nan), "stage_2": sure},
+    )
     return folder / "report.html"
 
 
@@ -55,13 +67,28 @@ def browse(page, tmp_path):
 
     def dump(address="", script=""):
         driven = tmp_path / "report.html"
-        driven.write_text(page.read_text(encoding="utf-8") + f"<script>{script}</script>", encoding="utf-8")
-        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-                 "--disable-component-update", "--no-first-run", f"--user-data-dir={tmp_path / 'browser'}")
-        done = subprocess.run([BROWSER, *flags, "--dump-dom", f"{driven.as_uri()}{address}"], capture_output=True,
-                              text=True, timeout=120)
+        driven.write_text(
+            page.read_text(encoding="utf-8") + f"<script>{script}</script>", encoding="utf-8"
+        )
+        flags = (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-sync",
+            "--disable-component-update",
+            "--no-first-run",
+            f"--user-data-dir={tmp_path / 'browser'}",
+        )
+        done = subprocess.run(
+            [BROWSER, *flags, "--dump-dom", f"{driven.as_uri()}{address}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
     return dump
 
 
@@ -69,29 +96,36 @@ def rows(dom):
     return [int(row) for row in re.findall(r'data-row="(\d+)"', dom)]
 
 
-@pytest.mark.parametrize("address, expected", [
-    ("", [3, 2, 4, 1, 0]),  # the largest error of stage 2 first
-    ("#sort=stage_1&order=up", [0, 2, 4, 3, 1]),
-    ("#sort=gained&order=down", [1, 4, 0, 2, 3]),
-    ("#sort=row&order=up", [0, 1, 2, 3, 4]),
-    ("#sort=confidence&order=up", [3, 0, 4, 1, 2]),  # the last stage's mean; what is not known comes last
-    ("#sort=confidence&order=down", [1, 4, 0, 3, 2]),
-    ("#sort=confidence&order=up&joint=left_knee", [4, 3, 0, 1, 2]),
-    ("#sort=stage_2&joint=left_wrist", [0, 2, 4, 1]),  # image 3 has no label there
-    ("#sort=nonsense&order=%3C&joint=tail&image=99", [3, 2, 4, 1, 0]),
-])
+@pytest.mark.parametrize(
+    "address, expected",
+    [
+        ("", [3, 2, 4, 1, 0]),  # the largest error of stage 2 first
+        ("#sort=stage_1&order=up", [0, 2, 4, 3, 1]),
+        ("#sort=gained&order=down", [1, 4, 0, 2, 3]),
+        ("#sort=row&order=up", [0, 1, 2, 3, 4]),
+        # the last stage's mean; what is not known comes last
+        ("#sort=confidence&order=up", [3, 0, 4, 1, 2]),
+        ("#sort=confidence&order=down", [1, 4, 0, 3, 2]),
+        ("#sort=confidence&order=up&joint=left_knee", [4, 3, 0, 1, 2]),
+        ("#sort=stage_2&joint=left_wrist", [0, 2, 4, 1]),  # image 3 has no label there
+        ("#sort=nonsense&order=%3C&joint=tail&image=99", [3, 2, 4, 1, 0]),
+    ],
+)
 def test_the_gallery_is_sorted_and_filtered(browse, address, expected):
     assert rows(browse(address)) == expected
 
 
 def test_one_image_large_with_all_its_layers(browse):
     dom = browse("#image=3&joint=left_wrist")
-    dialog = dom[dom.index("<dialog"):dom.index("</dialog>")]
+    dialog = dom[dom.index("<dialog") : dom.index("</dialog>")]
     assert re.search(r"<dialog[^>]* open", dialog) and html.escape(NASTY, quote=False) in dialog
     for layer in ("true", "stage-1", "stage-2"):
         assert f'<g class="{layer}">' in dialog
     assert dialog.count('type="checkbox"') == 3
-    assert "<th>left wrist</th><td>-</td><td>-</td>" in dialog and "<th>head</th><td>0.40</td><td>0.60</td>" in dialog
+    assert (
+        "<th>left wrist</th><td>-</td><td>-</td>" in dialog
+        and "<th>head</th><td>0.40</td><td>0.60</td>" in dialog
+    )
     assert "1 without this label left out" in dom
 
 
@@ -105,17 +139,23 @@ def test_errors_stand_under_the_images_and_skeletons_where_they_are(browse, page
 def test_unsure_limbs_are_faint_and_those_alone(browse):
     """Both limbs of the knee that image 4 is unsure of, in stage 2 alone; in image 2, which tells
     nothing, none."""
+
     def groups(image):
         dom = browse(f"#image={image}")
-        dialog = dom[dom.index("<dialog"):dom.index("</dialog>")]
+        dialog = dom[dom.index("<dialog") : dom.index("</dialog>")]
         drawn = re.split('<g class="([^"]*)">', dialog)[1:]
         return dict(zip(drawn[::2], drawn[1::2]))
 
     def bones(text, faint):
         part = text.split('<g opacity="0.35">')[faint]
         return part.count("M") // 2  # the edge under them and the line
+
     unsure = groups(4)
-    assert {name: bones(text, True) for name, text in unsure.items()} == {"true": 0, "stage-1": 0, "stage-2": 2}
+    assert {name: bones(text, True) for name, text in unsure.items()} == {
+        "true": 0,
+        "stage-1": 0,
+        "stage-2": 2,
+    }
     assert bones(unsure["stage-2"], False) == len(LSP.bones) - 2
     assert {bones(text, True) for text in groups(2).values()} == {0}
 
@@ -124,8 +164,12 @@ def test_without_any_confidence_the_page_does_not_sort_by_it(page, browse):
     assert '<option value="confidence">' in browse()
     text = page.read_text(encoding="utf-8")
     try:
-        page.write_text(re.sub(r'"stage_2":\[(null|0?\.\d+|1\.0)(,(null|0?\.\d+|1\.0))*\]', '"stage_2":[]', text),
-                        encoding="utf-8")
+        page.write_text(
+            re.sub(
+                r'"stage_2":\[(null|0?\.\d+|1\.0)(,(null|0?\.\d+|1\.0))*\]', '"stage_2":[]', text
+            ),
+            encoding="utf-8",
+        )
         dom = browse("#sort=confidence")
         assert '<option value="confidence">' not in dom and rows(dom) == [3, 2, 4, 1, 0]
     finally:
@@ -137,8 +181,19 @@ def test_an_upright_frame_and_another_unit(tmp_path):
     skeleton = replace(LSP, unit="box", unit_name="box sides")
     images = np.zeros((2, 128, 96, 3), np.uint8)
     true = np.full((2, 14, 2), 20.0)
-    report.write(tmp_path / "report.html", "r", "", [], {}, images, ["a", "b"], {"stage_1": true + 1, "true": true},
-                 skeleton, np.array([64.0, np.nan]), {"stage_1": np.full((2, 14), 0.456)})
+    report.write(
+        tmp_path / "report.html",
+        "r",
+        "",
+        [],
+        {},
+        images,
+        ["a", "b"],
+        {"stage_1": true + 1, "true": true},
+        skeleton,
+        np.array([64.0, np.nan]),
+        {"stage_1": np.full((2, 14), 0.456)},
+    )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     data = json.loads(re.search('id="data">(.*?)</script>', text)[1])
     assert data["frame"] == [96, 128] and data["unit"] == "box sides"
@@ -155,10 +210,12 @@ def test_clicks_and_keys(browse):
         document.querySelectorAll(".thumb")[1].click();
         ["ArrowRight", "ArrowRight", "1", "t"].forEach(press);"""
     dom = browse("", script)
-    dialog = dom[dom.index("<dialog"):dom.index("</dialog>")]
+    dialog = dom[dom.index("<dialog") : dom.index("</dialog>")]
     assert f"{html.escape(NASTY, quote=False)} 1</strong>" in dialog  # 3, 2, 4, 1, 0 is the order
     assert '<g class="stage-2">' in dialog and not re.search('<g class="(stage-1|true)">', dialog)
-    script += 'at("close").click(); at("sort").value = "row"; at("sort").onchange({target: at("sort")});'
+    script += (
+        'at("close").click(); at("sort").value = "row"; at("sort").onchange({target: at("sort")});'
+    )
     dom = browse("", script)
     assert not re.search(r"<dialog[^>]* open", dom) and rows(dom) == [4, 3, 2, 1, 0]
 
@@ -166,7 +223,10 @@ def test_clicks_and_keys(browse):
 def test_no_name_breaks_the_page_and_nothing_is_fetched(browse, page):
     text = page.read_text(encoding="utf-8")
     assert text.count("</script>") == 2 and "{{" not in text.replace("{{data}}.jpg", "")
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", text) and "default-src 'none'" in text
+    assert (
+        not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", text)
+        and "default-src 'none'" in text
+    )
     title = re.search("<title>(.*?)</title>", browse())[1]
     assert html.unescape(title) == NASTY
 
@@ -175,7 +235,17 @@ def test_a_thousand_images_take_less_than_15_mb(data, tmp_path):
     images = np.concatenate([data.test_images] * 100)
     images = np.bitwise_xor(images, np.arange(len(images), dtype=np.uint8)[:, None, None, None] % 8)
     true = np.concatenate([data.test_labels] * 100)
-    report.write(tmp_path / "report.html", "r", "", [], {}, images, ["test row"] * len(images),
-                 {"stage_1": true + 1, "stage_2": true + 2, "true": true}, LSP, LSP.units_px(true, None),
-                 {stage: np.full((1000, 14), 0.123) for stage in ("stage_1", "stage_2")})
+    report.write(
+        tmp_path / "report.html",
+        "r",
+        "",
+        [],
+        {},
+        images,
+        ["test row"] * len(images),
+        {"stage_1": true + 1, "stage_2": true + 2, "true": true},
+        LSP,
+        LSP.units_px(true, None),
+        {stage: np.full((1000, 14), 0.123) for stage in ("stage_1", "stage_2")},
+    )
     assert (tmp_path / "report.html").stat().st_size < 13e6  # and 2 MB for the pictures

@@ -1,5 +1,6 @@
 """`python -m results`: rows are run, recorded, checked, set as tables; those of README.md and docs
 are up to date."""
+
 import json
 import re
 import subprocess
@@ -28,13 +29,18 @@ def records(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
     for name in ("README", "ACCURACY"):
         monkeypatch.setattr(table, name, tmp_path / f"{name}.md")
-        (tmp_path / f"{name}.md").write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
+        (tmp_path / f"{name}.md").write_text(
+            f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n"
+        )
     paths.RECORDS.mkdir()
     return paths.RECORDS
 
 
 def test_the_tables_of_readme_and_docs_are_those_of_the_records():
-    for path, content in ((table.README, table.readme_markdown()), (table.ACCURACY, table.markdown())):
+    for path, content in (
+        (table.README, table.readme_markdown()),
+        (table.ACCURACY, table.markdown()),
+    ):
         text = path.read_text(encoding="utf-8")
         assert text.count(table.MARKS[0]) == text.count(table.MARKS[1]) == 1
         assert f"{table.MARKS[0]}\n\n{content}\n\n{table.MARKS[1]}" in text
@@ -47,7 +53,9 @@ def test_no_interval_in_the_account_is_typed_by_hand():
 
 
 def test_the_recorded_results_stay_small():
-    tracked = subprocess.run(["git", "ls-files", "results"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "results"], cwd=paths.ROOT, capture_output=True, text=True
+    ).stdout
     if not tracked:
         pytest.skip("this is no git checkout")
     there = [path for name in tracked.split() if (path := paths.ROOT / name).exists()]
@@ -63,13 +71,20 @@ def test_the_ledger_has_a_line_of_every_record():
 
 
 def test_lines_appended_at_once_are_all_there(tmp_path):
-    command = ("import sys; from pathlib import Path; from deeppose import files; "
-               "[files.append_csv(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n}) for n in range(10)]")
+    command = (
+        "import sys; from pathlib import Path; from deeppose import files; "
+        "[files.append_csv(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n}) for n in range(10)]"
+    )
     path = tmp_path / "table.csv"
-    started = [subprocess.Popen([sys.executable, "-c", command, path, str(who)], cwd=paths.ROOT) for who in range(3)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", command, path, str(who)], cwd=paths.ROOT)
+        for who in range(3)
+    ]
     assert [process.wait() for process in started] == [0, 0, 0]
     found = files.load_rows(path, ("who", "n"))
-    assert sorted((row["who"], int(row["n"])) for row in found) == [(str(w), n) for w in range(3) for n in range(10)]
+    assert sorted((row["who"], int(row["n"])) for row in found) == [
+        (str(w), n) for w in range(3) for n in range(10)
+    ]
     assert [name.name for name in tmp_path.iterdir()] == ["table.csv"]
     for columns in ({"who": 1}, {"n": 1, "who": 2}):
         with pytest.raises(InputError, match="no such table"):
@@ -96,14 +111,21 @@ def test_predictions_are_recorded_to_a_64th_of_a_pixel(tmp_path):
 
 def test_scores_that_are_not_those_of_the_predictions_are_told(workdir, data):
     rng = np.random.default_rng(0)
-    stages = {f"stage {n}": data.test_labels + rng.normal(0, 9 - n, data.test_labels.shape) for n in (1, 2)}
+    stages = {
+        f"stage {n}": data.test_labels + rng.normal(0, 9 - n, data.test_labels.shape)
+        for n in (1, 2)
+    }
     scores, intervals = predictions.scores_of(workdir, data, stages)
     test = json.loads(json.dumps(files._finite(run.rounded(scores | {"intervals": intervals}))))
     assert check.differences(test, scores, intervals) == []
     test["stage_2"]["pdj"]["0.20"] += 0.001
     test["intervals"]["gained"]["pcp_strict"]["mean_4"][0] -= 0.001
     found = check.differences(test, scores, intervals)
-    assert len(found) == 2 and "stage_2 pdj 0.20" in found[0] and "gained pcp_strict mean_4" in found[1]
+    assert (
+        len(found) == 2
+        and "stage_2 pdj 0.20" in found[0]
+        and "gained pcp_strict mean_4" in found[1]
+    )
 
 
 def test_the_originals_equal_row_has_the_images_and_the_length_of_the_best_recipes():
@@ -116,12 +138,18 @@ def test_help_says_where_a_resumed_run_is_the_same_bit_for_bit(capsys):
     with pytest.raises(SystemExit):
         Train_stage_1.main(["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "on the CPU with --precision fp32, and there alone, to the same weights, bit for bit" in said
+    assert (
+        "on the CPU with --precision fp32, and there alone, to the same weights, bit for bit"
+        in said
+    )
 
 
 def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
     shown = tables.text(tables.published_table({}, LSP, 1000))
-    assert "clips predictions to the person's true box" in shown and max(map(len, shown.splitlines())) <= 100
+    assert (
+        "clips predictions to the person's true box" in shown
+        and max(map(len, shown.splitlines())) <= 100
+    )
     assert "clips predictions to the person's true box" in " ".join(table.published_table().split())
     assert all("†" in line for line in shown.splitlines() if line.strip().startswith("deeppose_tf"))
 
@@ -129,7 +157,9 @@ def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
 def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
     names = list(rows.ROWS)
     for name, row in rows.ROWS.items():
-        assert all(isinstance(flag, str) for size in rows.SIZES for flag in rows.stage_1_flags(name, size))
+        assert all(
+            isinstance(flag, str) for size in rows.SIZES for flag in rows.stage_1_flags(name, size)
+        )
         assert row.against is None or names.index(row.against) < names.index(name)
 
 
@@ -146,9 +176,14 @@ def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from
             trained = []
             for flags in rows.refiner_commands(name, "cpu", stage):
                 given = dict(zip(flags[::2], flags[1::2]))
-                joints, weights = given.get("--joints", ",".join(LSP.joints)).split(","), given.get("--weights")
+                joints, weights = (
+                    given.get("--joints", ",".join(LSP.joints)).split(","),
+                    given.get("--weights"),
+                )
                 if weights == "opposite":
-                    assert {LSP.joints[LSP.flip[LSP.index(joint)]] for joint in joints} <= set(trained)
+                    assert {LSP.joints[LSP.flip[LSP.index(joint)]] for joint in joints} <= set(
+                        trained
+                    )
                 elif weights not in (None, "none", "former"):
                     assert weights.removeprefix("model_").removesuffix(".pt") in trained
                 trained += joints
@@ -171,23 +206,55 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
 
 
 def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys):
-    flags = ["--size", "tiny", "--source", str(photos), "--workdir", str(tmp_path / "work"), "--device", "cpu"]
+    flags = [
+        "--size",
+        "tiny",
+        "--source",
+        str(photos),
+        "--workdir",
+        str(tmp_path / "work"),
+        "--device",
+        "cpu",
+    ]
     results.main([*flags, "best_random"])
     found = json.loads((records / "tiny_best_random.json").read_text())
     assert [step["command"].split()[1] for step in found["steps"]] == [
-        "LSP_data.py", "Train_stage_1.py", "test_stage_1.py", "Generate_train_output.py", "Train_stage_2.py",
-        "Train_stage_2.py", "Train_stage_2.py", "test_stage_2.py"]
-    assert set(found["cascade"]["stage_2"]) == {"head", "neck"} and set(found["cascade"]["stage_3"]) == {"head"}
-    assert str(tmp_path) not in json.dumps(found) and found["initial_weights"] == "random" and found["rows"] == 4
-    assert set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
+        "LSP_data.py",
+        "Train_stage_1.py",
+        "test_stage_1.py",
+        "Generate_train_output.py",
+        "Train_stage_2.py",
+        "Train_stage_2.py",
+        "Train_stage_2.py",
+        "test_stage_2.py",
+    ]
+    assert set(found["cascade"]["stage_2"]) == {"head", "neck"} and set(
+        found["cascade"]["stage_3"]
+    ) == {"head"}
+    assert (
+        str(tmp_path) not in json.dumps(found)
+        and found["initial_weights"] == "random"
+        and found["rows"] == 4
+    )
+    assert (
+        set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
+    )
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     for name, part in (("README.md", "mean_4"), ("ACCURACY.md", "lower_legs")):
         text = (tmp_path / name).read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
         assert table.cell(found["test"]["stage_1"]["pcp_strict"][part]) in text
-    assert "over stage 1" in text and "over stage 2" in text and "1 epochs at 65 px, random weights" in text
+    assert (
+        "over stage 1" in text
+        and "over stage 2" in text
+        and "1 epochs at 65 px, random weights" in text
+    )
     (line,) = ledger.entries()
-    assert (line["row"], line["stages"], line["commit"]) == ("tiny_best_random", "1 2 3", found["commit"])
+    assert (line["row"], line["stages"], line["commit"]) == (
+        "tiny_best_random",
+        "1 2 3",
+        found["commit"],
+    )
     capsys.readouterr()
     results.main([*flags, "--check"])
     assert "tiny_best_random: 3 stages, no numbers differ" in capsys.readouterr().out
@@ -198,8 +265,10 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
     (records / "predictions" / "tiny_best_random_stage_2.npz").unlink()
     results.main([*flags, "--check"])
     assert "tiny_best_random_stage_2.npz not recorded" in capsys.readouterr().out
-    assert len(ledger.entries()) == 1  # to check is no further look: the predictions are those of then
-    results.main([*flags, "best_random", "variants"])  # the one is there, the other lacks its weights
+    # to check is no further look: the predictions are those of then
+    assert len(ledger.entries()) == 1
+    # the one is there, the other lacks its weights
+    results.main([*flags, "best_random", "variants"])
     said = capsys.readouterr().out
     assert "is there" in said and "variants: left out" in said
 
@@ -209,30 +278,51 @@ def test_a_variant_is_judged_against_its_base_image_by_image():
     true = rng.uniform(40, 180, (60, 14, 2))
     base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
     found = run.compare(worse, true, LSP, base)
-    gained = metrics.score(base, true, LSP)["pdj"]["0.20"] - metrics.score(worse, true, LSP)["pdj"]["0.20"]
+    gained = (
+        metrics.score(base, true, LSP)["pdj"]["0.20"]
+        - metrics.score(worse, true, LSP)["pdj"]["0.20"]
+    )
     low, high = found["pdj_0.2"]["interval"]
     assert found["pdj_0.2"]["gain"] == pytest.approx(gained) and 0 < low < gained < high
     assert found["pcp_strict_mean_4"]["gain"] > 0
 
 
-def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(workdir, data, tmp_path, records,
-                                                                          monkeypatch):
+def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(
+    workdir, data, tmp_path, records, monkeypatch
+):
     """What the base says of the held-out images comes from the folder of its run, not from a
     record."""
     for name in ("tiny_variants", "tiny_no_turn"):
         (tmp_path / name).mkdir()
         for path in workdir.iterdir():
             (tmp_path / name / path.name).symlink_to(path)
-        (tmp_path / name / "model_1.json").write_text(json.dumps({
-            "seed": 0, "run": {"commit": "0123456789ab"}, "settings": {"rows": 4, "epochs": 1, "input_px": 65}}))
+        (tmp_path / name / "model_1.json").write_text(
+            json.dumps(
+                {
+                    "seed": 0,
+                    "run": {"commit": "0123456789ab"},
+                    "settings": {"rows": 4, "epochs": 1, "input_px": 65},
+                }
+            )
+        )
     true = data.train_labels[data.held_out].astype(float)
     poses = {"tiny_variants": true, "tiny_no_turn": true + 30}
     monkeypatch.setattr(run, "held_out_poses", lambda folder, *_: {"stage_1": poses[folder.name]})
     for name in ("no_turn", "variants", "no_turn"):  # again: its line is replaced
-        assert run.record(name, "tiny", tmp_path / f"tiny_{name}", [], 3, None) == records / "variants.csv"
+        assert (
+            run.record(name, "tiny", tmp_path / f"tiny_{name}", [], 3, None)
+            == records / "variants.csv"
+        )
     base, line = variants.found()
-    assert (base["row"], base["pdj_0.2"], base["against"], base["gain_pdj_0.2"]) == ("variants", 1.0, "", None)
-    assert line["against"] == "variants" and line["gain_pdj_0.2"] == pytest.approx(1 - line["pdj_0.2"], abs=1e-5)
+    assert (base["row"], base["pdj_0.2"], base["against"], base["gain_pdj_0.2"]) == (
+        "variants",
+        1.0,
+        "",
+        None,
+    )
+    assert line["against"] == "variants" and line["gain_pdj_0.2"] == pytest.approx(
+        1 - line["pdj_0.2"], abs=1e-5
+    )
     assert line["gain_pdj_0.2_low"] <= line["gain_pdj_0.2"] <= line["gain_pdj_0.2_high"]
     assert line["flags"].startswith("--vary turn_deg=0 ") and line["commit"] == "0123456789ab"
     assert run.is_recorded("no_turn", "tiny") and not run.is_recorded("no_turn", "cpu")
@@ -252,7 +342,11 @@ def test_a_variant_without_its_base_is_not_run(tmp_path, records):
 
 def test_runs_of_two_sizes_are_told_apart(records):
     for size in ("cpu", "full"):
-        line = {column: 1 for column in variants.COLUMNS} | {"size": size, "row": "variants", "against": ""}
+        line = {column: 1 for column in variants.COLUMNS} | {
+            "size": size,
+            "row": "variants",
+            "against": "",
+        }
         variants.save(line)
     both = table.variant_tables(variants.found())
     assert len(both) == 2 and "(cpu)" in both[0] and "(full)" in both[1]
@@ -273,9 +367,24 @@ def test_a_row_that_is_not_there_is_refused(capsys):
 
 def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, records, capsys):
     """Without photographs step 1 fails, for each row, in one line at the end."""
-    flags = ["--size", "tiny", "--source", tmp_path, "--workdir", tmp_path / "work", "--device", "cpu"]
-    fails(results.main, [*flags, "best_random", "best_imagenet"], capsys, "best_random: LSP_data.py ended",
-          "best_imagenet", code=1)
+    flags = [
+        "--size",
+        "tiny",
+        "--source",
+        tmp_path,
+        "--workdir",
+        tmp_path / "work",
+        "--device",
+        "cpu",
+    ]
+    fails(
+        results.main,
+        [*flags, "best_random", "best_imagenet"],
+        capsys,
+        "best_random: LSP_data.py ended",
+        "best_imagenet",
+        code=1,
+    )
 
 
 def test_a_text_without_a_place_for_tables_is_refused(records, capsys):

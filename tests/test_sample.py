@@ -12,13 +12,18 @@ from deeppose.skeleton import LSP
 
 def tree_digest(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    return [
+        (str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in files
+    ]
 
 
 def test_layout_is_that_of_the_leeds_sets(photos):
     assert scipy.io.loadmat(photos / "joints_1.mat")["joints"].shape == (3, 14, 20)
     assert scipy.io.loadmat(photos / "joints_2.mat")["joints"].shape == (14, 3, 14)
-    assert (photos / "images_1" / "im0020.jpg").exists() and (photos / "images_2" / "im00014.jpg").exists()
+    assert (photos / "images_1" / "im0020.jpg").exists() and (
+        photos / "images_2" / "im00014.jpg"
+    ).exists()
 
 
 def test_lsp_joints_lie_inside_and_lspe_has_unlabelled_and_outside_ones():
@@ -42,15 +47,22 @@ def test_left_and_right_are_the_persons_own():
     for seed in range(200):
         points = posing.pose_body(np.random.default_rng(seed))
         across = points["left_hip"] - points["right_hip"]
-        up, front = points["neck"] - (points["left_hip"] + points["right_hip"]) / 2, points["jaw"] - points["nape"]
-        assert np.dot(np.cross(across, up), front) > 0 or abs(np.dot(np.cross(across, up), front)) < 2e-3
+        up, front = (
+            points["neck"] - (points["left_hip"] + points["right_hip"]) / 2,
+            points["jaw"] - points["nape"],
+        )
+        assert (
+            np.dot(np.cross(across, up), front) > 0
+            or abs(np.dot(np.cross(across, up), front)) < 2e-3
+        )
 
 
 def test_same_seed_same_bytes(tmp_path):
     for name in ("one", "two"):
         sample.write_sample(tmp_path / name, lsp=4, lspet=3, seed=5)
     assert tree_digest(tmp_path / "one") == tree_digest(tmp_path / "two")
-    sample.write_sample(tmp_path / "two", lsp=4, lspet=3, seed=6)  # replaces what it rendered itself
+    # replaces what it rendered itself
+    sample.write_sample(tmp_path / "two", lsp=4, lspet=3, seed=6)
     assert tree_digest(tmp_path / "one") != tree_digest(tmp_path / "two")
 
 

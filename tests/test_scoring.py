@@ -1,5 +1,6 @@
 """What the test scripts say and write beside the scores themselves: intervals, the flip test, a
 further threshold."""
+
 import json
 
 import numpy as np
@@ -27,8 +28,10 @@ def trained(own_workdir):
 
 def score(trained, *flags):
     test_stage_1.main(["--workdir", str(trained), *FP32, *flags])
-    return (json.loads((trained / "metrics_stage_1.json").read_text()),
-            np.load(trained / "test_output_1.npy").reshape(-1, 14, 2))
+    return (
+        json.loads((trained / "metrics_stage_1.json").read_text()),
+        np.load(trained / "test_output_1.npy").reshape(-1, 14, 2),
+    )
 
 
 def test_intervals_threshold_and_pictures(trained, capsys):
@@ -36,9 +39,13 @@ def test_intervals_threshold_and_pictures(trained, capsys):
     said = capsys.readouterr().out
     assert "PDJ@0.33" in said and "this run, mean pose" in said and "Pishchulin" in said
     assert "curves_stage_1" not in said  # nothing was trained here
-    assert scores["flip_test"] is False and set(scores["stage_1"]["pdj_per_joint_0.33"]) == set(LSP.joints)
+    assert scores["flip_test"] is False and set(scores["stage_1"]["pdj_per_joint_0.33"]) == set(
+        LSP.joints
+    )
     intervals = scores["intervals"]
-    assert intervals["per_cent"] == 95 and set(intervals["stage_1"]) == set(scores["stage_1"]) - {"never_labelled"}
+    assert intervals["per_cent"] == 95 and set(intervals["stage_1"]) == set(scores["stage_1"]) - {
+        "never_labelled"
+    }
     for kind in ("pcp_strict", "pdj"):
         for key, (low, high) in intervals["stage_1"][kind].items():
             assert low <= scores["stage_1"][kind][key] <= high
@@ -50,12 +57,15 @@ def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror(trained, data):
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     model, _ = networks.load(trained, run, data)
     rows = np.arange(len(data.test_images))
-    images, mirrors = (Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device) for way in (1, -1))
+    images, mirrors = (
+        Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device) for way in (1, -1)
+    )
     one, other = (model.predict(frames, rows, run)[0] for frames in (images, mirrors))
     assert abs(one - flipped).max() > 1
     other[..., 0] = 227 - other[..., 0]
     np.testing.assert_allclose(flipped, (one + other[:, list(LSP.flip)]) / 2, atol=1e-3)
-    # So the mirrors' own poses are the mirrored ones: left and right cannot be told by the side they stand on.
+    # So the mirrors' own poses are the mirrored ones: left and right cannot be told by the side
+    # they stand on.
     back = geometry.mirror(model.predict(mirrors, rows, run, flip=True)[0], 227, LSP.flip)
     np.testing.assert_allclose(back, flipped, atol=1e-3)
 
@@ -73,8 +83,12 @@ def test_the_flip_tests_confidence_is_the_mean_of_both(own_workdir, data):
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     model, _ = networks.load(own_workdir, run, data)
     rows = np.arange(len(found))
-    one, other = (model.predict(Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device), rows, run)[1]
-                  for way in (1, -1))
+    one, other = (
+        model.predict(
+            Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), run.device), rows, run
+        )[1]
+        for way in (1, -1)
+    )
     assert 0 <= found.min() < found.max() <= 1
     np.testing.assert_allclose(found, (one + other[:, list(LSP.flip)]) / 2, atol=1e-4)
 

@@ -1,5 +1,6 @@
 """The seams: another data set and another network go through the steps, and no other file knows of
 them."""
+
 import io
 import json
 
@@ -22,8 +23,32 @@ import Train_stage_2
 from deeppose import arrays, cascade, geometry, heatmaps, networks
 from deeppose.recipes import Recipe
 
-STAGE_1 = ["--weights", "none", "--rows", "8", "--epochs", "1", "--batch-size", "4", "--input-px", "64", *FP32]
-STAGE_2 = ["--rows", "4", "--epochs", "1", "--batch-size", "2", "--simulated", "3", "--crop-px", "67", *FP32]
+STAGE_1 = [
+    "--weights",
+    "none",
+    "--rows",
+    "8",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "4",
+    "--input-px",
+    "64",
+    *FP32,
+]
+STAGE_2 = [
+    "--rows",
+    "4",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "2",
+    "--simulated",
+    "3",
+    "--crop-px",
+    "67",
+    *FP32,
+]
 BOX_PX = 128 / 1.25  # the unit: the larger side of the view
 
 
@@ -74,7 +99,8 @@ def test_every_label_lies_on_its_joints_disc(dolls):
         images = getattr(data, f"{part}_images")
         labels = getattr(data, f"{part}_labels")
         mirrored = data.column(part, "mirrored").astype(bool)[:, None, None]
-        drawn = np.where(mirrored, colours[list(DOLL.flip)], colours).astype(float)  # a left hand was a right one
+        # a left hand was a right one
+        drawn = np.where(mirrored, colours[list(DOLL.flip)], colours).astype(float)
         places = np.floor(labels).astype(int)  # (N, J, 2)
         seen = images[np.arange(len(images))[:, None], places[..., 1], places[..., 0]]  # (N, J, 3)
         assert np.abs(seen - drawn).max() < 100  # never another's, nor the ground's
@@ -93,7 +119,9 @@ def test_labels_lead_back_to_the_photographs(dolls):
 def test_six_steps_leave_the_files_of_the_contract(finished):
     data = arrays.open_dataset(finished)
     facts = json.loads((finished / "model_1.json").read_text())
-    assert facts["input_size"] == [48, 64] and facts["frame"] == [96, 128] and facts["margin"] == 1.25
+    assert (
+        facts["input_size"] == [48, 64] and facts["frame"] == [96, 128] and facts["margin"] == 1.25
+    )
     for name in ("train_output", "training_output"):
         assert np.load(finished / f"{name}.npy").shape == (42, 10)
     for stage in (1, 2):
@@ -110,8 +138,16 @@ def test_six_steps_leave_the_files_of_the_contract(finished):
         for threshold, rate in scores[f"stage_{stage}"]["pdj"].items():
             expected = literal_pck(predicted, true, [BOX_PX] * 8, range(5), float(threshold))
             assert rate == pytest.approx(expected, abs=1e-6)
-    for name in ("pdj_stage_1", "poses_stage_1", "curves_stage_1", "pdj_stage_2", "poses_stage_2", "errors_stage_2",
-                 "learning_stage_2", "curves_stage_2"):
+    for name in (
+        "pdj_stage_1",
+        "poses_stage_1",
+        "curves_stage_1",
+        "pdj_stage_2",
+        "poses_stage_2",
+        "errors_stage_2",
+        "learning_stage_2",
+        "curves_stage_2",
+    ):
         assert np.asarray(Image.open(finished / f"{name}.png").convert("L")).std() > 10
     assert "left_hand" in (finished / "report.html").read_text(encoding="utf-8")
 
@@ -130,8 +166,11 @@ def test_photographs_with_two_people_are_predicted_as_their_test_rows(finished):
     numbers = list(five_joints_data.NUMBERS["test"])
     boxes = data.boxes("test").reshape(-1, 2, 4)
     people = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], 2)  # x0, y0, x1, y1
-    found = predict.predict(predict.load(finished, "cpu", "fp32"),
-                            [finished / "pictures" / f"{number}.png" for number in numbers], list(people))
+    found = predict.predict(
+        predict.load(finished, "cpu", "fp32"),
+        [finished / "pictures" / f"{number}.png" for number in numbers],
+        list(people),
+    )
     for stage in (1, 2):
         joints = np.concatenate([picture[f"stage_{stage}"] for picture in found])
         expected = np.load(finished / f"test_output_{stage}.npy").reshape(-1, 5, 2)
@@ -146,13 +185,16 @@ def test_one_refiner_serves_all_joints(finished, tmp_path):
     Train_stage_2.main([*own, "--refiner", "shared", *STAGE_2])
     (tmp_path / "metrics_stage_2.json").unlink()
     test_stage_2.main([*own, *FP32])
-    refiner = cascade.load_refiner(tmp_path, "shared", DOLL, predict.load(finished, "cpu", "fp32").run)
+    refiner = cascade.load_refiner(
+        tmp_path, "shared", DOLL, predict.load(finished, "cpu", "fp32").run
+    )
     gains = json.loads((tmp_path / "metrics_stage_2.json").read_text())["gains"]
     assert list(gains.values()) == pytest.approx([refiner.gain(joint) for joint in range(5)])
 
 
 class Tiny(nn.Module):
     """A network of two layers."""
+
     imagenet = None
     joint_layers = ("joints",)
     unused_weights = ()
@@ -160,7 +202,9 @@ class Tiny(nn.Module):
     def __init__(self, joint_count, width=8):
         super().__init__()
         self.joint_count = joint_count
-        self.features = nn.Sequential(nn.Conv2d(3, width, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+        )
         self.joints = nn.Linear(16 * width, 2 * joint_count)
 
     def forward(self, images):
@@ -174,7 +218,12 @@ TINY = {"best": Recipe(options={"width": 8}, loss="l1", mirror=0.5)}
 def prepared(dolls, folder):
     """Links to step 1's arrays in another folder; returns the flags that name it."""
     for part in ("train", "test"):
-        for name in (f"{part}_images.npy", f"{part}_labels.npy", f"{part}_rows.npy", f"{part}_photographs.txt"):
+        for name in (
+            f"{part}_images.npy",
+            f"{part}_labels.npy",
+            f"{part}_rows.npy",
+            f"{part}_photographs.txt",
+        ):
             (folder / name).symlink_to(dolls / name)
     return ["--workdir", str(folder)]
 
@@ -189,18 +238,47 @@ def test_another_network_trains_and_is_scored(dolls, tmp_path, monkeypatch):
     assert facts["network"] == "tiny" and facts["options"] == {"width": 4}
     weights = torch.load(tmp_path / "model_1.pt", weights_only=True)
     assert weights["joints.weight"].shape == (10, 64)
-    assert json.loads((tmp_path / "metrics_stage_1.json").read_text())["stage_1"]["pdj"]["0.20"] >= 0
-    assert np.isnan(np.load(tmp_path / "test_confidence_1.npy")).all() and (tmp_path / "report.html").exists()
+    assert (
+        json.loads((tmp_path / "metrics_stage_1.json").read_text())["stage_1"]["pdj"]["0.20"] >= 0
+    )
+    assert (
+        np.isnan(np.load(tmp_path / "test_confidence_1.npy")).all()
+        and (tmp_path / "report.html").exists()
+    )
 
 
-@pytest.mark.parametrize("entries, kinds", [
-    ({"scores": ["oks"], "chosen_by": ["oks"]}, {"oks"}),
-    ({"scores": ["pckh"], "unit": "head", "unit_name": "head sizes", "thresholds": [0.5],
-      "chosen_by": ["pckh_0.5"]}, {"pckh_0.5", "pckh_symmetric_0.5", "pckh_per_joint_0.5"}),
-    ({"scores": ["pcp", "pdj"], "limbs": {"arms": [[["left_hand"], ["right_hand"]]]}, "unit": ["hat", "feet"],
-      "unit_name": "heights", "crop_size_from": ["hat", "belt"]},
-     {"pcp_strict", "pcp_relaxed", "pdj", "auc", *(f"pdj_per_joint_{t}" for t in (0.1, 0.2, 0.5))}),
-])
+@pytest.mark.parametrize(
+    "entries, kinds",
+    [
+        ({"scores": ["oks"], "chosen_by": ["oks"]}, {"oks"}),
+        (
+            {
+                "scores": ["pckh"],
+                "unit": "head",
+                "unit_name": "head sizes",
+                "thresholds": [0.5],
+                "chosen_by": ["pckh_0.5"],
+            },
+            {"pckh_0.5", "pckh_symmetric_0.5", "pckh_per_joint_0.5"},
+        ),
+        (
+            {
+                "scores": ["pcp", "pdj"],
+                "limbs": {"arms": [[["left_hand"], ["right_hand"]]]},
+                "unit": ["hat", "feet"],
+                "unit_name": "heights",
+                "crop_size_from": ["hat", "belt"],
+            },
+            {
+                "pcp_strict",
+                "pcp_relaxed",
+                "pdj",
+                "auc",
+                *(f"pdj_per_joint_{t}" for t in (0.1, 0.2, 0.5)),
+            },
+        ),
+    ],
+)
 def test_a_skeleton_is_judged_by_its_own_scores_alone(entries, kinds, dolls, tmp_path, monkeypatch):
     monkeypatch.setitem(networks.NETWORKS, "tiny", (Tiny, TINY))
     own = prepared(dolls, tmp_path)

@@ -1,5 +1,6 @@
 """A model to hand on: half the size, the same scores, its card, and what uses it without being
 told."""
+
 import json
 import shutil
 import subprocess
@@ -32,8 +33,17 @@ def trained(workdir, tmp_path_factory):
     torch.manual_seed(0)
     network = Resnet_stage_1(14)
     network.heatmaps.joints.weight.data *= 30
-    write_model(folder, network, input_size=(65, 65), history=[1, 2], seconds=7200, epoch=3, seed=0,
-                settings={"rows": 24, "epochs": 4}, initial_weights="random")
+    write_model(
+        folder,
+        network,
+        input_size=(65, 65),
+        history=[1, 2],
+        seconds=7200,
+        epoch=3,
+        seed=0,
+        settings={"rows": 24, "epochs": 4},
+        initial_weights="random",
+    )
     refiner = Alex_net_c1(14, range(14), crop_px=67)
     torch.nn.init.normal_(refiner.heatmaps.joints.weight, std=0.1)
     write_refiner(folder, "shared", refiner, history=[1])
@@ -57,10 +67,13 @@ def scores(folder, stage):
 
 def test_a_shipped_model_is_half_as_large_and_says_what_it_is(trained, shipped):
     """Kernels in float16; batch norms' statistics, biases and gains in float32; no history."""
-    assert {path.name for path in shipped.iterdir()} == {f"{name}.{ending}" for name in ("model_1", "model_shared")
-                                                         for ending in ("pt", "json")}
+    assert {path.name for path in shipped.iterdir()} == {
+        f"{name}.{ending}" for name in ("model_1", "model_shared") for ending in ("pt", "json")
+    }
     total = sum(path.stat().st_size for path in shipped.iterdir())
-    assert total < 55e6 and total < 0.51 * sum((trained / path.name).stat().st_size for path in shipped.glob("*.pt"))
+    assert total < 55e6 and total < 0.51 * sum(
+        (trained / path.name).stat().st_size for path in shipped.glob("*.pt")
+    )
     weights = checkpoint.read_weights(shipped / "model_1.pt", "")
     assert weights["backbone.conv1.weight"].dtype == torch.float16
     for name in ("backbone.bn1.running_var", "backbone.bn1.weight", "heatmaps.joints.bias"):
@@ -97,14 +110,26 @@ def test_the_shipped_model_scores_by_one_command_what_its_card_says(shipped, own
     finally:
         card.RENDERED = rendered
     text = (shipped / "MODEL_CARD.md").read_text()
-    for kind, key, name in (("pcp_strict", "mean_4", "mean of 4 limbs"), ("pcp_strict", "lower_arms", "lower arms"),
-                            ("pdj", "0.20", "all joints"), ("pdj_per_joint_0.2", "head", "head")):
+    for kind, key, name in (
+        ("pcp_strict", "mean_4", "mean of 4 limbs"),
+        ("pcp_strict", "lower_arms", "lower arms"),
+        ("pdj", "0.20", "all joints"),
+        ("pdj_per_joint_0.2", "head", "head"),
+    ):
         part = text.partition("| PDJ@0.2 |")[0 if kind == "pcp_strict" else 2]
         line = next(line for line in part.splitlines() if line.startswith(f"| {name} |"))
         cells = [float(cell.split("±")[0]) for cell in line.strip("| ").split(" | ")[1:]]
-        assert cells == pytest.approx([found[f"stage_{stage}"][kind][key] for stage in (1, 2)], abs=6e-4)
-    for words in ("most small in the photograph", "least in an unusual pose", "python test_stage_2.py --model",
-                  "2.0 on", "random", "owners"):
+        assert cells == pytest.approx(
+            [found[f"stage_{stage}"][kind][key] for stage in (1, 2)], abs=6e-4
+        )
+    for words in (
+        "most small in the photograph",
+        "least in an unusual pose",
+        "python test_stage_2.py --model",
+        "2.0 on",
+        "random",
+        "owners",
+    ):
         assert words in text
     assert Image.open(shipped / "failures.png").size[0] > 300
 
@@ -113,7 +138,10 @@ def test_a_shipped_model_predicts_what_its_source_does(trained, shipped):
     """But for half precision."""
     images = np.load(trained / "test_images.npy")[:2]
     regions = np.array([[0, 0, 227, 227]] * 2, float)
-    poses = [predict.estimate(predict.load(folder, "cpu", "fp32"), regions, images)[0] for folder in (trained, shipped)]
+    poses = [
+        predict.estimate(predict.load(folder, "cpu", "fp32"), regions, images)[0]
+        for folder in (trained, shipped)
+    ]
     assert 0 < np.median(np.abs(poses[0]["stage_2"] - poses[1]["stage_2"])) < 0.5  # px
 
 
@@ -122,7 +150,9 @@ def test_a_card_is_of_the_model_that_was_tested(shipped, trained, own_workdir, c
     fails(card.main, flags, capsys, "metrics_stage_2.json", "test_stage_2.py --model")
     rerun(test_stage_1, own_workdir, "--model", trained)
     (own_workdir / "metrics_stage_1.json").rename(own_workdir / "metrics_stage_2.json")
-    fails(card.main, flags, capsys, "metrics_stage_2.json", "another model", "test_stage_2.py --model")
+    fails(
+        card.main, flags, capsys, "metrics_stage_2.json", "another model", "test_stage_2.py --model"
+    )
 
 
 def test_steps_4_5_and_6_run_without_step_2(shipped, own_workdir, capsys):
@@ -131,12 +161,31 @@ def test_steps_4_5_and_6_run_without_step_2(shipped, own_workdir, capsys):
     for name in ("model_1.pt", "model_1.json"):
         assert not (own_workdir / name).exists()
     rerun(Generate_train_output, own_workdir, "--model", shipped)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--model", str(shipped), "--joints", "left_wrist", "--rows", "4",
-                        "--epochs", "1", "--simulated", "1", "--crop-px", "67", *SMALL])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--model",
+            str(shipped),
+            "--joints",
+            "left_wrist",
+            "--rows",
+            "4",
+            "--epochs",
+            "1",
+            "--simulated",
+            "1",
+            "--crop-px",
+            "67",
+            *SMALL,
+        ]
+    )
     capsys.readouterr()
     rerun(test_stage_2, own_workdir, "--model", shipped)
     said = capsys.readouterr().out
-    assert "refiners of" not in said and "warning" not in said and "keeps its stage-1 estimate" in said
+    assert (
+        "refiners of" not in said and "warning" not in said and "keeps its stage-1 estimate" in said
+    )
     assert set(scores(own_workdir, 2)["models"]) == {"model_1.pt", "model_left_wrist.pt"}
     assert not (own_workdir / "model_1.pt").exists()
 
@@ -144,14 +193,34 @@ def test_steps_4_5_and_6_run_without_step_2(shipped, own_workdir, capsys):
 def test_training_starts_from_a_shipped_refiner(shipped, own_workdir):
     """--weights takes its half precision as any other's."""
     rerun(Generate_train_output, own_workdir, "--model", shipped)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--model", str(shipped), "--refiner", "shared", "--rows", "4",
-                        "--epochs", "1", "--simulated", "1", "--crop-px", "67", "--weights",
-                        str(shipped / "model_shared.pt"), *SMALL])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--model",
+            str(shipped),
+            "--refiner",
+            "shared",
+            "--rows",
+            "4",
+            "--epochs",
+            "1",
+            "--simulated",
+            "1",
+            "--crop-px",
+            "67",
+            "--weights",
+            str(shipped / "model_shared.pt"),
+            *SMALL,
+        ]
+    )
     trained = checkpoint.read_weights(own_workdir / "model_shared.pt", "")
     assert all(value.dtype in (torch.float32, torch.int64) for value in trained.values())
 
 
-def test_predict_takes_the_current_folders_model_or_the_shipped_one(shipped, trained, tmp_path, monkeypatch, capsys):
+def test_predict_takes_the_current_folders_model_or_the_shipped_one(
+    shipped, trained, tmp_path, monkeypatch, capsys
+):
     """And says which; without either, it names the one that is missing here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workdir, "SHIPPED", tmp_path / "models" / "lsp")
@@ -162,7 +231,9 @@ def test_predict_takes_the_current_folders_model_or_the_shipped_one(shipped, tra
     predict.main(["photo.jpg", *FP32])
     assert f"of {shipped.resolve()}" in capsys.readouterr().out
     facts = json.loads((tmp_path / "photo_pose.json").read_text())
-    assert set(facts["people"][0]["stage_2"]) == set(LSP.joints) and facts["model"]["two_pass"] is True
+    assert (
+        set(facts["people"][0]["stage_2"]) == set(LSP.joints) and facts["model"]["two_pass"] is True
+    )
     for name in ("model_1.pt", "model_1.json"):
         (tmp_path / name).symlink_to(trained / name)
     predict.main(["photo.jpg", *FP32])
@@ -175,17 +246,27 @@ def test_predict_takes_the_current_folders_model_or_the_shipped_one(shipped, tra
 def test_the_sample_photo_is_rendered(tmp_path):
     """docs/sample_photo.jpg is what write_photo writes: a person in a landscape picture."""
     sample.write_photo(tmp_path / "photo.jpg")
-    here, there = (Image.open(path) for path in (tmp_path / "photo.jpg", arrays.PROJECT / "docs" / "sample_photo.jpg"))
+    here, there = (
+        Image.open(path)
+        for path in (tmp_path / "photo.jpg", arrays.PROJECT / "docs" / "sample_photo.jpg")
+    )
     assert here.size == there.size and here.width > 1.3 * here.height
-    assert np.abs(np.asarray(here, float) - np.asarray(there, float)).mean() < 2  # JPEG libraries differ
+    # JPEG libraries differ
+    assert np.abs(np.asarray(here, float) - np.asarray(there, float)).mean() < 2
 
 
-@pytest.mark.skipif(not (workdir.SHIPPED / "model_1.pt").exists(), reason="there is no shipped model yet")
-@pytest.mark.skipif(not (arrays.PROJECT / ".git").exists(), reason="git does not know what belongs to the project")
+@pytest.mark.skipif(
+    not (workdir.SHIPPED / "model_1.pt").exists(), reason="there is no shipped model yet"
+)
+@pytest.mark.skipif(
+    not (arrays.PROJECT / ".git").exists(), reason="git does not know what belongs to the project"
+)
 def test_a_fresh_clone_predicts_in_its_first_minute(tmp_path):
     """Picture and numbers from the README's first command, in a copy of what git knows; 15 s on 2
     idle cores."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=arrays.PROJECT, capture_output=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=arrays.PROJECT, capture_output=True, check=True
+    ).stdout
     for name in names.decode().split("\0"):
         source = arrays.PROJECT / name
         if source.is_file() and not name.startswith(("results/", "tests/")):
@@ -197,7 +278,8 @@ def test_a_fresh_clone_predicts_in_its_first_minute(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15  # of a core: no clock of a busy one
+    # of a core: no clock of a busy one
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
     people = json.loads((tmp_path / "docs" / "sample_photo_pose.json").read_text())["people"]
     assert np.isfinite(list(people[0]["stage_2"].values())).all()
     assert (tmp_path / "docs" / "sample_photo_pose.png").exists()

@@ -1,5 +1,6 @@
 """Several processes under torchrun: one gradient, the same refiners, one writer, and a stop that
 can be resumed."""
+
 import json
 import os
 import signal
@@ -10,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FP32, SMALL_CROPS, reseal, same, weights, write_model, write_predictions, write_refiner
+from helpers import (
+    FP32,
+    SMALL_CROPS,
+    reseal,
+    same,
+    weights,
+    write_model,
+    write_predictions,
+    write_refiner,
+)
 
 import Generate_train_output
 import test_stage_1
@@ -25,7 +35,9 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def run(*command, code=0):
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True
+    )
     assert done.returncode == code, done.stderr
     return done.stdout
 
@@ -34,8 +46,9 @@ def test_a_step_of_two_processes_has_the_gradient_of_one(workdir, tmp_path):
     script = ROOT / "tests" / "one_gradient.py"
     run(sys.executable, script, workdir, tmp_path / "alone.pt")
     run(*TORCHRUN, script, workdir, tmp_path / "together.pt")
-    for alone, together in zip(*(torch.load(tmp_path / f"{name}.pt", weights_only=True)
-                                 for name in ("alone", "together"))):
+    for alone, together in zip(
+        *(torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("alone", "together"))
+    ):
         assert together["loss"] == pytest.approx(alone["loss"], rel=1e-6)
         for name, gradient in alone["gradients"].items():
             assert (together["gradients"][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
@@ -43,10 +56,22 @@ def test_a_step_of_two_processes_has_the_gradient_of_one(workdir, tmp_path):
 
 def test_refiners_of_two_processes_are_those_of_one(own_workdir):
     write_predictions(own_workdir)
-    flags = ["--workdir", own_workdir, "--rows", 2, "--joints", "neck,head,right_ankle", "--epochs", 1,
-             *SMALL_CROPS]
+    flags = [
+        "--workdir",
+        own_workdir,
+        "--rows",
+        2,
+        "--joints",
+        "neck,head,right_ankle",
+        "--epochs",
+        1,
+        *SMALL_CROPS,
+    ]
     run(sys.executable, "Train_stage_2.py", "--make-deltas", *flags)
-    alone = {name: weights(own_workdir, name) for name in ("model_neck", "model_head", "model_right_ankle")}
+    alone = {
+        name: weights(own_workdir, name)
+        for name in ("model_neck", "model_head", "model_right_ankle")
+    }
     for name in alone:
         (own_workdir / f"{name}.pt").unlink()
     printed = run(*TORCHRUN, "Train_stage_2.py", *flags)
@@ -57,15 +82,34 @@ def test_refiners_of_two_processes_are_those_of_one(own_workdir):
 def test_stage_1_in_two_processes_stops_and_resumes(own_workdir):
     """SIGTERM to torchrun ends both processes after the same step; going on gives the undisturbed
     run's weights."""
-    flags = ["--workdir", own_workdir, "--weights", "none", *FP32, "--input-px", 65,
-             "--batch-size", 4, "--rows", 8, "--epochs", 3]
+    flags = [
+        "--workdir",
+        own_workdir,
+        "--weights",
+        "none",
+        *FP32,
+        "--input-px",
+        65,
+        "--batch-size",
+        4,
+        "--rows",
+        8,
+        "--epochs",
+        3,
+    ]
     command = [str(word) for word in (*TORCHRUN, "Train_stage_1.py", *flags)]
     printed = run(*command)
     assert printed.count("epoch   1/3") == 1
     undisturbed = weights(own_workdir, "model_1")
     (own_workdir / "model_1.pt").unlink()
-    with subprocess.Popen(command, cwd=ROOT, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          text=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=ONE_THREAD,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
         while "epoch   1/3" not in running.stdout.readline():
             assert running.poll() is None
         running.send_signal(signal.SIGTERM)
@@ -81,16 +125,45 @@ def test_two_processes_train_what_is_frozen_at_first_and_one_scores(own_workdir,
     the same."""
     folder = tmp_path_factory.mktemp("initial")
     write_model(folder)
-    printed = run(*TORCHRUN, "Train_stage_1.py", "--workdir", own_workdir, *FP32, "--weights", folder, "--vary",
-                  "frozen=0.5", "--rows", 8, "--epochs", 2, "--batch-size", 4, "--input-px", 64, "--score-every", 1)
+    printed = run(
+        *TORCHRUN,
+        "Train_stage_1.py",
+        "--workdir",
+        own_workdir,
+        *FP32,
+        "--weights",
+        folder,
+        "--vary",
+        "frozen=0.5",
+        "--rows",
+        8,
+        "--epochs",
+        2,
+        "--batch-size",
+        4,
+        "--input-px",
+        64,
+        "--score-every",
+        1,
+    )
     assert printed.count("epoch   2/2") == 1 and "model_1.pt weights" in printed
     lines = (own_workdir / "curves_stage_1.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in lines[1:]] == [["0.5", "1"], ["1", "2"], ["1.5", "3"], ["2", "4"]]
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["0.5", "1"],
+        ["1", "2"],
+        ["1.5", "3"],
+        ["2", "4"],
+    ]
 
 
 def test_prediction_does_not_take_torchrun(workdir, tmp_path):
-    done = subprocess.run([*TORCHRUN, "predict.py", "--workdir", str(workdir), str(tmp_path / "photo.jpg")], cwd=ROOT,
-                          env=ONE_THREAD, capture_output=True, text=True)
+    done = subprocess.run(
+        [*TORCHRUN, "predict.py", "--workdir", str(workdir), str(tmp_path / "photo.jpg")],
+        cwd=ROOT,
+        env=ONE_THREAD,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0 and "run this with python" in done.stderr
 
 
@@ -118,7 +191,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_steps_3_4_and_6_of_two_processes_write_what_one_does(one_thread, workdir, tmp_path, monkeypatch):
+def test_steps_3_4_and_6_of_two_processes_write_what_one_does(
+    one_thread, workdir, tmp_path, monkeypatch
+):
     """Of 70 test rows, and more training rows, each process has a batch."""
     repeated(workdir, tmp_path, 7)
     for step in (test_stage_1, test_stage_2):
@@ -126,15 +201,23 @@ def test_steps_3_4_and_6_of_two_processes_write_what_one_does(one_thread, workdi
     torch.manual_seed(0)
     write_model(tmp_path, input_size=(64, 64))
     write_refiner(tmp_path, "head", Alex_net_c1(14, (13,), crop_px=67))
-    outputs = ("test_output_1.npy", "test_confidence_1.npy", "train_output.npy", "training_output.npy",
-               "test_output_2.npy", "test_confidence_2.npy")
+    outputs = (
+        "test_output_1.npy",
+        "test_confidence_1.npy",
+        "train_output.npy",
+        "training_output.npy",
+        "test_output_2.npy",
+        "test_confidence_2.npy",
+    )
     found = []
     for together in (False, True):
         for step in (test_stage_1, Generate_train_output, test_stage_2):
             if together:
                 printed = run(*TORCHRUN, f"{step.__name__}.py", "--workdir", tmp_path, *FP32)
                 assert printed.count("2 processes") == 1
-                assert printed.count("test images, all scores") == (step is not Generate_train_output)
+                assert printed.count("test images, all scores") == (
+                    step is not Generate_train_output
+                )
             else:
                 step.main(["--workdir", str(tmp_path), *FP32])
         found.append([(tmp_path / name).read_bytes() for name in outputs])
@@ -153,16 +236,24 @@ class Part(runtime.Runtime):
         return values.clone()
 
 
-@pytest.mark.parametrize("count", [11, 9, 4, 1])  # of 4 a batch: of few rows some of three processes have none
+# of 4 a batch: of few rows some of three processes have none
+@pytest.mark.parametrize("count", [11, 9, 4, 1])
 def test_predicted_rows_are_dealt_by_the_batch(count):
-    frames = Frames(np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8), torch.device("cpu"))
+    frames = Frames(
+        np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8), torch.device("cpu")
+    )
     rows = np.arange(12)[::-1][:count]
 
     def compute(images, piece):
         sums = images.sum((1, 2, 3))
         return torch.stack([sums, torch.from_numpy(rows[piece].astype(np.float32))], 1), sums
+
     alone = runtime.infer(compute, frames, rows, Part(torch.device("cpu"), "fp32"), 4)
-    parts = [runtime.infer(compute, frames, rows, Part(torch.device("cpu"), "fp32", rank=rank, world=3), 4)
-             for rank in range(3)]
+    parts = [
+        runtime.infer(
+            compute, frames, rows, Part(torch.device("cpu"), "fp32", rank=rank, world=3), 4
+        )
+        for rank in range(3)
+    ]
     for expected, *found in zip(alone, *parts):
         assert np.array_equal(sum(found), expected)

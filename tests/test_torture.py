@@ -1,5 +1,6 @@
 """Each of the six steps killed twice at random moments; `python -m tests.torture --kills 10` does
 it more often."""
+
 import os
 
 import pytest

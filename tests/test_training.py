@@ -1,4 +1,5 @@
 """Seeds, the cascade's examples, simulated errors, and that the networks learn."""
+
 import copy
 import json
 from dataclasses import replace
@@ -7,7 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, SMALL_CROPS, SMALL_IMAGES, fails, reseal, same, weights, write_predictions
+from helpers import (
+    SMALL,
+    SMALL_CROPS,
+    SMALL_IMAGES,
+    fails,
+    reseal,
+    same,
+    weights,
+    write_predictions,
+)
 from torch import nn
 from torchvision.models import resnet34
 
@@ -17,7 +27,15 @@ from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.cascade import MOST, Boxing, Examples, boxing_of, fit_gain, load_refiner, truncated_errors
+from deeppose.cascade import (
+    MOST,
+    Boxing,
+    Examples,
+    boxing_of,
+    fit_gain,
+    load_refiner,
+    truncated_errors,
+)
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
@@ -32,7 +50,17 @@ LSP_BOXING = boxing_of(Recipe(), LSP)
 
 
 def test_stage_1_same_seed_same_weights(own_workdir):
-    flags = ["--workdir", str(own_workdir), "--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]
+    flags = [
+        "--workdir",
+        str(own_workdir),
+        "--weights",
+        "none",
+        "--rows",
+        "4",
+        "--epochs",
+        "2",
+        *SMALL_IMAGES,
+    ]
     Train_stage_1.main(flags)
     first = weights(own_workdir, "model_1")
     Train_stage_1.main(flags)
@@ -40,7 +68,11 @@ def test_stage_1_same_seed_same_weights(own_workdir):
     Train_stage_1.main([*flags, "--seed", "1"])
     assert not same(first, weights(own_workdir, "model_1"))
     facts = json.loads((own_workdir / "model_1.json").read_text())
-    assert facts["seed"] == 1 and facts["settings"]["rows"] == 4 and facts["initial_weights"] == "random"
+    assert (
+        facts["seed"] == 1
+        and facts["settings"]["rows"] == 4
+        and facts["initial_weights"] == "random"
+    )
 
 
 def test_stage_2_same_seed_same_weights_whatever_other_joints_are_trained(own_workdir):
@@ -65,13 +97,26 @@ def test_held_out_rows_are_never_trained_on(data, own_workdir, monkeypatch):
     def stage_2_epoch(network, optimiser, examples, rows, *rest):
         seen[2] = set(rows)
         return 0.0
+
     monkeypatch.setattr(Train_stage_1, "train_epoch", stage_1_epoch)
     monkeypatch.setattr(Train_stage_2, "train_epoch", stage_2_epoch)
     everything, held_out = set(range(len(predicted))), set(data.held_out)
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--epochs", "1", *SMALL_IMAGES])
+    Train_stage_1.main(
+        ["--workdir", str(own_workdir), "--weights", "none", "--epochs", "1", *SMALL_IMAGES]
+    )
     assert seen[1] == everything - held_out
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--epochs", "1",
-                        *SMALL_CROPS])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--make-deltas",
+            "--joints",
+            "head",
+            "--epochs",
+            "1",
+            *SMALL_CROPS,
+        ]
+    )
     unlabelled = set(np.flatnonzero(np.isnan(data.train_labels[:, LSP.index("head")]).any(1)))
     assert seen[2] == everything - held_out - unlabelled
 
@@ -90,8 +135,13 @@ def test_no_test_row_reaches_training(own_workdir):
         flags = ["--workdir", str(own_workdir), "--rows", "2", "--epochs", "1", *SMALL]
         Train_stage_1.main([*flags, "--weights", "none", "--input-px", "65"])
         Train_stage_2.main([*flags, "--make-deltas", "--joints", "neck", "--crop-px", "67"])
-        found.append((weights(own_workdir, "model_1"), weights(own_workdir, "model_neck"),
-                      {"deltas": torch.from_numpy(np.load(own_workdir / "deltas.npy"))}))
+        found.append(
+            (
+                weights(own_workdir, "model_1"),
+                weights(own_workdir, "model_neck"),
+                {"deltas": torch.from_numpy(np.load(own_workdir / "deltas.npy"))},
+            )
+        )
     assert all(same(before, after) for before, after in zip(*found))
 
 
@@ -99,8 +149,20 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
     """A refiner that learns from mirror images is judged by the opposite joint's errors too,
     mirrored."""
     predicted = write_predictions(own_workdir)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "left_knee", "--rows", "6",
-                        "--epochs", "2", *SMALL_CROPS])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--make-deltas",
+            "--joints",
+            "left_knee",
+            "--rows",
+            "6",
+            "--epochs",
+            "2",
+            *SMALL_CROPS,
+        ]
+    )
     network, rows = load_refiner(own_workdir, "left_knee", LSP, RUN).network, data.held_out
     joint = LSP.index("left_knee")
     images = torch.from_numpy(np.array(data.train_images[rows])).permute(0, 3, 1, 2) / 255
@@ -109,10 +171,14 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
         poses, true = (joints[rows].astype(float) for joints in (predicted, data.train_labels))
         if mirrored:
             images = images.flip(3)
-            poses, true = (geometry.mirror(joints, data.frame[0], LSP.flip) for joints in (poses, true))
+            poses, true = (
+                geometry.mirror(joints, data.frame[0], LSP.flip) for joints in (poses, true)
+            )
         sides = np.maximum(2 * np.linalg.norm(poses[:, 9] - poses[:, 2], axis=1), 40)
         estimates = poses[:, LSP.index("left_knee")]
-        boxes = torch.from_numpy(np.column_stack([estimates - sides[:, None] / 2, sides, sides])).float()
+        boxes = torch.from_numpy(
+            np.column_stack([estimates - sides[:, None] / 2, sides, sides])
+        ).float()
         with torch.inference_mode():
             seen = crops.crop(images, boxes[:, None], (67, 67))
             said.append(network(seen, torch.full((len(rows),), joint)).joints.numpy())
@@ -121,15 +187,25 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
     most = MOST["joints"]
     assert network.gain.item() == pytest.approx(fit_gain(said, wanted, most), abs=0.011)
     recorded = json.loads((own_workdir / "model_left_knee.json").read_text())["history"]
-    assert recorded[0]["loss_without"] == pytest.approx(truncated_errors(wanted, most).mean(), rel=1e-5)
-    assert min(abs(entry["loss"] - truncated_errors(wanted - said, most).mean()) for entry in recorded) < 1e-4
+    assert recorded[0]["loss_without"] == pytest.approx(
+        truncated_errors(wanted, most).mean(), rel=1e-5
+    )
+    assert (
+        min(abs(entry["loss"] - truncated_errors(wanted - said, most).mean()) for entry in recorded)
+        < 1e-4
+    )
 
 
 def write_refiner(folder, name, network):
     """A refiner's two files, as step 5 writes them."""
-    facts = {"joints": [LSP.joints[joint] for joint in network.joints], "skeleton": LSP.described(),
-             "options": {"head": network.head}, "crop_px": network.crop_px, "crop_scale": SIGMA,
-             "smallest_crop_px": SMALLEST_SIDE_PX}
+    facts = {
+        "joints": [LSP.joints[joint] for joint in network.joints],
+        "skeleton": LSP.described(),
+        "options": {"head": network.head},
+        "crop_px": network.crop_px,
+        "crop_scale": SIGMA,
+        "smallest_crop_px": SMALLEST_SIDE_PX,
+    }
     checkpoint.save(folder / f"model_{name}.pt", checkpoint.weights_of(network), facts)
 
 
@@ -137,7 +213,8 @@ def test_refining_moves_each_joint_by_gain_times_offset_times_the_stage_1_side(d
     """Refiners that always say the same: what becomes of the joints follows by arithmetic from the
     stage-1 poses."""
     said = {"left_shoulder": (0.3, -0.2), "right_hip": (-0.4, 0.1), "neck": (0.05, 0.25)}
-    for name, move in said.items():  # the torso's joints first: refining them must not change the later boxes
+    # the torso's joints first: refining them must not change the later boxes
+    for name, move in said.items():
         network = Alex_net_c1(14, (LSP.index(name),), "direct")
         nn.init.zeros_(network.displacement.weight)
         network.displacement.bias.data = torch.tensor(move)
@@ -161,9 +238,25 @@ def test_a_loss_that_is_not_finite_stops_the_run(own_workdir, capsys):
     broken = resnet34().state_dict()
     broken["fc.bias"] += 1e30  # finite, but its square is not
     torch.save(broken, own_workdir / "broken.pth")
-    fails(Train_stage_1.main, ["--workdir", own_workdir, "--weights", own_workdir / "broken.pth", "--epochs", "1",
-                               "--recipe", "original", *SMALL], capsys, "loss is inf", "epoch 1, step 0",
-          "rows of train_images.npy", code=1)
+    fails(
+        Train_stage_1.main,
+        [
+            "--workdir",
+            own_workdir,
+            "--weights",
+            own_workdir / "broken.pth",
+            "--epochs",
+            "1",
+            "--recipe",
+            "original",
+            *SMALL,
+        ],
+        capsys,
+        "loss is inf",
+        "epoch 1, step 0",
+        "rows of train_images.npy",
+        code=1,
+    )
     assert not list(own_workdir.glob("model_1*"))
 
 
@@ -188,14 +281,18 @@ def test_examples_are_the_truth_plus_deltas_and_the_real_prediction(data, own_wo
     centres, sides = boxes[..., :2] + boxes[..., 2:] / 2, boxes[..., 2:]
     np.testing.assert_array_equal(sides[..., 0], sides[..., 1])
     true = data.train_labels[rows, joint][:, None]
-    np.testing.assert_allclose(centres + moves * sides, np.broadcast_to(true, centres.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        centres + moves * sides, np.broadcast_to(true, centres.shape), atol=1e-3
+    )
     np.testing.assert_allclose(centres[:, 0], predicted[rows, joint], atol=1e-3)
     drawn = centres[:, 1:] - true
     for image in drawn:  # 20 different ones of the 40
         which = [int(np.abs(deltas - delta).sum(1).argmin()) for delta in image]
         assert len(set(which)) == 20 and np.abs(deltas[which] - image).max() < 1e-3
     diameter = np.linalg.norm(predicted[rows, 9] - predicted[rows, 2], axis=1)
-    np.testing.assert_allclose(sides[:, 0, 0], np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX), rtol=1e-5)
+    np.testing.assert_allclose(
+        sides[:, 0, 0], np.maximum(SIGMA * diameter, SMALLEST_SIDE_PX), rtol=1e-5
+    )
 
 
 def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
@@ -203,13 +300,22 @@ def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
     have given."""
     predicted, joint = write_predictions(own_workdir), LSP.index("left_knee")
     deltas = np.random.default_rng(1).normal(0, 9, (40, 2))
-    examples = Examples(data, Frames(data.train_images, RUN.device), predicted, (joint,), deltas_at(joint, deltas),
-                        Recipe(mirror=1.0), 3)
+    examples = Examples(
+        data,
+        Frames(data.train_images, RUN.device),
+        predicted,
+        (joint,),
+        deltas_at(joint, deltas),
+        Recipe(mirror=1.0),
+        3,
+    )
     labels = data.train_labels.astype(float)
     rows = examples.rows[~np.isnan(labels[examples.rows, LSP.index("right_knee")]).any(1)][:4]
     boxes, targets, asked, views = examples.draw(rows, np.random.default_rng(2))
     assert (asked == joint).all()
-    images, targets = examples.crops_and_targets(examples.frames.take(rows), boxes, targets, views, 131, RUN)
+    images, targets = examples.crops_and_targets(
+        examples.frames.take(rows), boxes, targets, views, 131, RUN
+    )
     mirrored = geometry.mirror(predicted.astype(float), 227, LSP.flip)
     sides = LSP_BOXING.sides_px(mirrored, LSP)[rows]
     boxes = geometry.box_around(mirrored[rows, joint], sides)[:, None]
@@ -220,7 +326,10 @@ def test_mirrored_examples_are_those_of_the_mirrored_image(data, own_workdir):
     wanted = (true - mirrored[rows, joint][:, None]) / sides[:, None, None]
     wanted[(np.abs(wanted) > 0.5).any(2)] = np.nan
     np.testing.assert_allclose(targets[::4].numpy(), wanted, atol=1e-3)
-    simulated = true[:, None, joint] - targets.numpy().reshape(4, 4, 14, 2)[:, 1:, joint] * sides[:, None, None]
+    simulated = (
+        true[:, None, joint]
+        - targets.numpy().reshape(4, 4, 14, 2)[:, 1:, joint] * sides[:, None, None]
+    )
     for error in (simulated - true[:, None, joint]).reshape(-1, 2):
         assert np.isnan(error).any() or np.abs(deltas - error).sum(1).min() < 1e-2
 
@@ -268,27 +377,74 @@ def test_the_shared_refiner_learns_all_joints(data, own_workdir):
     frames = torch.from_numpy(np.array(data.train_images[rows]))
     boxes, targets, asked, views = examples.draw(rows, np.random.default_rng(0))
     images, seen = examples.crops_and_targets(frames, boxes, targets, views, 67, RUN)
-    loss = Train_stage_2.gradient(network, images, torch.from_numpy(asked).flatten(), seen, BEST, RUN)
+    loss = Train_stage_2.gradient(
+        network, images, torch.from_numpy(asked).flatten(), seen, BEST, RUN
+    )
     optimiser.step()
-    changed = (network.heatmaps.joints.weight - before["heatmaps.joints.weight"]).abs().amax((1, 2, 3))
+    changed = (
+        (network.heatmaps.joints.weight - before["heatmaps.joints.weight"]).abs().amax((1, 2, 3))
+    )
     assert torch.isfinite(loss) and (changed > 0).all()
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--refiner", "shared", "--rows", "2",
-                        "--epochs", "1", "--simulated", "2", "--crop-px", "67", *SMALL])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--make-deltas",
+            "--refiner",
+            "shared",
+            "--rows",
+            "2",
+            "--epochs",
+            "1",
+            "--simulated",
+            "2",
+            "--crop-px",
+            "67",
+            *SMALL,
+        ]
+    )
     facts = json.loads((own_workdir / "model_shared.json").read_text())
-    assert facts["joints"] == list(LSP.joints) and len(facts["gain"]) == len(facts["by_joint"]["loss"]) == 14
-    (refiner, joints), = cascade.load_refiners(own_workdir, LSP, RUN)
+    assert (
+        facts["joints"] == list(LSP.joints)
+        and len(facts["gain"]) == len(facts["by_joint"]["loss"]) == 14
+    )
+    ((refiner, joints),) = cascade.load_refiners(own_workdir, LSP, RUN)
     assert refiner.name == "shared" and joints == list(range(14))
     np.testing.assert_allclose(refiner.network.gain, facts["gain"], atol=1e-6)
-    write_refiner(own_workdir, "head", Alex_net_c1(14, (13,)))  # a joint's own comes before the shared one
-    assert [joints for _, joints in cascade.load_refiners(own_workdir, LSP, RUN)] == [[13], list(range(13))]
+    # a joint's own comes before the shared one
+    write_refiner(own_workdir, "head", Alex_net_c1(14, (13,)))
+    assert [joints for _, joints in cascade.load_refiners(own_workdir, LSP, RUN)] == [
+        [13],
+        list(range(13)),
+    ]
 
 
-@pytest.mark.parametrize("recipe, falls_to", [("original", 0.9), ("best", 0.97)])  # best's floor is high: entropy
+# best's floor is high: entropy
+@pytest.mark.parametrize("recipe, falls_to", [("original", 0.9), ("best", 0.97)])
 def test_stage_2_learns(recipe, falls_to, own_workdir):
     """Some epochs on a few crops bring the training loss down."""
     write_predictions(own_workdir)
-    Train_stage_2.main(["--workdir", str(own_workdir), "--make-deltas", "--joints", "head", "--rows", "4", "--epochs",
-                        "6", "--simulated", "3", "--device", "cpu", "--batch-size", "2", "--recipe", recipe])
+    Train_stage_2.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--make-deltas",
+            "--joints",
+            "head",
+            "--rows",
+            "4",
+            "--epochs",
+            "6",
+            "--simulated",
+            "3",
+            "--device",
+            "cpu",
+            "--batch-size",
+            "2",
+            "--recipe",
+            recipe,
+        ]
+    )
     history = json.loads((own_workdir / "model_head.json").read_text())["history"]
     assert min(entry["train_loss"] for entry in history[3:]) < falls_to * history[0]["train_loss"]
 
@@ -306,7 +462,9 @@ def test_deltas_have_the_errors_mean_and_spread():
     spread = np.array([[60, 25], [25, 40.0]])
     errors = rng.multivariate_normal([4, -3], spread, (4000, 14))
     true[:50, 3] = np.nan
-    deltas = np.concatenate([deltas_of.draw(true + errors, true, LSP, seed) for seed in range(60)], 1)
+    deltas = np.concatenate(
+        [deltas_of.draw(true + errors, true, LSP, seed) for seed in range(60)], 1
+    )
     assert deltas.shape == (14, 60 * 40, 2)
     np.testing.assert_allclose(deltas.mean(1), np.tile([4, -3], (14, 1)), atol=0.7)
     for joint in deltas:
@@ -352,6 +510,7 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
         centres = boxes[:, 0, :2] + boxes[:, 0, 2:] / 2
         wanted = (examples.true[rows, joint] - centres) / boxes[:, 0, 2:]
         return 2 * (wanted * [-1 if mirrored else 1, 1])[:, None], None  # twice what is wanted
+
     monkeypatch.setattr(cascade, "predict_offsets", say)
     found = cascade.judge(None, examples, None)
     assert found["gain"] == pytest.approx([0.5, 0.5]) and max(found["loss_with_gain"]) < 1e-12
@@ -365,17 +524,29 @@ def step_of(network, data, count, labelled, run):
     options = Train_stage_1.parse([])
     examples = Train_stage_1.Examples(data, options.recipe, (65, 65), run)
     examples.targets[:, labelled:] = torch.nan
-    state = SimpleNamespace(epoch=1, step=0, total=0.0, average=None, exchange=lambda loss: loss, network=network,
-                            about={"initial_weights": "random"}, check_finite=lambda loss, rows: None,
-                            tick=lambda: None)
+    state = SimpleNamespace(
+        epoch=1,
+        step=0,
+        total=0.0,
+        average=None,
+        exchange=lambda loss: loss,
+        network=network,
+        about={"initial_weights": "random"},
+        check_finite=lambda loss, rows: None,
+        tick=lambda: None,
+    )
     network.train = lambda: network  # its batch statistics stay the stored ones
     optimiser = torch.optim.SGD(network.parameters())
-    loss = Train_stage_1.train_epoch(network, optimiser, examples, data.trained_on[:count], options, state, run)
+    loss = Train_stage_1.train_epoch(
+        network, optimiser, examples, data.trained_on[:count], options, state, run
+    )
     return loss, torch.cat([weight.grad.flatten() for weight in network.parameters()])
 
 
 @pytest.mark.parametrize("count, world, labelled", [(1, 2, 14), (3, 4, 14), (1, 4, 1)])
-def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(count, world, labelled, data):
+def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(
+    count, world, labelled, data
+):
     """The mean over the processes, as DistributedDataParallel takes it; augmentation is drawn
     alike."""
     torch.manual_seed(0)
@@ -390,11 +561,30 @@ def test_a_batch_has_the_gradient_of_one_process_even_where_it_has_fewer_rows(co
     assert (torch.stack(gradients).mean(0) - expected).norm() <= 1e-4 * expected.norm()
 
 
-@pytest.mark.parametrize("recipe, falls_to", [("original", 0.5), ("best", 0.8)])  # best's has a floor: entropy
+# best's has a floor: entropy
+@pytest.mark.parametrize("recipe, falls_to", [("original", 0.5), ("best", 0.8)])
 def test_stage_1_learns(recipe, falls_to, own_workdir, capsys):
     """Some epochs on a few images bring the training loss well down."""
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "8", "--epochs", "8",
-                        "--batch-size", "4", "--device", "cpu", "--recipe", recipe, "--input-px", "97"])
+    Train_stage_1.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--weights",
+            "none",
+            "--rows",
+            "8",
+            "--epochs",
+            "8",
+            "--batch-size",
+            "4",
+            "--device",
+            "cpu",
+            "--recipe",
+            recipe,
+            "--input-px",
+            "97",
+        ]
+    )
     history = json.loads((own_workdir / "model_1.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == list(range(1, 9))
     assert min(entry["train_loss"] for entry in history[4:]) < falls_to * history[0]["train_loss"]
@@ -410,9 +600,21 @@ def test_the_saved_epoch_is_the_one_with_the_best_held_out_pdj(own_workdir, monk
         seen.append({name: value.clone() for name, value in model.network.state_dict().items()})
         value = next(scores)
         return 0.0, {"pdj": {"0.20": value}, "pcp_strict": {"mean_4": value}}
+
     monkeypatch.setattr(Train_stage_1, "evaluate", evaluate)
-    Train_stage_1.main(["--workdir", str(own_workdir), "--weights", "none", "--rows", "2", "--epochs", "3",
-                        *SMALL_IMAGES])
+    Train_stage_1.main(
+        [
+            "--workdir",
+            str(own_workdir),
+            "--weights",
+            "none",
+            "--rows",
+            "2",
+            "--epochs",
+            "3",
+            *SMALL_IMAGES,
+        ]
+    )
     assert json.loads((own_workdir / "model_1.json").read_text())["epoch"] == 2
     assert same(seen[1], weights(own_workdir, "model_1"))
 

@@ -1,5 +1,6 @@
 """Test rows cut anew around their true joints: what the frames show, where photographs are found,
 what is scored."""
+
 import json
 import shutil
 import zipfile
@@ -32,10 +33,13 @@ def dolls(tmp_path_factory):
 
 
 def test_boxes_are_the_joints_times_the_factor():
-    joints = np.array([[[10, 20], [50, 100]], [[30, 40], [np.nan, np.nan]]], float)  # w 40, h 80; one joint alone
+    # w 40, h 80; one joint alone
+    joints = np.array([[[10, 20], [50, 100]], [[30, 40], [np.nan, np.nan]]], float)
     boxes = TrueBoxes([], joints, {}, (100, 100), 1.25, PAIR)
     np.testing.assert_allclose(boxes.regions(1.0, True), [[5, 10, 50, 100], [17.5, 27.5, 25, 25]])
-    np.testing.assert_allclose(boxes.regions(1.0, False), [[-20, 10, 100, 100], [17.5, 27.5, 25, 25]])
+    np.testing.assert_allclose(
+        boxes.regions(1.0, False), [[-20, 10, 100, 100], [17.5, 27.5, 25, 25]]
+    )
     np.testing.assert_allclose(boxes.regions(2.0, False)[0], [-70, -40, 200, 200])
     tall = TrueBoxes([], joints, {}, (90, 120), 1.0, PAIR)
     np.testing.assert_allclose(tall.regions(1.0, False)[0], [0, 20, 60, 80])
@@ -54,7 +58,8 @@ def test_a_white_pixel_lies_where_its_joint_does(stretch, factor, tmp_path):
     for joint in (joints[0] - region[0, :2]) * [96, 128] / region[0, 2:]:
         x, y = np.floor(joint).astype(int)
         around = np.zeros_like(frame)
-        around[max(y - 3, 0):y + 4, max(x - 3, 0):x + 4] = 1  # a photograph's pixel is up to 2.6 wide
+        # a photograph's pixel is up to 2.6 wide
+        around[max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4] = 1
         assert (frame * around).max() > 40
         frame = frame * (1 - around)
     assert frame.max() < 40
@@ -71,7 +76,9 @@ class Offset:
         factor = float(what.split()[-1])
         self.asked.append((factor, flip, frames.images.shape))
         regions = self.boxes.regions(factor, self.stretch)
-        joints = (self.boxes.joints_px - regions[:, None, :2]) * self.boxes.frame / regions[:, None, 2:]
+        joints = (
+            (self.boxes.joints_px - regions[:, None, :2]) * self.boxes.frame / regions[:, None, 2:]
+        )
         return (joints + self.share * np.array(self.boxes.frame)).astype(np.float32), None
 
 
@@ -89,7 +96,9 @@ def test_scores_are_of_pixels_of_the_photographs(dolls):
             moved = 0.1 * boxes.regions(factor, stretch)[:, 2:]
             right = np.hypot(*moved.T) <= 0.2 * unit
             assert scores[f"x {factor:g}"]["pdj"]["0.20"] == pytest.approx(right.mean())
-            assert set(intervals[f"x {factor:g}"]) == set(scores[f"x {factor:g}"]) - {"never_labelled"}
+            assert set(intervals[f"x {factor:g}"]) == set(scores[f"x {factor:g}"]) - {
+                "never_labelled"
+            }
     perfect, _ = boxes.score(Offset(boxes, False, 0.0), (1.3,), False, RUN)
     assert perfect["x 1.3"]["pdj"]["0.05"] == 1
 
@@ -123,17 +132,42 @@ def test_step_3_scores_true_boxes(dolls, tmp_path, capsys):
     for path in dolls.iterdir():
         (tmp_path / path.name).symlink_to(path)
     data = arrays.open_dataset(dolls)
-    write_model(tmp_path, five_network(), skeleton=data.skeleton, frame=data.frame, margin=data.margin,
-                settings={"recipe": {"stretch": 1}})
-    test_stage_1.main(["--workdir", str(tmp_path), *FP32, "--source", str(dolls / "pictures"), "--box-scale", "1.2,1"])
+    write_model(
+        tmp_path,
+        five_network(),
+        skeleton=data.skeleton,
+        frame=data.frame,
+        margin=data.margin,
+        settings={"recipe": {"stretch": 1}},
+    )
+    test_stage_1.main(
+        [
+            "--workdir",
+            str(tmp_path),
+            *FP32,
+            "--source",
+            str(dolls / "pictures"),
+            "--box-scale",
+            "1.2,1",
+        ]
+    )
     said = capsys.readouterr().out
-    assert "Boxes of the true joints" in said and "true boxes: frames show" in said and "aspect lost" in said
+    assert (
+        "Boxes of the true joints" in said
+        and "true boxes: frames show" in said
+        and "aspect lost" in said
+    )
     scores = json.loads((tmp_path / "metrics_stage_1.json").read_text())
-    assert scores["true_boxes"]["stretched"] is True and list(scores["true_boxes"])[2:4] == ["x 1", "x 1.2"]
+    assert scores["true_boxes"]["stretched"] is True and list(scores["true_boxes"])[2:4] == [
+        "x 1",
+        "x 1.2",
+    ]
     low, high = scores["true_boxes"]["intervals"]["x 1"]["pdj"]["0.20"]
     assert low <= scores["true_boxes"]["x 1"]["pdj"]["0.20"] <= high
     assert np.asarray(Image.open(tmp_path / "box_scale_stage_1.png").convert("L")).std() > 10
-    assert "Scores over the size of true boxes" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Scores over the size of true boxes" in (tmp_path / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def five_network():
@@ -144,15 +178,27 @@ def five_network():
 
 def test_wrong_photographs_are_refused(dolls, tmp_path, capsys):
     data = arrays.open_dataset(dolls)
-    write_model(tmp_path, five_network(), skeleton=data.skeleton, frame=data.frame, margin=data.margin)
+    write_model(
+        tmp_path, five_network(), skeleton=data.skeleton, frame=data.frame, margin=data.margin
+    )
     flags = ["--workdir", dolls, "--model", tmp_path, *FP32, "--box-scale", "1", "--source"]
     fails(test_stage_1.main, [*flags, tmp_path / "none"], capsys, "none: no 101.png here; --source")
     for folder in ("one", "two"):
         shutil.copytree(dolls / "pictures", tmp_path / "both" / folder)
-    fails(test_stage_1.main, [*flags, tmp_path / "both"], capsys, "either may be the test photograph 101.png")
+    fails(
+        test_stage_1.main,
+        [*flags, tmp_path / "both"],
+        capsys,
+        "either may be the test photograph 101.png",
+    )
     other = tmp_path / "both" / "one"
     Image.new("RGB", (240, 180), "white").save(other / "103.png")
-    fails(test_stage_1.main, [*flags, other], capsys, "103.png: is not the photograph that test row 4 was cut from")
+    fails(
+        test_stage_1.main,
+        [*flags, other],
+        capsys,
+        "103.png: is not the photograph that test row 4 was cut from",
+    )
     (other / "103.png").write_bytes(b"x")
     fails(test_stage_1.main, [*flags, other], capsys, "103.png: is no image that can be read")
     assert not (dolls / "metrics_stage_1.json").exists()
@@ -167,4 +213,8 @@ def test_lsps_scores_need_no_head_in_its_rows(own_workdir, photos):
     data = arrays.open_dataset(own_workdir)
     boxes = true_boxes.open_photographs(data, photos)
     scores, _ = boxes.score(Offset(boxes, False, 0.0), (1.0,), False, RUN)
-    assert data.skeleton == LSP and scores["x 1"]["pckh_0.5"] == 1 and scores["x 1"]["pcp_strict"]["mean_6"] == 1
+    assert (
+        data.skeleton == LSP
+        and scores["x 1"]["pckh_0.5"] == 1
+        and scores["x 1"]["pcp_strict"]["mean_6"] == 1
+    )

@@ -1,5 +1,6 @@
 """A second look at the photograph: boxes around predicted poses, places that stay exact, and its
 judge."""
+
 import numpy as np
 import pytest
 import torch
@@ -30,8 +31,10 @@ class Brightest(torch.nn.Module):
         for image in images:
             rows, columns = torch.nonzero(image.mean(0) > 0.5, as_tuple=True)
             size = image.shape[2]
-            ends = [[x / size - 0.5, (rows.min() + rows.max() + 1) / 2 / size - 0.5]
-                    for x in (columns.min(), columns.max() + 1)]
+            ends = [
+                [x / size - 0.5, (rows.min() + rows.max() + 1) / 2 / size - 0.5]
+                for x in (columns.min(), columns.max() + 1)
+            ]
             found.append(torch.tensor(ends).repeat_interleave(7, 0))
         joints = torch.stack(found)
         return Output(joints, torch.ones(joints.shape[:2]))
@@ -67,25 +70,34 @@ def looking(frame=(227, 227), margin=1.0, input_size=(65, 65), twice=True):
 
 
 def test_boxes_are_of_the_poses_extent_and_of_the_proportions_seen():
-    poses = np.array([[[100, 50], [160, 90]], [[10, 10], [10, 10]], [[0, 0], [1000, 0]], [[np.nan, 0], [1, 1]]])
+    poses = np.array(
+        [[[100, 50], [160, 90]], [[10, 10], [10, 10]], [[0, 0], [1000, 0]], [[np.nan, 0], [1, 1]]]
+    )
     seen = np.array([[0, 0, 300, 400]] * 4, float)
     boxes = two_pass.boxes_around(poses, seen, scale=1.5)
-    np.testing.assert_allclose(boxes[0], [130 - 45, 70 - 60, 90, 120])  # 60 wide: its shorter side is 90
+    # 60 wide: its shorter side is 90
+    np.testing.assert_allclose(boxes[0], [130 - 45, 70 - 60, 90, 120])
     np.testing.assert_allclose(boxes[1, 2:], [30, 40])  # never less than a tenth
-    np.testing.assert_allclose(boxes[2], [500 - 225, -300, 450, 600])  # never more than 1.5 times as large
+    # never more than 1.5 times as large
+    np.testing.assert_allclose(boxes[2], [500 - 225, -300, 450, 600])
     np.testing.assert_allclose(boxes[3], seen[3])  # of nothing found, the same again
-    np.testing.assert_allclose(two_pass.boxes_around(poses[:1], seen[:1], 1.25, 1.5)[0, 2:], [112.5, 150])
+    np.testing.assert_allclose(
+        two_pass.boxes_around(poses[:1], seen[:1], 1.25, 1.5)[0, 2:], [112.5, 150]
+    )
 
 
-@pytest.mark.parametrize("frame, margin, input_size", [((227, 227), 1.0, (65, 65)), ((240, 320), 1.25, (65, 65))])
+@pytest.mark.parametrize(
+    "frame, margin, input_size", [((227, 227), 1.0, (65, 65)), ((240, 320), 1.25, (65, 65))]
+)
 def test_the_second_look_sees_more_finely_and_its_places_are_exact(frame, margin, input_size):
     image, ends = scene()
     errors = {}
     for twice in (False, True):
-        found, = predict.predict(looking(frame, margin, input_size, twice), [image])
+        (found,) = predict.predict(looking(frame, margin, input_size, twice), [image])
         errors[twice] = np.abs(found["stage_1"][0][[0, 13]] - ends).max()
     box = found["boxes"][0]
-    assert errors[True] < 4 < errors[False]  # px of the photograph; a pixel of the first look is 14 of them
+    # px of the photograph; a pixel of the first look is 14 of them
+    assert errors[True] < 4 < errors[False]
     assert (box[2] - box[0]) / margin == pytest.approx(two_pass.SCALE * 60, rel=0.3)
 
 
@@ -94,7 +106,11 @@ def test_several_people_and_photographs_are_looked_at_anew_each_by_itself():
     second, other = scene(at=(100, 500), extent=100)
     box = [400, 200, 700, 500]
     found = predict.predict(looking(), [first, second], [[box, [0, 0, 900, 600]], None])
-    for pose, true in ((found[0]["stage_1"][0], ends), (found[0]["stage_1"][1], ends), (found[1]["stage_1"][0], other)):
+    for pose, true in (
+        (found[0]["stage_1"][0], ends),
+        (found[0]["stage_1"][1], ends),
+        (found[1]["stage_1"][0], other),
+    ):
         np.testing.assert_allclose(pose[[0, 13]], true, atol=5)
 
 
@@ -107,7 +123,8 @@ def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
     for flip in (False, True):
         once, _ = model.predict(frames, rows, RUN, flip=flip)
         twice, sure = model.predict(frames, rows, RUN, flip=flip, twice=True)
-        wanted = ends if not flip else ends.mean(0)  # left and right change places, and all joints are their mean
+        # left and right change places, and all joints are their mean
+        wanted = ends if not flip else ends.mean(0)
         assert np.abs(twice[0][[0, 13]] - wanted).max() < 1.2
         assert once.shape == twice.shape == (1, 14, 2) and (sure == 1).all()
     small = geometry.scale_box(model.view_box, 3)[None]
@@ -118,7 +135,7 @@ def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
 def test_the_flip_test_of_heatmaps_looks_twice_too():
     """At the same box of the image and of its mirror image."""
     y, x = np.mgrid[:227, :227] + 0.5
-    light = 255 * np.exp(-((x - 150.5) ** 2 + (y - 80.5) ** 2) / (2 * 12 ** 2))
+    light = 255 * np.exp(-((x - 150.5) ** 2 + (y - 80.5) ** 2) / (2 * 12**2))
     frames = Frames(light.astype(np.uint8)[None, ..., None].repeat(3, 3), RUN.device)
     model = Stage_1(Peaks(), "resnet", LSP, (227, 227), 1.0, (65, 65))
     for twice, within in ((False, 2), (True, 1)):  # px; a pixel of the first look is 3.5 of them
@@ -159,7 +176,10 @@ def test_the_model_says_whether_predict_looks_twice(tmp_path):
     write_model(tmp_path, input_size=(65, 65), two_pass=True)
     assert predict.load(tmp_path, "cpu", "fp32").twice
     assert not predict.load(tmp_path, "cpu", "fp32", twice=False).twice
-    assert predict.parse(["a.jpg", "--no-two-pass"]).two_pass is False and predict.parse(["a.jpg"]).two_pass is None
+    assert (
+        predict.parse(["a.jpg", "--no-two-pass"]).two_pass is False
+        and predict.parse(["a.jpg"]).two_pass is None
+    )
     write_model(tmp_path, input_size=(65, 65))
     assert not predict.load(tmp_path, "cpu", "fp32").twice
     assert networks.load(tmp_path, RUN)[1].get("two_pass") is None

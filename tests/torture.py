@@ -9,6 +9,7 @@ time that the undisturbed run took from its first line on. All final names must 
 complete. After `--chain` kills it runs to its end (training with --resume), and every array and all
 weights must be the undisturbed run's, byte for byte.
 """
+
 import argparse
 import os
 import random
@@ -28,16 +29,56 @@ from deeppose.shell import InputError
 ROOT = Path(__file__).resolve().parent.parent
 FP32 = ("--device", "cpu", "--precision", "fp32")
 STEPS = {  # script, its flags, what it writes that must be the same again
-    1: ("LSP_data.py", ("--source", "{photos}"),
-        [f"{part}_{kind}" for part in ("train", "test")
-         for kind in ("images.npy", "labels.npy", "rows.npy", "photographs.txt")]),
-    2: ("Train_stage_1.py", ("--weights", "none", "--rows", "6", "--epochs", "2", "--batch-size", "2",
-                             "--input-px", "65", "--save-minutes", "0", *FP32), ["model_1.pt"]),
+    1: (
+        "LSP_data.py",
+        ("--source", "{photos}"),
+        [
+            f"{part}_{kind}"
+            for part in ("train", "test")
+            for kind in ("images.npy", "labels.npy", "rows.npy", "photographs.txt")
+        ],
+    ),
+    2: (
+        "Train_stage_1.py",
+        (
+            "--weights",
+            "none",
+            "--rows",
+            "6",
+            "--epochs",
+            "2",
+            "--batch-size",
+            "2",
+            "--input-px",
+            "65",
+            "--save-minutes",
+            "0",
+            *FP32,
+        ),
+        ["model_1.pt"],
+    ),
     3: ("test_stage_1.py", FP32, ["test_output_1.npy", "test_confidence_1.npy"]),
     4: ("Generate_train_output.py", FP32, ["train_output.npy", "training_output.npy"]),
-    5: ("Train_stage_2.py", ("--joints", "head", "--rows", "3", "--epochs", "2", "--batch-size", "1", "--make-deltas",
-                             "--crop-px", "67", "--save-minutes", "0", *FP32),
-        ["model_head.pt", "deltas.npy", "deltas.json"]),
+    5: (
+        "Train_stage_2.py",
+        (
+            "--joints",
+            "head",
+            "--rows",
+            "3",
+            "--epochs",
+            "2",
+            "--batch-size",
+            "1",
+            "--make-deltas",
+            "--crop-px",
+            "67",
+            "--save-minutes",
+            "0",
+            *FP32,
+        ),
+        ["model_head.pt", "deltas.npy", "deltas.json"],
+    ),
     6: ("test_stage_2.py", FP32, ["test_output_2.npy", "test_confidence_2.npy"]),
 }
 TRAINING = (2, 5)
@@ -66,8 +107,12 @@ class Torture:
         loaded."""
         script, flags, _ = STEPS[step]
         flags = [flag.format(photos=self.photos) for flag in flags]
-        process = subprocess.Popen([sys.executable, "-u", ROOT / script, "--workdir", workdir, *flags, *more],
-                                   stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(
+            [sys.executable, "-u", ROOT / script, "--workdir", workdir, *flags, *more],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         process.stdout.readline()
         return process
 
@@ -94,7 +139,9 @@ class Torture:
         assert process.returncode == 0, f"step {step}, going on"
         check_final_names(workdir)
         for name in STEPS[step][2]:
-            assert same_bytes(workdir / name, self.done[step] / name), f"step {step}: {name} differs"
+            assert same_bytes(workdir / name, self.done[step] / name), (
+                f"step {step}: {name} differs"
+            )
         assert not [*workdir.glob("*.tmp"), *workdir.glob("*.resume.pt"), *workdir.glob("*.lock")]
         shutil.rmtree(workdir)
 
@@ -135,24 +182,36 @@ def check_final_names(workdir):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=10, help="of each step (default: 10)")
-    parser.add_argument("--chain", type=int, default=2, help="kills before a run is let to its end (default: 2)")
+    parser.add_argument(
+        "--chain", type=int, default=2, help="kills before a run is let to its end (default: 2)"
+    )
     parser.add_argument("--steps", default="123456", help="such as 13 (default: 123456)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         torture = Torture(folder, options.seed, int(max(options.steps)))
-        print("undisturbed, from the first line on: "
-              + "  ".join(f"step {step} {seconds:.1f} s" for step, seconds in torture.seconds.items()), flush=True)
+        print(
+            "undisturbed, from the first line on: "
+            + "  ".join(
+                f"step {step} {seconds:.1f} s" for step, seconds in torture.seconds.items()
+            ),
+            flush=True,
+        )
         for step in map(int, options.steps):
             before = torture.kills, torture.whole
             chains = 0
             while torture.kills - before[0] < options.kills:
                 torture.chain(step, options.chain, over_former_run=chains % 2 == 1)
                 chains += 1
-            print(f"step {step}: {torture.kills - before[0]} kills, {torture.whole - before[1]} more came too late; "
-                  f"{chains} runs to the end, all the same bytes", flush=True)
+            print(
+                f"step {step}: {torture.kills - before[0]} kills, {torture.whole - before[1]} more came too late; "
+                f"{chains} runs to the end, all the same bytes",
+                flush=True,
+            )
     print(f"{torture.kills} kills in all")
 
 
