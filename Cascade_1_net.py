@@ -188,55 +188,45 @@ class Alex_net_c1(nn.Module):
 
 def plain_features():
     """AlexNet's convolutions: crops (N, 3, 227, 227) -> (N, 256, 6, 6)."""
-    # (3, 227, 227)
-    return nn.Sequential(
-        # (96, 55, 55)
-        nn.Conv2d(3, 96, 11, 4, 1),
+    return nn.Sequential(  # (3, 227, 227)
+        nn.Conv2d(3, 96, 11, 4, 1),  # (96, 55, 55)
         nn.ReLU(inplace=True),
         Local_response_norm(),
-        # (96, 27, 27)
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (96, 27, 27)
         nn.Conv2d(96, 256, 5, 1, 2),
         nn.ReLU(inplace=True),
         Local_response_norm(),
-        # (256, 13, 13)
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (256, 13, 13)
         nn.Conv2d(256, 384, 3, 1, 1),
         nn.ReLU(inplace=True),
         nn.Conv2d(384, 384, 3, 1, 1),
         nn.ReLU(inplace=True),
         nn.Conv2d(384, 256, 3, 1, 1),
         nn.ReLU(inplace=True),
-        # (256, 6, 6)
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (256, 6, 6)
     )
 
 
 def batch_norm_features():
     """The K2HPD authors' convolutions: crops (N, 3, 64, 64) -> (N, 256, 6, 6)."""
-    # (3, 64, 64)
-    return nn.Sequential(
-        # (96, 55, 55)
-        nn.Conv2d(3, 96, 10),
+    return nn.Sequential(  # (3, 64, 64)
+        nn.Conv2d(3, 96, 10),  # (96, 55, 55)
         nn.BatchNorm2d(96),
         nn.ReLU(inplace=True),
-        # (96, 27, 27)
         Local_response_norm(),
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (96, 27, 27)
         nn.Conv2d(96, 256, 5, 1, 2, groups=2),
         nn.BatchNorm2d(256),
         nn.ReLU(inplace=True),
-        # (256, 13, 13)
         Local_response_norm(),
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (256, 13, 13)
         nn.Conv2d(256, 384, 3, 1, 1),
         nn.ReLU(inplace=True),
         nn.Conv2d(384, 384, 3, 1, 1, groups=2),
         nn.ReLU(inplace=True),
         nn.Conv2d(384, 256, 3, 1, 1, groups=2),
         nn.ReLU(inplace=True),
-        # (256, 6, 6)
-        nn.MaxPool2d(3, 2),
+        nn.MaxPool2d(3, 2),  # (256, 6, 6)
     )
 
 

@@ -122,6 +122,7 @@ demo: | $(PACKAGES)
 
 test: | $(PACKAGES) $(TEST_PACKAGES)
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 bench: | $(PACKAGES)
