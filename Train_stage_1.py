@@ -317,12 +317,9 @@ def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
-    recipe = recipes.fitting(options.recipe, data)
     run = runtime.choose(options, parallel=True)
     print(run)
-    if recipe != options.recipe:
-        print("these images are depth: their grey is not varied")
-    options.recipe = recipe = recipes.for_skeleton(recipe, data.skeleton)
+    options.recipe = recipe = recipes.for_data(options.recipe, data)
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"

@@ -347,7 +347,7 @@ def main(argv=None):
     predicted = workdir.load_output(options.workdir, data, model=workdir.model_path(options))
     run = runtime.choose(options, parallel=True)
     print(run)
-    options.recipe = recipes.for_skeleton(options.recipe, skeleton)
+    options.recipe = recipes.for_data(options.recipe, data)
     if data.not_refined and not options.joints:
         print(
             f"{', '.join(data.not_refined)}: too few labels to learn from or to be judged by; no refiner"

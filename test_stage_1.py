@@ -1,14 +1,12 @@
-"""Step 3: score stage 1 on the test images, beside the mean pose as the floor and the published
-scores.
+"""Step 3: score stage 1 on the test images, beside the mean pose and the published scores.
 
 Reads   model_1.pt  model_1.json  test_images.npy  test_labels.npy  test_rows.npy  dataset.json
-        and, if it is there, curves_stage_1.csv; with --box-scale test_photographs.txt and the
-        photographs
-Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json  pdj_stage_1.png
-        poses_stage_1.png
-        curves_stage_1.png  report.html (where there is no refiner yet); with --box-scale
-                            box_scale_stage_1.png;
-        of data scored by OKS result.json
+        if it is there, curves_stage_1.csv
+        with --box-scale test_photographs.txt and the photographs
+Writes  test_output_1.npy  test_confidence_1.npy  metrics_stage_1.json
+        pdj_stage_1.png  poses_stage_1.png  curves_stage_1.png
+        report.html, where there is no refiner yet
+        with --box-scale box_scale_stage_1.png; of data scored by OKS result.json
 Run     python test_stage_1.py
 """
 
@@ -18,21 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from deeppose import (
-    arrays,
     coco_results,
     drawing,
-    leakage,
-    networks,
     plots,
-    runtime,
     scoring,
     shell,
     tables,
     true_boxes,
     workdir,
 )
-from deeppose.loader import Frames
-from deeppose.locks import lock
 
 
 def parse(argv):
@@ -81,73 +73,55 @@ def draw(folder, data, joints, confidence):
 @shell.command
 def main(argv=None):
     options = parse(argv)
-    shell.until_end(runtime.log(options))
     folder = options.workdir
-    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
-    scoring.check_flip_test(options, data.skeleton)
-    run = runtime.choose(options, parallel=True)
-    if run.rank == 0:
-        shell.until_end(lock(folder, "test_output_1"))
-    model_path = workdir.model_path(options)
-    model, provenance = networks.load_file(model_path, run, data)
-    leakage.check_model(model_path, data)
-    in_photographs = (
-        true_boxes.open_photographs(data, options.source) if options.box_scale else None
-    )
+    test = scoring.begin(options, stage=1)
+    data = test.data
+    run = test.run
+    in_photographs = None
+    if options.box_scale:
+        in_photographs = true_boxes.open_photographs(data, options.source)
     print(run)
-    rows = np.arange(len(data.test_images))
-    frames = Frames(data.test_images, run.device)
-    joints, confidence = model.predict(
-        frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass
-    )
+
+    # predict
+    joints, confidence = test.predict(options)
     if run.rank > 0:  # of several processes the first goes on
         return
     scoring.save_poses(folder, 1, joints, confidence)
     by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
-    facts = {
-        "images": len(rows),
-        "flip_test": options.flip_test,
-        "two_pass": options.two_pass,
-        "epoch": options.epoch,
-        "models": workdir.model_digests(model_path, data.skeleton),
-        "run": run.facts(),
-    } | sample
-    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
+    models = workdir.model_digests(test.model_path, data.skeleton)
+    facts = test.facts(options, models, by_coco)
     if data.detected:
         scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
         return
+
+    # score, draw, and tell
     scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
     pictures = draw(folder, data, joints, confidence)
     score_tables = tables.score_tables(
-        scores, intervals, data.skeleton, len(rows), options.threshold, data.seen_in_training
+        scores, intervals, data.skeleton, len(joints), options.threshold, data.seen_in_training
     ) + coco_results.score_tables(by_coco, data)
     if in_photographs:
-        stretch = true_boxes.is_stretched(provenance)
+        stretch = true_boxes.is_stretched(test.provenance)
         boxed, boxed_intervals = in_photographs.score(
-            model, options.box_scale, stretch, run.alone(), options.flip_test
+            test.model, options.box_scale, stretch, run.alone(), options.flip_test
         )
         picture = folder / "box_scale_stage_1.png"
         plots.scores_by_factor(picture, boxed, boxed_intervals, scores["stage 1"], data.skeleton)
         pictures["Scores over the size of true boxes"] = picture
         score_tables.append(true_boxes.table(boxed, data, stretch))
         facts["true_boxes"] = true_boxes.described(boxed, boxed_intervals, stretch)
-    if not workdir.stages_here(folder, data.skeleton):  # else it is step 6's, of all stages
+    refined = bool(workdir.stages_here(folder, data.skeleton))
+    if not refined:  # else the report is step 6's, of all stages
         scoring.write_report(
             folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run
         )
     scoring.write(
         folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data)
     )
-    scoring.show(score_tables, len(rows))
+    scoring.show(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
-    print(
-        f"all of it, to look through: {folder / 'report.html'}"
-        + (
-            ", when step 6 has written it anew"
-            if workdir.stages_here(folder, data.skeleton)
-            else ""
-        )
-    )
+    when = ", when step 6 has written it anew" if refined else ""
+    print(f"all of it, to look through: {folder / 'report.html'}{when}")
 
 
 if __name__ == "__main__":

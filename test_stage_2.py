@@ -1,16 +1,13 @@
-"""Step 6: refine stage 1's estimates joint by joint, stage by stage, then score all stages side by
-side.
+"""Step 6: refine stage 1's estimates joint by joint, stage by stage; score all stages side by side.
 
-Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json  test_images.npy  test_labels.npy
-         test_rows.npy
-        dataset.json, and what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv
-                                                               curves_<joint>.csv
-        With --model the models from there, the refiners only where --workdir has none
-Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json  pdj_stage_2.png
-        poses_stage_2.png
-        errors_stage_2.png  learning_stage_2.png  curves_stage_2.png  report.html; with a stage 3
-                            test_output_3.npy;
-        of data scored by OKS result.json
+Reads   model_1.pt  model_<joint>.pt  model_shared.pt  their .json
+        test_images.npy  test_labels.npy  test_rows.npy  dataset.json
+        what is there of model_3_<joint>.pt  train_output.npy  curves_stage_1.csv  curves_<joint>.csv
+        with --model the models from there, the refiners only where --workdir has none
+Writes  test_output_2.npy  test_confidence_2.npy  metrics_stage_2.json
+        pdj_stage_2.png  poses_stage_2.png  errors_stage_2.png  learning_stage_2.png
+        curves_stage_2.png  report.html
+        with a stage 3 test_output_3.npy; of data scored by OKS result.json
 Run     python test_stage_2.py
 """
 
@@ -25,17 +22,12 @@ from deeppose import (
     deltas,
     drawing,
     files,
-    leakage,
-    networks,
     plots,
-    runtime,
     scoring,
     shell,
     tables,
     workdir,
 )
-from deeppose.loader import Frames
-from deeppose.locks import lock
 from deeppose.shell import InputError
 
 SHOWN = 1000  # training rows whose errors are drawn
@@ -119,81 +111,97 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-@shell.command
-def main(argv=None):
-    options = parse(argv)
-    shell.until_end(runtime.log(options))
-    folder = options.workdir
-    data, sample = scoring.sampled(arrays.open_dataset(folder), options.sample)
-    skeleton = data.skeleton
-    scoring.check_flip_test(options, skeleton)
-    images = data.test_images
-    refiners = workdir.refiners_from(folder, skeleton, options.model, options.refiner_epoch)
-    refining = workdir.stages_here(refiners, skeleton, options.refiner_epoch)
-    if 2 not in refining:
+def find_refiners(options, skeleton):
+    """The folder that the refiners come from, and their stages; InputError where there are none."""
+    folder = workdir.refiners_from(options.workdir, skeleton, options.model, options.refiner_epoch)
+    stages = workdir.stages_here(folder, skeleton, options.refiner_epoch)
+    if 2 not in stages:
         missing = workdir.refiner_path(folder, skeleton.joints[0], epoch=options.refiner_epoch)
         makes = f"{workdir.STEP_5} makes it" if options.refiner_epoch is None else workdir.KEPT
         raise InputError(f"{missing}: not found, nor any other refiner; {makes}")
-    run = runtime.choose(options, parallel=True)
-    if run.rank == 0:
-        shell.until_end(lock(folder, "test_output_2"))
-    model_path = workdir.model_path(options)
-    model, _ = networks.load_file(model_path, run, data)
-    leakage.check_model(model_path, data)
-    print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
-    frames = Frames(images, run.device)
-    rows = np.arange(len(images))
-    joints, sure = model.predict(
-        frames, rows, run, "stage 1, test rows", options.flip_test, options.two_pass
-    )
+    return folder, stages
+
+
+def refine(test, refiners, refining, joints, confidence, options):
+    """Refine stage 1's joints (N, J, 2) px stage by stage.
+
+    Returns joints and confidence by stage ("stage 1", "stage 2" ...), and gains by stage's number.
+    """
     stages = {"stage 1": joints}
-    confidence = {"stage 1": sure}
+    sure = {"stage 1": confidence}
     gains = {}
-    del model  # a refiner's memory is needed more
+    rows = np.arange(len(joints))
+    epoch = options.refiner_epoch
     for stage in refining:
-        # those that came with the model learnt from other arrays than these
-        if refiners == folder and (
-            stale := workdir.stale_refiners(folder, data, stage, model_path, options.refiner_epoch)
-        ):
-            print(
-                f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
-                f"{stage - 1} predicted; train them again (step 5), or remove them"
-            )
-        joints, sure, gains[stage] = cascade.refine_from(
-            refiners, skeleton, frames, rows, joints, sure, run, stage, options.refiner_epoch
+        if refiners == options.workdir:  # those that came with a model learnt from other arrays
+            warn_of_stale(test, stage, options)
+        joints, confidence, gains[stage] = cascade.refine_from(
+            refiners,
+            test.data.skeleton,
+            test.frames,
+            rows,
+            joints,
+            confidence,
+            test.run,
+            stage,
+            epoch,
         )
         stages[f"stage {stage}"] = joints
-        confidence[f"stage {stage}"] = sure
+        sure[f"stage {stage}"] = confidence
+    return stages, sure, gains
+
+
+def warn_of_stale(test, stage, options):
+    """Say which refiners learnt from what another stage before theirs predicted."""
+    stale = workdir.stale_refiners(
+        options.workdir, test.data, stage, test.model_path, options.refiner_epoch
+    )
+    if stale:
+        print(
+            f"warning: stage {stage}'s refiners of {', '.join(stale)} learnt from what an earlier stage "
+            f"{stage - 1} predicted; train them again (step 5), or remove them"
+        )
+
+
+@shell.command
+def main(argv=None):
+    options = parse(argv)
+    folder = options.workdir
+    refiners, refining = find_refiners(options, arrays.open_dataset(folder).skeleton)
+    test = scoring.begin(options, stage=2)
+    data = test.data
+    skeleton = data.skeleton
+    run = test.run
+    print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
+
+    # predict and refine
+    joints, confidence = test.predict(options)
+    test.model = None  # a refiner's memory is needed more
+    stages, confidence, gains = refine(test, refiners, refining, joints, confidence, options)
     if run.rank > 0:  # of several processes the first goes on
         return
     for stage in refining:
         scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
     by_coco = coco_results.score(data, stages, confidence)
-    facts = {
-        "images": len(images),
-        "flip_test": options.flip_test,
-        "two_pass": options.two_pass,
-        "epoch": options.epoch,
-        "refiner_epoch": options.refiner_epoch,
-        "gains": gains.pop(2),
-        "models": workdir.model_digests(model_path, skeleton, refiners, options.refiner_epoch),
-        "run": run.facts(),
-    } | sample
+    models = workdir.model_digests(test.model_path, skeleton, refiners, options.refiner_epoch)
+    facts = test.facts(options, models, by_coco)
+    facts |= {"refiner_epoch": options.refiner_epoch, "gains": gains.pop(2)}
     facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
-    facts |= {"coco": scoring.keyed(by_coco)} if by_coco else {}
     if data.detected:
         scoring.finish_detected(folder / "metrics_stage_2.json", by_coco, data, facts)
         return
+
+    # score, draw, and tell
     scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
-    pictures = draw(folder, data, stages, confidence, model_path)
+    pictures = draw(folder, data, stages, confidence, test.model_path)
     score_tables = tables.score_tables(
-        scores, intervals, skeleton, len(images), options.threshold, data.seen_in_training
+        scores, intervals, skeleton, len(joints), options.threshold, data.seen_in_training
     ) + coco_results.score_tables(by_coco, data)
     scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
     scoring.write(
         folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data)
     )
-    scoring.show(score_tables, len(images))
+    scoring.show(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")
 

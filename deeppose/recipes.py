@@ -151,13 +151,19 @@ def varied(recipe, changes):
     return recipe
 
 
-def for_skeleton(recipe, skeleton):
-    """The recipe, without mirroring, which it says, where the skeleton does not tell left from
-    right."""
-    if not recipe.mirror or skeleton.has_sides:
-        return recipe
-    print("no joint has an opposite one, so no image is mirrored")
-    return dataclasses.replace(recipe, mirror=0.0)
+def for_data(recipe, data):
+    """The recipe without what a Dataset does not allow; says what that is.
+
+    Where grey is a distance, no view is made brighter or darker; where no joint has an opposite
+    one, none is mirrored.
+    """
+    if recipe.colour and data.depth_white is not None:
+        print("these images are depth: their grey is not varied")
+        recipe = dataclasses.replace(recipe, colour=0.0)
+    if recipe.mirror and not data.skeleton.has_sides:
+        print("no joint has an opposite one, so no image is mirrored")
+        recipe = dataclasses.replace(recipe, mirror=0.0)
+    return recipe
 
 
 def _entries(recipe):
@@ -179,14 +185,6 @@ def _value(name, text, entries):
     if kind is not str and not 0 <= value < math.inf:
         raise ValueError(f"{name}={text}: is none of 0 or more")
     return value
-
-
-def fitting(recipe, data):
-    """The recipe as it is for a Dataset: where grey is a distance, no view is brighter or darker
-    than it was."""
-    if data.depth_white is None:
-        return recipe
-    return dataclasses.replace(recipe, colour=0.0)
 
 
 def change(text):

@@ -1,11 +1,11 @@
-"""What both test scripts do with their poses: score them, write every score as JSON, print the
-tables."""
+"""Shared by both test scripts: open, predict, score, write every score as JSON, print the tables."""
 
 import argparse
 import functools
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from deeppose import (
     files,
     leakage,
     metrics,
+    networks,
     plots,
     report,
     runtime,
     shell,
     tables,
+    workdir,
 )
+from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
 
@@ -60,9 +63,78 @@ def parser(description):
     return arguments
 
 
+@dataclass
+class Test:
+    """Stage 1 and the test rows that it is scored on.
+
+    data        the Dataset, with the rows that --sample asks for
+    frames      these rows' images
+    model       stage 1
+    model_path  its checkpoint
+    provenance  its model_1.json
+    sample      the entry of metrics_stage_N.json about the sample, or {}
+    """
+
+    data: arrays.Dataset
+    frames: Frames
+    model: networks.Stage_1
+    model_path: Path
+    provenance: dict
+    sample: dict
+    run: runtime.Runtime
+
+    def predict(self, options):
+        """Stage 1's joints (N, J, 2) px of the frames, and their confidence (N, J)."""
+        rows = np.arange(len(self.data.test_images))
+        return self.model.predict(
+            self.frames,
+            rows,
+            self.run,
+            "stage 1, test rows",
+            options.flip_test,
+            options.two_pass,
+        )
+
+    def facts(self, options, models, by_coco):
+        """Entries of metrics_stage_N.json about the run.
+
+        models   workdir.model_digests
+        by_coco  coco_results.score
+        """
+        facts = {
+            "images": len(self.data.test_images),
+            "flip_test": options.flip_test,
+            "two_pass": options.two_pass,
+            "epoch": options.epoch,
+            "models": models,
+            "run": self.run.facts(),
+        }
+        if by_coco:
+            facts["coco"] = keyed(by_coco)
+        return facts | self.sample
+
+
+def begin(options, stage):
+    """Open the data and stage 1, and lock test_output_<stage>.npy; returns a Test.
+
+    InputError where --flip-test is not possible, or where a file is missing or does not fit.
+    """
+    shell.until_end(runtime.log(options))
+    data = arrays.open_dataset(options.workdir)
+    check_flip_test(options, data.skeleton)
+    model_path = workdir.model_path(options)
+    run = runtime.choose(options, parallel=True)
+    if run.rank == 0:
+        shell.until_end(lock(options.workdir, f"test_output_{stage}"))
+    data, sample = sampled(data, options.sample)
+    model, provenance = networks.load_file(model_path, run, data)
+    leakage.check_model(model_path, data)
+    frames = Frames(data.test_images, run.device)
+    return Test(data, frames, model, model_path, provenance, sample, run)
+
+
 def sampled(data, one_in):
-    """The Dataset with the test rows that --sample asks for, and what metrics_stage_N.json says of
-    them.
+    """The Dataset with the test rows that --sample asks for, and the entry about them.
 
     one_in  of so many rows one is kept; None: all
     """
@@ -94,7 +166,7 @@ def _threshold(text):
     return value
 
 
-def evaluate(workdir, data, stages, threshold=None):
+def evaluate(folder, data, stages, threshold=None):
     """Scores and intervals of the stages' predictions, name -> joints (N, J, 2) px, beside the mean
     pose's.
 
@@ -114,7 +186,7 @@ def evaluate(workdir, data, stages, threshold=None):
         }
     except ValueError as error:
         raise InputError(
-            f"{workdir / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
+            f"{folder / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
         ) from None
     intervals = {
         name: metrics.intervals(joints, true, skeleton, sizes, thresholds)

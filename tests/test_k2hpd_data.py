@@ -325,9 +325,11 @@ def test_broken_16_bit_images_are_named(tmp_path):
 
 def test_grey_that_is_a_distance_is_not_varied():
     best = RESNET_RECIPES["best"]
-    assert recipes.fitting(best, SimpleNamespace(depth_white=None)) is best
-    of_depth = recipes.fitting(best, SimpleNamespace(depth_white=8000))
-    assert best.colour > 0 and vars(of_depth) == vars(best) | {"colour": 0.0}
+    colour = SimpleNamespace(depth_white=None, skeleton=K2HPD)
+    depth = SimpleNamespace(depth_white=8000, skeleton=K2HPD)
+    assert recipes.for_data(best, colour) is best
+    assert best.colour > 0
+    assert vars(recipes.for_data(best, depth)) == vars(best) | {"colour": 0.0}
 
 
 # -- joints and scores
