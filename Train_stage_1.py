@@ -348,10 +348,13 @@ def main(argv=None):
     if not state.about:
         initial = pretrained.load_initial(model.network, options.weights, data.skeleton)
         state.about = {"initial_weights": initial}
+        if (former := pretrained.find_model(options.weights)) is not None:
+            state.about["ancestors"] = leakage.ancestors(former)
     state.provenance = model.described() | {
         "options": recipe.options,
         "seed": options.seed,
         "trained_on": trained_on,
+        "sets": data.facts.get("sets", {}),
     }
     with state.catching_signals():
         print(

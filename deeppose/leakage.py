@@ -12,6 +12,7 @@ from deeppose import arrays, files
 from deeppose.shell import InputError
 
 STEP_2 = "Train_stage_1.py (step 2)"
+INHERITED = ("trained_on", "sets", "epoch", "seconds", "initial_weights")
 # images, or an image and its people
 ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)
 
@@ -105,9 +106,26 @@ def note_seen(workdir):
     return {"seen_in_training": seen}
 
 
+def ancestors(path):
+    """Entries of model_1.json about a model that another's training begins from, and about those
+    before it: the nearest first.
+
+    path  of the whole model, whose .json is beside it
+    """
+    facts = files.load_json(path.with_suffix(".json"), STEP_2)
+    nearest = {name: facts[name] for name in INHERITED if name in facts}
+    return [nearest | {"digest": arrays.digest(path)}, *_ancestors_in(facts)]
+
+
+def _ancestors_in(facts):
+    """The entries that a model_1.json has of ancestors; none where it was edited into nonsense."""
+    entries = facts.get("ancestors")
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
 def check_model(path, data):
-    """InputError where model_1.pt at `path` was trained on images that the Dataset holds out or
-    tests on.
+    """InputError where model_1.pt at `path`, or a model that it began from, was trained on images
+    that the Dataset holds out or tests on.
 
     Those that the Dataset itself has in both parts pass, since its scores are marked. A warning is
     printed where the model comes from other arrays. A model whose .json is missing, or names no
@@ -119,6 +137,11 @@ def check_model(path, data):
     known = files.load_json(provenance, STEP_2)
     if known.get("trained_on") is not None:
         _check_unseen(path, provenance, known["trained_on"], data)
+    # an ancestor may have learnt from another data set, whose numbers mean other images
+    for ancestor in _ancestors_in(known):
+        of_these_sets = ancestor.get("sets") and ancestor["sets"] == data.facts.get("sets")
+        if of_these_sets and ancestor.get("trained_on") is not None:
+            _check_unseen(path, provenance, ancestor["trained_on"], data)
     settings = known.get("settings")
     if isinstance(settings, dict) and settings.get("dataset", data.digests) != data.digests:
         print(

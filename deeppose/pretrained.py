@@ -64,6 +64,13 @@ def load_initial(network, choice, skeleton):
     return f"ImageNet (torchvision {type(imagenet).__name__}.{imagenet.name})"
 
 
+def find_model(choice):
+    """Path of the whole model's weights that --weights names; None where it names anything else."""
+    path = Path(choice)
+    path = path / "model_1.pt" if path.is_dir() else path
+    return path if path.with_suffix(".json").is_file() else None
+
+
 def _load_file(network, path, skeleton):
     """Load a file of torchvision's, or a whole model, told apart by the .json that a model has
     beside it."""

@@ -193,6 +193,22 @@ def model_lines(folder):
     )
 
 
+def ancestor_lines(folder):
+    """A paragraph about the trainings that stage 1's went on from; nothing where there was none."""
+    ancestors = files.load_json(folder / "model_1.json", "python -m deeppose.ship").get("ancestors")
+    if not ancestors:
+        return []
+    trainings = [
+        f"{entry.get('seconds', 0) / 3600:.1f} hours, the weights of epoch {entry.get('epoch', '?')}, "
+        f"begun with {entry.get('initial_weights', '?')}"
+        for entry in ancestors
+    ]
+    return [
+        f"Stage 1 went on from earlier trainings, the nearest first: {'; '.join(trainings)}.",
+        "",
+    ]
+
+
 def failures(folder, options):
     """Write failures.png: people rendered here, the best, middling and worst by the model; returns
     the mean errors."""
@@ -235,6 +251,7 @@ def card(folder, data, joints, recorded, rendered):
         "",
         *model_lines(folder),
         "",
+        *ancestor_lines(folder),
         f"Rows are {', '.join(data.facts.get('sets', {}).values()) or 'images'}'s; weights are "
         "kept in float16 and computed with in float32 or bfloat16.",
         "",

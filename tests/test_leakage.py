@@ -117,6 +117,32 @@ def test_step_2_records_the_images_of_the_rows_that_it_trains_on(own_workdir, da
     leakage.check_model(own_workdir / "model_1.pt", data)
 
 
+def test_what_an_initial_model_learnt_from_counts_as_well(own_workdir, data, tmp_path):
+    """A model that began from one that saw a test image has seen it, through any number of them."""
+    former = tmp_path / "former"
+    former.mkdir()
+    write_model(former)
+    known = json.loads((former / "model_1.json").read_text())
+    known |= {
+        "trained_on": {"1": "2"},
+        "sets": data.facts["sets"],
+        "ancestors": [{"trained_on": {"1": "12"}, "sets": data.facts["sets"]}],
+    }
+    files.save_json(former / "model_1.json", known)
+    here = ["--workdir", str(own_workdir), "--weights", str(former)]
+    Train_stage_1.main([*here, "--input-px", "64", "--epochs", "1", "--rows", "2", *SMALL])
+    facts = json.loads((own_workdir / "model_1.json").read_text())
+    nearest, before = facts["ancestors"]
+    assert nearest["trained_on"] == {"1": "2"} and before["trained_on"] == {"1": "12"}
+    assert nearest["digest"] == arrays.digest(former / "model_1.pt")
+    with pytest.raises(InputError, match="such as image 12 of set 1"):
+        leakage.check_model(own_workdir / "model_1.pt", data)
+    # the numbers of another data set mean other images
+    before["sets"] = {"1": "another"}
+    files.save_json(own_workdir / "model_1.json", facts)
+    leakage.check_model(own_workdir / "model_1.pt", data)
+
+
 def test_step_2_records_only_the_images_of_its_rows(own_workdir):
     Train_stage_1.main(
         [
