@@ -1,10 +1,10 @@
-"""Write a shipped model's MODEL_CARD.md from what is recorded of it, and failures.png, of rendered
-people alone.
+"""Write a shipped model's MODEL_CARD.md from its records, and failures.png, of rendered people.
 
-Reads   model_*.json and model_*.pt in FOLDER, and in --workdir the arrays and what `python
-        test_stage_2.py --model FOLDER` left there, metrics_stage_2.json and the last stage's
-        test_output_N.npy (where FOLDER has no refiner test_stage_1.py)
+Reads   model_*.json and model_*.pt in FOLDER
+        in --workdir the arrays, and what `python test_stage_2.py --model FOLDER` left there (where
+        FOLDER has no refiner test_stage_1.py): metrics_stage_2.json and the last test_output_N.npy
 Writes  MODEL_CARD.md and failures.png in FOLDER
+        a line in results/ledger.csv where the scores are of all of LSP's test images
 Run     python -m results.card models/lsp --workdir WORKDIR
 """
 
@@ -29,10 +29,12 @@ from deeppose import (
 from deeppose.figure import render_person
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, threshold_key
+from results import ledger
 
 RENDERED = 60  # people, of whom failures.png shows the best, middling and worst
 PERSON_SEED = 1000  # of the first of them
 THIRDS = ("least", "middle", "most")
+LSP_TEST_IMAGES = 1000  # all of them: a scoring that results/ledger.csv counts
 LICENCE = """The photographs that it learnt from are not part of it, and it holds no picture of anyone. They are the
 Leeds Sports images of Sam Johnson and Mark Everingham, which others took and keep their rights in; see the README for
 where they come from and whom to cite. The project's own licence covers its code. Whoever wants to use these weights for
@@ -289,6 +291,20 @@ def card(folder, data, joints, recorded, rendered):
     return "\n".join(lines)
 
 
+def enter_in_ledger(folder, data, recorded):
+    """Add a line to results/ledger.csv, once, for the scoring of this model that the card is of."""
+    if len(data.test_labels) != LSP_TEST_IMAGES or data.skeleton.name != LSP.name:
+        return
+    digest = recorded["models"]["model_1.pt"][:12]
+    what = f"the card of {folder.as_posix()}, stage 1 {digest}, {LSP_TEST_IMAGES:,} test images"
+    if any(line["what"] == what for line in ledger.entries()):
+        return
+    stages = [name.removeprefix("stage_") for name in stages_of(recorded)]
+    facts = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
+    commit = facts.get("run", {}).get("commit") or "unknown"
+    ledger.append(f"shipped_{folder.name}", stages, commit, what)
+
+
 @shell.command
 def main(argv=None):
     parser = runtime.parser(__doc__)
@@ -300,6 +316,7 @@ def main(argv=None):
             f"{options.folder}: is of {data.skeleton.name}'s joints; the people rendered for its failures "
             f"have {LSP.name}'s"
         )
+    enter_in_ledger(options.folder, data, recorded)
     text = card(options.folder, data, joints, recorded, failures(options.folder, options))
     path = options.folder / "MODEL_CARD.md"
     with files.replacing(path) as temporary:

@@ -21,7 +21,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, checkpoint, sample, ship, workdir
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
-from results import card
+from results import card, ledger, paths
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,20 @@ def test_the_shipped_model_scores_by_one_command_what_its_card_says(shipped, own
     ):
         assert words in text
     assert Image.open(shipped / "failures.png").size[0] > 300
+
+
+def test_a_card_of_all_of_lsp_is_a_line_in_the_ledger(shipped, data, tmp_path, monkeypatch):
+    """Once for a model, however often its card is written; never for a part of LSP."""
+    monkeypatch.setattr(paths, "ledger", lambda: tmp_path / "ledger.csv")
+    recorded = {"models": {"model_1.pt": "0123456789abcdef"}, "stage_1": {}, "stage_2": {}}
+    card.enter_in_ledger(shipped, data, recorded)
+    assert ledger.entries() == []
+    monkeypatch.setattr(card, "LSP_TEST_IMAGES", len(data.test_labels))
+    card.enter_in_ledger(shipped, data, recorded)
+    card.enter_in_ledger(shipped, data, recorded)
+    (line,) = ledger.entries()
+    assert line["row"] == f"shipped_{shipped.name}" and line["stages"] == "1 2"
+    assert "stage 1 0123456789ab" in line["what"]
 
 
 def test_a_shipped_model_predicts_what_its_source_does(trained, shipped):
