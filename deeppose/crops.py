@@ -66,13 +66,14 @@ def crop_turned(images, boxes_px, linear, offset, size):
     theta = np.concatenate([scale[..., None] * back, shift[..., None]], -1)  # (N, K, 2, 3)
     theta = torch.from_numpy(theta.astype(np.float32)).to(images.device)
     shape = [theta.shape[1], images.shape[1], size[1], size[0]]
+    # a bfloat16 has 8 bits: as coordinates of a frame of 227 pixels they would be half a pixel off
+    frames = images.float()
     if theta.shape[1] == 1:
         grid = F.affine_grid(theta[:, 0], [len(images), *shape[1:]], align_corners=False)
-        return F.grid_sample(images, grid.to(images.dtype), align_corners=False)
-    grids = [F.affine_grid(each, shape, align_corners=False).to(images.dtype) for each in theta]
-    return torch.cat(
-        [
-            F.grid_sample(image.expand(shape[0], -1, -1, -1), grid, align_corners=False)
-            for image, grid in zip(images, grids)
-        ]
-    )
+        return F.grid_sample(frames, grid, align_corners=False).to(images.dtype)
+    grids = [F.affine_grid(each, shape, align_corners=False) for each in theta]
+    crops = [
+        F.grid_sample(frame.expand(shape[0], -1, -1, -1), grid, align_corners=False)
+        for frame, grid in zip(frames, grids)
+    ]
+    return torch.cat(crops).to(images.dtype)

@@ -139,3 +139,18 @@ def test_the_same_seed_draws_the_same_and_a_part_is_the_wholes():
     for name, value in vars(one).items():
         np.testing.assert_array_equal(value, vars(other)[name])
         np.testing.assert_array_equal(value[1::2], vars(one[1::2])[name])
+
+
+@pytest.mark.parametrize("boxes_an_image", [1, 3])
+def test_bfloat16_images_are_cut_where_float32_ones_are(boxes_an_image):
+    """Their values are coarser, and the places that they are taken from are not."""
+    count = 4
+    rng = np.random.default_rng(0)
+    ramp = torch.linspace(0, 1, 227).expand(count, 3, 227, 227).contiguous()
+    boxes = np.array([150.0, 120.0, 60.0, 60.0]) + np.zeros((count, boxes_an_image, 1))
+    views = augment.draw(count * boxes_an_image, augment.Ranges(turn_deg=20), rng)
+    fine = augment.apply(ramp, boxes, views, augment.Ranges(turn_deg=20), (61, 61))
+    coarse = augment.apply(ramp.bfloat16(), boxes, views, augment.Ranges(turn_deg=20), (61, 61))
+    assert coarse.dtype == torch.bfloat16
+    # the ramp rises by 1 / 226 a pixel: 0.004 is a pixel, and half of the last bit of 0.9
+    assert (coarse.float() - fine)[fine > 0].abs().median() < 0.0015
