@@ -81,8 +81,10 @@ def find_files(options):
 
 
 def skeleton_of(found):
-    """The Skeleton of a file, COCO's and PoseTrack's known by their joints; says which joints
-    mirroring exchanges."""
+    """The Skeleton of a file, COCO's and PoseTrack's known by their joints.
+
+    Says which joints mirroring exchanges.
+    """
     known = coco_joints.joint_set(found.joints, found.bones)
     pairs = coco_joints.flip_pairs(known.joints)
     if lonely := coco_joints.one_sided(known.joints):
@@ -120,8 +122,10 @@ def view_box(box_px, frame):
 
 
 def labelled_people(found, frame):
-    """Image id -> the Rows of its people with labelled joints, without crowds; says whose joints do
-    not fit the box."""
+    """Image id -> the Rows of its people with labelled joints, without crowds.
+
+    Says whose joints do not fit the box.
+    """
     rows = {}
     for n in np.flatnonzero((found.keypoint_counts > 0) & ~found.crowd):
         seen = found.keypoints[n, :, 2:] > 0
@@ -147,8 +151,10 @@ def detected_people(detections, joint_count, frame):
 
 
 def find_photographs(found, folder, wanted):
-    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None; InputError
-    where none is there."""
+    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None.
+
+    Raises InputError where none is there.
+    """
     paths = {}
     for number in wanted:
         places = [folder / below / found.images[number].file_name for below in IMAGE_FOLDERS]
@@ -162,8 +168,10 @@ def find_photographs(found, folder, wanted):
 
 
 def read(path, annotated=True):
-    """coco.read, which says what it leaves out; InputError for numbers that the arrays cannot
-    hold."""
+    """coco.read, which says what it leaves out.
+
+    Raises InputError for numbers that the arrays cannot hold.
+    """
     found = coco.read(path, annotated)
     for line in found.complaints[:SHOWN_COMPLAINTS]:
         print(f"{line} (left out)")
@@ -199,8 +207,10 @@ def read_people(options):
 
 
 def parts_of(people, folder, limit):
-    """The training and the test Part of what read_people gives; InputError where they tell no
-    photographs apart."""
+    """The training and the test Part of what read_people gives.
+
+    Raises InputError where they tell no photographs apart.
+    """
     parts = []
     for name, (found, rows) in zip(("train", "test"), people):
         chosen = sorted(rows)[:limit]

@@ -120,8 +120,9 @@ def freeze(network, share_done, recipe, loaded):
 
 
 def train_epoch(network, optimiser, examples, rows, options, state, run, stop=None):
-    """One pass over the rows in a new order, or what is left of it up to a step; returns the
-    epoch's mean loss so far.
+    """One pass over the rows in a new order, or what is left of it up to a step.
+
+    Returns the epoch's mean loss so far.
 
     stop  the epoch's step before which to stop (default: its end)
     """

@@ -69,8 +69,10 @@ def gradient(network, images, asked, targets, recipe, run):
 
 
 def train_epoch(network, optimiser, examples, rows, name, options, state, run):
-    """One pass over the rows in a new order, or what is left of it, all its crops an image; returns
-    the mean loss."""
+    """One pass over the rows in a new order, or what is left of it, all its crops an image.
+
+    Returns the mean loss.
+    """
     network.train()
     epoch = state.epoch
     size = options.batch_size
@@ -112,8 +114,10 @@ def train_epoch(network, optimiser, examples, rows, name, options, state, run):
 
 
 def initial_weights(name, skeleton, options):
-    """The file that a refiner starts from, None for random weights; InputError where it is not
-    there."""
+    """The file that a refiner starts from, None for random weights.
+
+    Raises InputError where it is not there.
+    """
     if options.weights == "none":
         return None
     path = options.weights

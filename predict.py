@@ -244,8 +244,10 @@ def answer(model, photograph, people, name):
 
 
 def run_all(model, paths, people, pictures):
-    """Read, predict and write everything, AT_ONCE photographs at a time; returns how many could not
-    be read."""
+    """Read, predict and write everything, AT_ONCE photographs at a time.
+
+    Returns how many could not be read.
+    """
     failed = 0
     with tqdm(
         total=len(paths), unit=" photographs", disable=None if len(paths) > 1 else True

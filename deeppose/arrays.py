@@ -272,8 +272,10 @@ def identities(rows):
 
 
 def open_dataset(workdir):
-    """The Dataset of a working directory; InputError where a file is missing or does not fit
-    dataset.json."""
+    """The Dataset of a working directory.
+
+    Raises InputError where a file is missing or does not fit dataset.json.
+    """
     path = workdir / "dataset.json"
     facts = files.load_json(path, STEP_1)
     if facts.get("format") != FORMAT:

@@ -278,8 +278,9 @@ class Refiner:
 
 
 def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
-    """The Refiner of that name, or as an epoch that was kept left it; InputError where its files
-    are missing or of another skeleton.
+    """The Refiner of that name, or as an epoch that was kept left it.
+
+    Raises InputError where its files are missing or of another skeleton.
     """
     path = workdir.refiner_path(folder, name, stage, epoch)
     weights = checkpoint.read_weights(path, MADE_BY)
@@ -376,8 +377,10 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
 
 
 def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):
-    """`refine` by the refiners of a folder, one network in memory at a time; says what becomes of
-    each joint."""
+    """`refine` by the refiners of a folder, one network in memory at a time.
+
+    Says what becomes of each joint.
+    """
     print(f"stage {stage}, joint by joint:")
     refined, sure, gains = refine(
         load_refiners(folder, skeleton, run, stage, epoch),

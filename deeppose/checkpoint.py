@@ -55,8 +55,10 @@ def read(path):
 
 
 def read_weights(path, made_by):
-    """The state_dict in a file; InputError where it is missing or holds anything but finite
-    tensors."""
+    """The state_dict in a file.
+
+    Raises InputError where it is missing or holds anything but finite tensors.
+    """
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
     try:

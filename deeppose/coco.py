@@ -228,8 +228,9 @@ class _Reader:
         return found[0]
 
     def fitting(self, length):
-        """The persons of categories with keypoints that fit the file's images and joints; complains
-        of the others.
+        """The persons of categories with keypoints that fit the file's images and joints.
+
+        Complains of the others.
 
         length  of keypoints, 3 K
         """

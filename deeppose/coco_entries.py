@@ -51,8 +51,10 @@ def as_numbers(value):
 
 
 def image_name(path, number, name):
-    """The file_name of an image, with / between folders; InputError where it is none, or would lead
-    out of a folder."""
+    """The file_name of an image, with / between folders.
+
+    Raises InputError where it is none, or would lead out of a folder.
+    """
     if not isinstance(name, str) or not name or len(name) > 1000:
         raise InputError(f"{path}: image {number} has no file_name")
     name = name.replace("\\", "/")
@@ -89,8 +91,10 @@ def bones_of(path, bones, joints):
 
 
 def person_of(entry):
-    """The Person of an annotation; ValueError, which says what is wrong, where it cannot be right
-    by itself."""
+    """The Person of an annotation.
+
+    Raises ValueError, which says what is wrong, where it cannot be right by itself.
+    """
     for key in ("id", "image_id", "category_id"):
         if not is_whole(entry.get(key)):
             raise ValueError(f"has no whole number as its {key}")
@@ -125,8 +129,10 @@ def person_of(entry):
 
 
 def _optional_numbers(entry, key):
-    """The numbers (n,) of an annotation's list, None where there is none; ValueError where it is
-    something else."""
+    """The numbers (n,) of an annotation's list, None where there is none.
+
+    Raises ValueError where it is something else.
+    """
     if entry.get(key) is None or entry[key] == []:
         return None
     numbers = as_numbers(entry[key])
@@ -136,8 +142,10 @@ def _optional_numbers(entry, key):
 
 
 def completed(person, length):
-    """The person with keypoints (3 K,), box, area and count; ValueError, which says why, where it
-    cannot be right."""
+    """The person with keypoints (3 K,), box, area and count.
+
+    Raises ValueError, which says why, where it cannot be right.
+    """
     keypoints = np.zeros(length) if person.keypoints is None else person.keypoints
     if len(keypoints) != length:
         raise ValueError(f"has keypoints of {len(keypoints)} numbers, not {length}")

@@ -17,8 +17,10 @@ OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 def joint_names(names, place):
-    """The names of a file's joints, lower-cased; InputError, beginning with `place`, for what is no
-    joint's name."""
+    """The names of a file's joints, lower-cased.
+
+    Raises InputError, beginning with `place`, for what is no joint's name.
+    """
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{place}: `keypoints` of a category is no list of names")
     if not 0 < len(names) <= MOST_JOINTS:

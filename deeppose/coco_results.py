@@ -11,8 +11,10 @@ from deeppose.workdir import RESULT, TEST_ANNOTATIONS
 
 
 def read_annotations(data):
-    """Content of test_annotations.json; InputError where it is not what step 1 wrote beside the
-    Dataset."""
+    """Content of test_annotations.json.
+
+    Raises InputError where it is not what step 1 wrote beside the Dataset.
+    """
     path = data.folder / TEST_ANNOTATIONS
     if arrays.digest(files.present(path, arrays.STEP_1)) != data.facts["test_annotations"]:
         raise InputError(

@@ -24,8 +24,10 @@ def predict_rows(model, examples, data, rows, run):
 
 
 def score_rows(joints, data, rows):
-    """Scores of joints (n, J, 2) px of rows of the training part; ValueError where these have no
-    label for one."""
+    """Scores of joints (n, J, 2) px of rows of the training part.
+
+    Raises ValueError where these have no label for one.
+    """
     sizes = {name: values[rows] for name, values in data.sizes("train").items()}
     return metrics.score(
         joints, data.train_labels[rows], data.skeleton, sizes, head_thresholds=HEAD_THRESHOLDS

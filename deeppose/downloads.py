@@ -141,8 +141,10 @@ def open_zip(path):
 
 
 def _entry(archive, path, entry):
-    """An open file with an entry's content; InputError, which names it, where it is broken or
-    claims too much."""
+    """An open file with an entry's content.
+
+    Raises InputError, which names it, where it is broken or claims too much.
+    """
     name = f"{path}/{entry.filename}"
     if entry.compress_type not in COMPRESSIONS:
         raise InputError(
@@ -195,8 +197,9 @@ class _Bounded:
 
 
 def open_in_tar(path, wanted):
-    """What opens the file of that name, in whichever folder, in a .tar.gz; InputError where it is
-    not there or broken.
+    """What opens the file of that name, in whichever folder, in a .tar.gz.
+
+    Raises InputError where it is not there or broken.
 
     The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
     """

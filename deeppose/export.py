@@ -80,8 +80,10 @@ class Pose(nn.Module):
 
 
 def load(folder, model_folder):
-    """The Pose of a working directory, and file name -> its provenance; InputError where it is too
-    large for a file."""
+    """The Pose of a working directory, and file name -> its provenance.
+
+    Raises InputError where it is too large for a file.
+    """
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     stage_1, facts = networks.load(model_folder, run)
     told = {"model_1.pt": tell(model_folder / "model_1.pt", facts)}

@@ -73,8 +73,10 @@ def need_space(folder, needed_bytes, replaced=()):
 
 
 def make_folder(path, advice):
-    """Make a folder, and those above it, if it is missing; InputError, which ends in the advice,
-    where it is a file."""
+    """Make a folder, and those above it, if it is missing.
+
+    Raises InputError, which ends in the advice, where it is a file.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -82,8 +84,10 @@ def make_folder(path, advice):
 
 
 def present(path, made_by):
-    """The path; InputError where there is no file that may be read, naming the step that makes
-    it."""
+    """The path.
+
+    Raises InputError where there is no file that may be read, naming the step that makes it.
+    """
     if not path.exists():
         raise InputError(f"{path}: not found; {made_by} makes it")
     if not path.is_file():
@@ -125,8 +129,10 @@ def load_json(path, made_by):
 
 
 def parse_json(path, advice):
-    """Content of a JSON file; InputError, which ends in the advice, where it cannot be read or is
-    nested too deep."""
+    """Content of a JSON file.
+
+    Raises InputError, which ends in the advice, where it cannot be read or is nested too deep.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -169,8 +175,10 @@ def append_csv(path, row):
 
 
 def load_rows(path, columns):
-    """Rows of a table as dictionaries of text; InputError where it is no table of just these
-    columns."""
+    """Rows of a table as dictionaries of text.
+
+    Raises InputError where it is no table of just these columns.
+    """
     advice = (
         f"take it from the project's history again, or mend its first line: {','.join(columns)}"
     )

@@ -5,8 +5,9 @@ from torch import nn
 
 
 def prepare(network, precision):
-    """Store a network's weights as they are used; returns the network, which says just what it said
-    before.
+    """Store a network's weights as they are used.
+
+    Returns the network, which says just what it said before.
 
     precision  "bf16": autocast would cast the weights anew for every photograph, 21 M of them; so
                it is done once here. The last layers, which the network names as its `joint_layers`

@@ -153,8 +153,9 @@ def content_of(annotations):
 
 
 def _true_dataset(content, name, length):
-    """What pycocotools needs of a file's content, completed and numbered anew; InputError for what
-    is no such content.
+    """What pycocotools needs of a file's content, completed and numbered anew.
+
+    Raises InputError for what is no such content.
 
     pycocotools takes an annotation with the id 0 for none, and of two with one id the later.
     """
@@ -235,8 +236,10 @@ def _found(results, true, length):
 
 
 def _checked_result(number, entry, true, length):
-    """Keypoints (3 J,) and score of a result; InputError for one that is none: a NaN would count as
-    a hit."""
+    """Keypoints (3 J,) and score of a result.
+
+    Raises InputError for one that is none: a NaN would count as a hit.
+    """
     try:
         keypoints = np.array(entry["keypoints"], float)
         score = float(entry["score"])

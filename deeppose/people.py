@@ -58,8 +58,9 @@ class Job:
     size: tuple | None = None
 
     def read(self, white=downloads.WHITE):
-        """The photograph as RGB; InputError where it cannot be read, or a joint or a box does not
-        fit it.
+        """The photograph as RGB.
+
+        Raises InputError where it cannot be read, or a joint or a box does not fit it.
 
         white  the value of 16 bits that is white
         """
@@ -94,8 +95,9 @@ class BrokenImages(Exception):
 
 
 def name_broken(complaints, skip, most_named=None):
-    """Name the images that cannot be used; InputError unless --skip-broken wants to go on without
-    them.
+    """Name the images that cannot be used.
+
+    Raises InputError unless --skip-broken wants to go on without them.
 
     most_named  how many are named, the rest being counted; None: all
     """

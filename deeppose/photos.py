@@ -83,8 +83,10 @@ def name_of(source):
 
 
 def _draft(image, box_px):
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where the box has pixels to spare; returns
-    the 2, 4 or 8."""
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where the box has pixels to spare.
+
+    Returns the 2, 4 or 8.
+    """
     factor, (width, height) = spare(box_px), image.size
     if factor == 1 or image.format not in ("JPEG", "MPO"):
         return 1

@@ -139,8 +139,10 @@ class Recipe:
 
 
 def varied(recipe, changes):
-    """The recipe with other entries: changes is a sequence of (name, text); ValueError names what
-    is wrong."""
+    """The recipe with other entries: changes is a sequence of (name, text).
+
+    Raises ValueError names what is wrong.
+    """
     for name, text in changes:
         if name in recipe.options:
             recipe = dataclasses.replace(

@@ -223,8 +223,9 @@ def add_model_argument(arguments):
 
 
 def choose(options, parallel=False):
-    """The Runtime that --device, --precision and torchrun ask for; InputError for a device that is
-    not there.
+    """The Runtime that --device, --precision and torchrun ask for.
+
+    Raises InputError for a device that is not there.
 
     parallel  whether this step knows how to work as several processes; all but the first of them
               print nothing

@@ -69,8 +69,10 @@ def command(main):
 
 
 def until_end(context):
-    """Enter a context manager, such as a lock, that is left when the command ends; returns what it
-    gives."""
+    """Enter a context manager, such as a lock, that is left when the command ends.
+
+    Returns what it gives.
+    """
     return _held.enter_context(context)
 
 

@@ -24,8 +24,9 @@ LAYOUT = "float16, of more than one axis; else float32"
 
 
 def halved(weights, path):
-    """A state_dict with its matrices and kernels in float16; InputError where a number is too large
-    for that.
+    """A state_dict with its matrices and kernels in float16.
+
+    Raises InputError where a number is too large for that.
 
     Biases, batch norms' statistics and gains, which are few, stay in float32.
     """
@@ -57,8 +58,10 @@ def models_of(folder):
 
 
 def ship(source, folder, twice=False):
-    """Write the small model; returns its bytes by file name. InputError where it is larger than
-    LARGEST_MB."""
+    """Write the small model.
+
+    Returns its bytes by file name. InputError where it is larger than LARGEST_MB.
+    """
     made = {}
     for path in models_of(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)

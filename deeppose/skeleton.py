@@ -482,8 +482,10 @@ K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' reader
 
 
 def joints_named(text, skeleton):
-    """The joints named in "left_wrist,head", in the skeleton's order, or all for None; InputError
-    for another name."""
+    """The joints named in "left_wrist,head", in the skeleton's order, or all for None.
+
+    Raises InputError for another name.
+    """
     if text is None:
         return skeleton.joints
     wanted = [name.strip() for name in text.split(",")]

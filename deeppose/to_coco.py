@@ -125,8 +125,10 @@ class _Merged:
 
 
 def _lists(path):
-    """The three lists of a file in COCO's format, whole; InputError for an entry that is no
-    object."""
+    """The three lists of a file in COCO's format, whole.
+
+    Raises InputError for an entry that is no object.
+    """
     lists = {"categories": [], "images": [], "annotations": []}
     for key, entry in json_stream.entries(path):
         if key in lists and not isinstance(entry, dict):
@@ -211,8 +213,10 @@ def _mpii_person(number, person):
 
 
 def write(path, content):
-    """Write content in COCO's format, an entry a line; InputError for a number that is not
-    finite."""
+    """Write content in COCO's format, an entry a line.
+
+    Raises InputError for a number that is not finite.
+    """
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         separator = "{"
         for key, entries in content.items():

@@ -344,8 +344,10 @@ def compare_settings(path, saved, wanted):
 
 
 def finished(path, settings, resume):
-    """Whether --resume finds the run of `path` (.pt) complete; InputError if it was made with other
-    settings."""
+    """Whether --resume finds the run of `path` (.pt) complete.
+
+    Raises InputError if it was made with other settings.
+    """
     if not resume or not path.exists() or state_path(path).exists():
         return False
     known = files.load_json(path.with_suffix(".json"), "the training")

@@ -46,8 +46,10 @@ def kept_epochs(path):
 
 
 def model_path(options):
-    """Stage 1's checkpoint that --model and --epoch name; InputError where that epoch was not
-    kept."""
+    """Stage 1's checkpoint that --model and --epoch name.
+
+    Raises InputError where that epoch was not kept.
+    """
     path = (options.model or options.workdir) / "model_1.pt"
     if options.epoch is not None and not epoch_path(path, options.epoch).is_file():
         kept = ", ".join(map(str, kept_epochs(path))) if path.parent.is_dir() else ""

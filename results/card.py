@@ -212,8 +212,10 @@ def ancestor_lines(folder):
 
 
 def failures(folder, options):
-    """Write failures.png: people rendered here, the best, middling and worst by the model; returns
-    the mean errors."""
+    """Write failures.png: people rendered here, the best, middling and worst by the model.
+
+    Returns the mean errors.
+    """
     model = predict.load(folder, options.device, options.precision, options.compile)
     frame = model.stage_1.frame
     images = []

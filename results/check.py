@@ -15,8 +15,10 @@ COMPARED = (("pcp_strict", "mean_4"), ("pdj", "0.20"))
 
 
 def check(folder, source):
-    """Lines that say what came of each record, and of each two rows' last stages; RunError where a
-    number differs."""
+    """Lines that say what came of each record, and of each two rows' last stages.
+
+    Raises RunError where a number differs.
+    """
     lines, wrong, poses = [], [], {}
     for result in table.found():
         name, size, stages = result["row"], result["size"], stage_numbers(result["test"])
@@ -48,8 +50,10 @@ def stage_numbers(test):
 
 
 def test_labels(folder, source, result):
-    """Step 1's working directory and Dataset with the record's test labels; RunError where they are
-    others."""
+    """Step 1's working directory and Dataset with the record's test labels.
+
+    Raises RunError where they are others.
+    """
     workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
     data = arrays.open_dataset(workdir)
     if data.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:

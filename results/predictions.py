@@ -34,8 +34,10 @@ def save(path, joints_px):
 
 
 def load(path, shape):
-    """Joints (N, J, 2) px as recorded; InputError where the file is missing, broken or of another
-    shape."""
+    """Joints (N, J, 2) px as recorded.
+
+    Raises InputError where the file is missing, broken or of another shape.
+    """
     try:
         with np.load(files.present(path, "python -m results"), allow_pickle=False) as content:
             steps = content["joints"]

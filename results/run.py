@@ -24,8 +24,10 @@ DIGITS = 6  # of a recorded number: scores are shown with 3
 
 
 def step(script, *flags):
-    """Run one script; returns what it was, without the paths of this machine, and its seconds;
-    RunError if it fails."""
+    """Run one script.
+
+    Returns what it was, without the paths of this machine, and its seconds; RunError if it fails.
+    """
     began = time.monotonic()
     child = subprocess.Popen([sys.executable, str(ROOT / script), *map(str, flags)])
     try:
@@ -205,8 +207,10 @@ def variant_entry(name, size, workdir, model, run):
 
 
 def base_poses(workdir, data, run):
-    """Held-out joints (H, J, 2) px of the run in a working directory; RunError where it had other
-    arrays."""
+    """Held-out joints (H, J, 2) px of the run in a working directory.
+
+    Raises RunError where it had other arrays.
+    """
     own = arrays.open_dataset(workdir)
     if own.digests != data.digests:
         raise RunError(
