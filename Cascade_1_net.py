@@ -249,8 +249,10 @@ def check_shape(head, crop_px, layers="plain"):
 
 
 class Heatmaps(nn.Module):
-    """Features (N, 256, 27, 27) and (N, 256, 13, 13) -> a heatmap (27, 27) a joint; flat ones to
-    begin with."""
+    """Features (N, 256, 27, 27) and (N, 256, 13, 13) -> a heatmap (27, 27) a joint.
+
+    The heatmaps are flat to begin with.
+    """
 
     def __init__(self, joint_count):
         super().__init__()

@@ -150,8 +150,10 @@ class Heatmap_stage_1(nn.Module):
         return Output(joints, heatmaps=maps.log_softmax(2) if self.softmax else maps)
 
     def predict_heatmaps(self, images):
-        """Heatmaps (N, J, h, w), float32, as `decode` takes them: a perfect one is 1 high. They may
-        be averaged."""
+        """Heatmaps (N, J, h, w), float32, as `decode` takes them: a perfect one is 1 high.
+
+        They may be averaged.
+        """
         return self._of_perfect(self._raw_heatmaps(images), (images.shape[3], images.shape[2]))
 
     def decode(self, maps, size):
@@ -233,8 +235,9 @@ class Attention(nn.Module):
 
 
 class Branches(nn.Module):
-    """A branch a joint: its own attention, a 1 x 1 convolution to its map; then a 1 x 1 convolution
-    of all J maps.
+    """A branch a joint: its own attention, a 1 x 1 convolution to its map.
+
+    Then comes a 1 x 1 convolution of all J maps.
 
     Features (N, C, h, w) -> (N, J, h, w). All branches at once: a joint's attention is one factor a
     cell, so it comes to the same whether the features are multiplied by it or what is made of them.

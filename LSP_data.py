@@ -134,8 +134,10 @@ def number_images(images, place):
 
 
 def read_joints(name, opener, number):
-    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file; `name` is for the
-    errors."""
+    """Joints (N, J, 2) px, NaN where there is no label, from a set's .mat file.
+
+    name  what errors call it
+    """
     values = downloads.read_mat(name, opener, "joints")
     axes, expected = (
         ((2, 1, 0), (3, LSP.joint_count))

@@ -71,8 +71,10 @@ def open_set(source):
 
 
 def box_of(person):
-    """The person's box (4,) px, a square by objpos and scale; None where they are missing or cannot
-    be the joints'."""
+    """The person's box (4,) px, a square by objpos and scale.
+
+    None where they are missing or cannot be the joints'.
+    """
     side = BOX_SCALE * HEIGHT_PX * person.scale
     centre = person.objpos + [0, SHIFT_PX * person.scale]
     if not side >= SMALLEST_BOX_PX or np.isnan(centre).any():  # so that NaN is refused too

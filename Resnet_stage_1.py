@@ -78,8 +78,10 @@ class Resnet_stage_1(nn.Module):
 
     @property
     def imagenet(self):
-        """torchvision's weights for the backbone. Imported here alone: it takes as long as torch
-        itself."""
+        """torchvision's weights for the backbone.
+
+        Imported here alone: it takes as long as torch itself.
+        """
         from torchvision.models import ResNet34_Weights
 
         return ResNet34_Weights.IMAGENET1K_V1
@@ -116,8 +118,10 @@ class Resnet_stage_1(nn.Module):
 
 
 class Resnet_34(nn.Module):
-    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1). Its weights are named as
-    torchvision's are."""
+    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1).
+
+    Its weights are named as torchvision's are.
+    """
 
     def __init__(self):
         super().__init__()

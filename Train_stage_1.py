@@ -42,8 +42,9 @@ SMALLEST_INPUT_PX = 64  # 2 x 2 cells of the coarsest features
 
 
 def gradient(network, images, targets, part, recipe, run, cells=None):
-    """Add a batch's gradient to the network's, and return the loss; the process works on its part
-    of the batch.
+    """Add a batch's gradient to the network's, and return the loss.
+
+    The process works on its part of the batch.
 
     images   (n, 3, h, w) in [0, 1], of this process's part
     targets  (N, J, 2) of the whole batch, normalised, NaN without a label
@@ -225,8 +226,10 @@ def train(model, optimiser, examples, data, rows, options, state, run):
 
 
 def record_scores(state, steps, columns, options):
-    """Add a row to curves_stage_1.csv; its epoch, of so many steps, is a whole number at the end of
-    one alone."""
+    """Add a row to curves_stage_1.csv.
+
+    Its epoch, of so many steps, is a whole number at the end of one alone.
+    """
     epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
     state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
     files.save_csv(options.workdir / "curves_stage_1.csv", state.history)

@@ -134,8 +134,10 @@ def initial_weights(name, skeleton, options):
 
 
 def start_from(network, path, skeleton, options):
-    """Load another refiner's weights into the network, mirrored with --weights opposite; its gains
-    stay."""
+    """Load another refiner's weights into the network, mirrored with --weights opposite.
+
+    Its gains stay.
+    """
     made_by = f"--weights takes a refiner's model_<joint>.pt, of a {network.head} head"
     weights = checkpoint.read_weights(path, made_by)
     weights["gain"] = torch.ones_like(network.gain)

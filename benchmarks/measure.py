@@ -37,8 +37,10 @@ def compare(ways, seconds, before=lambda: None):
 
 
 def peak_memory(command, cwd, env=None):
-    """Peak of the anonymous memory (bytes) of a command and all it starts, sampled; None where
-    there is no /proc."""
+    """Peak of the anonymous memory (bytes) of a command and all it starts, sampled.
+
+    None where there is no /proc.
+    """
     with subprocess.Popen(
         [str(word) for word in command],
         cwd=cwd,

@@ -55,8 +55,10 @@ def rates(folder, options, seconds):
 
 
 def load_seconds(folder, options):
-    """Seconds from an imported torch to a loaded model, each in a process of its own; the least is
-    undisturbed."""
+    """Seconds from an imported torch to a loaded model, each in a process of its own.
+
+    The least of them was undisturbed.
+    """
     command = [sys.executable, "-c", LOADING, str(folder), options.device, options.precision]
     env = os.environ | ONE_CORE | {"PYTHONPATH": str(ROOT)}
     return [

@@ -88,8 +88,10 @@ class Bench:
         (self.workdir / "step_1").mkdir()
 
     def step_1(self):
-        """Rows of arrays from photographs; the limit decodes once, resizes and writes, on all
-        cores."""
+        """Rows of arrays from photographs.
+
+        The limit decodes once, resizes and writes, on all cores.
+        """
         sets = [
             LSP_data.open_set(self.photos, number)
             for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)
@@ -179,8 +181,10 @@ class Bench:
         )
 
     def step_2(self):
-        """Frames a second of training stage 1; the limit is the bare network on a resident
-        batch."""
+        """Frames a second of training stage 1.
+
+        The limit is the bare network on a resident batch.
+        """
         run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
         recipe, examples = (
             options.recipe,
@@ -235,8 +239,10 @@ class Bench:
         }
 
     def step_5(self):
-        """Crops a second of training a refiner; the limit is the bare network, crops already
-        cut."""
+        """Crops a second of training a refiner.
+
+        The limit is the bare network, crops already cut.
+        """
         run, options = (
             self.run,
             Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"]),
@@ -286,8 +292,10 @@ class Bench:
         }
 
     def step_6(self):
-        """Test images a second through stage 1 and some refiners, whose files are read; the limit
-        reads none."""
+        """Test images a second through stage 1 and some refiners, whose files are read.
+
+        The limit reads none.
+        """
         self.write_models("6")
         run, data, images = self.run, self.data, self.data.test_images
         network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))

@@ -59,8 +59,10 @@ class Rows:
         return np.array(self._array[rows])
 
     def reserve(self):
-        """Take all of the file's space on the disk; else a disk that fills up kills the process in
-        mid-row."""
+        """Take all of the file's space on the disk.
+
+        Else a disk that fills up kills the process in mid-row.
+        """
         if hasattr(os, "posix_fallocate"):
             with open(self.path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
@@ -311,8 +313,10 @@ def open_dataset(workdir):
 
 
 def _read_facts(facts):
-    """Entries of dataset.json as a Dataset has them; any error but InputError where one is missing
-    or wrong."""
+    """Entries of dataset.json as a Dataset has them.
+
+    Any error but InputError where one is missing or wrong.
+    """
     own = skeleton.from_description(facts["skeleton"])
     width, height = (int(side) for side in facts["frame"])
     counts = facts["rows"]

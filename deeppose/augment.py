@@ -154,8 +154,9 @@ def _centres(count, device):
 
 
 def move(joints, views, flip):
-    """Normalised joints (N, J, 2), a tensor -> where the views show them; NaN for those that leave
-    the box.
+    """Normalised joints (N, J, 2), a tensor -> where the views show them.
+
+    NaN for those that leave the box.
 
     flip  the skeleton's flip permutation
     """

@@ -1,5 +1,6 @@
-"""The cascade: what a refiner learns from, how far it is trusted, and how it refines. Read it from
-top to bottom.
+"""The cascade: what a refiner learns from, how far it is trusted, and how it refines.
+
+Read it from top to bottom.
 
 A refiner is an Alex_net_c1 that serves some joints, one or all. Around a joint's estimate it sees a
 square crop, sized by the former stage's predicted pose and never by the truth, and says by which

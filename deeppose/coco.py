@@ -1,5 +1,6 @@
-"""Keypoint annotations in COCO's format, read as what they are: files from strangers. No torch
-here.
+"""Keypoint annotations in COCO's format, read as what they are: files from strangers.
+
+No torch here.
 
 A fault of the file as a whole is an InputError: one line that names the file. An annotation that
 cannot be right is left out, and named in a list of complaints. Outlines (segmentation) are skipped,

@@ -1,5 +1,7 @@
-"""Entries of a file in COCO's format, each checked by itself: images' names, bones, persons. No
-torch here."""
+"""Entries of a file in COCO's format, each checked by itself: images' names, bones, persons.
+
+No torch here.
+"""
 
 import re
 from pathlib import PurePosixPath
@@ -19,8 +21,10 @@ HIDDEN_OR_VISIBLE = 1  # v: 0 not labelled, 1 hidden, 2 visible
 
 
 class Person(NamedTuple):
-    """An annotation as it is checked by itself; keypoints (3 K,) or None, box (4,) or None, area or
-    None."""
+    """An annotation as it is checked by itself.
+
+    keypoints (3 K,), box (4,) and area may be None.
+    """
 
     id: int
     image_id: int

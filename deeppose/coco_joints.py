@@ -46,8 +46,9 @@ def joint_names(names, place):
 
 
 def _side(name):
-    """The side that a joint's name tells, such as "l", and the name on the other side; None if it
-    tells none.
+    """The side that a joint's name tells, such as "l", and the name on the other side.
+
+    None if it tells none.
 
     left_x, x_left, l_x, x_l, a_left_x, and leftX or LeftX, which is leftx when lower-cased.
     """
@@ -62,8 +63,10 @@ def _side(name):
 
 
 def flip_pairs(names):
-    """Pairs (left, right) of the joints that a mirrored image exchanges, as their names tell; () if
-    they tell none."""
+    """Pairs (left, right) of the joints that a mirrored image exchanges, as their names tell.
+
+    There are none, (), if they tell none.
+    """
     names = [name.lower() for name in names]
     pairs = []
     for name in names:

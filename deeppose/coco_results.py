@@ -1,5 +1,7 @@
-"""Poses of the test rows in COCO's format, result.json, and COCO's ten scores of them. No torch
-here."""
+"""Poses of the test rows in COCO's format, result.json, and COCO's ten scores of them.
+
+No torch here.
+"""
 
 import json
 
@@ -69,8 +71,9 @@ def _without_duplicates(data, joints, scores):
 
 
 def score(data, stages, confidence):
-    """Write the last stage's result.json, and give COCO's ten scores of each stage, name -> scores;
-    {} without them.
+    """Write the last stage's result.json, and give COCO's ten scores of each stage, name -> scores.
+
+    The scores are {} without pycocotools, and where the data are not scored by OKS.
 
     stages, confidence  name -> joints (N, J, 2) px of the frames, and (N, J)
     Says where they cannot be had: without pycocotools, or without true annotations.

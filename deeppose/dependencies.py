@@ -63,8 +63,10 @@ def prerequisites(script):
 
 
 def joints(workdir):
-    """The joints of a working directory's data set that have a refiner; none where dataset.json is
-    missing or wrong."""
+    """The joints of a working directory's data set that have a refiner.
+
+    There are none where dataset.json is missing or wrong.
+    """
     try:
         facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
         names = [

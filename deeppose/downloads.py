@@ -1,5 +1,6 @@
-"""Photographs and labels as they are downloaded, read as what they are: files from strangers. No
-torch here.
+"""Photographs and labels as they are downloaded, read as what they are: files from strangers.
+
+No torch here.
 
 Nothing is unpacked, run or trusted: a zip file's names lead nowhere, and what claims to be enormous
 is refused before it takes the memory. Everything that is wrong is an InputError that names the
@@ -52,8 +53,10 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(name, opener, white=WHITE):
-    """The image that opener() opens, as RGB; `name` is for the error, `white` the 16-bit value that
-    is white."""
+    """The image that opener() opens, as RGB.
+
+    `name` is for the error, `white` the 16-bit value that is white.
+    """
     try:
         with opener() as file:
             image = Image.open(file, formats=FORMATS)
@@ -73,8 +76,10 @@ def read_image(name, opener, white=WHITE):
 
 
 def image_size(opener):
-    """(w, h) px of the image that opener() opens, by its header alone; None where it cannot be
-    read."""
+    """(w, h) px of the image that opener() opens, by its header alone.
+
+    None where it cannot be read.
+    """
     try:
         with opener() as file:
             return Image.open(file, formats=FORMATS).size
@@ -83,8 +88,9 @@ def image_size(opener):
 
 
 def to_8_bits(image, white=WHITE):
-    """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255; one of 8
-    bits as it is.
+    """A Pillow image of 16 or 32 bits as one of 8: value v is 255 v / white, at most 255.
+
+    One of 8 bits stays as it is.
 
     white  of 16 bits; of 32, whose range nothing says, it is 1 or the largest value there is
     """

@@ -1,5 +1,7 @@
-"""Poses drawn on images: the contact sheet of a test, and one photograph with its people. Works
-without a display."""
+"""Poses drawn on images: the contact sheet of a test, and one photograph with its people.
+
+Works without a display.
+"""
 
 import numpy as np
 from matplotlib import patheffects
@@ -70,23 +72,29 @@ def opacity(skeleton, confidence):
 
 
 def unit_errors(predicted, true, skeleton, sizes):
-    """Displacements (N, J, 2) from the truth in the skeleton's units; NaN without a label, or a
-    unit of some length."""
+    """Displacements (N, J, 2) from the truth in the skeleton's units.
+
+    NaN without a label, or without a unit of some length.
+    """
     unit = skeleton.units_px(true, sizes)[:, None, None]
     return (predicted - true) / np.where(unit > 0, unit, np.nan)
 
 
 def image_errors(predicted, true, skeleton, sizes):
-    """Mean error (N,) of each image's labelled joints, in units; NaN without a unit or a labelled
-    joint."""
+    """Mean error (N,) of each image's labelled joints, in units.
+
+    NaN without a unit or a labelled joint.
+    """
     errors = np.linalg.norm(unit_errors(predicted, true, skeleton, sizes), axis=2)
     counted = (~np.isnan(errors)).sum(1)
     return np.where(counted > 0, np.nansum(errors, 1) / np.maximum(counted, 1), np.nan)
 
 
 def pick(errors, count):
-    """Row numbers of the `count` best, middling and worst of errors (N,), none twice; fewer where
-    there are few."""
+    """Row numbers of the `count` best, middling and worst of errors (N,), none twice.
+
+    Fewer where there are few.
+    """
     order = np.argsort(errors)[: np.isfinite(errors).sum()]  # NaN is last
     count = min(count, len(order) // len(KINDS)) or min(1, len(order))
     middle = (len(order) - count) // 2

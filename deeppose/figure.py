@@ -38,8 +38,10 @@ HAIR = np.array([(30, 22, 18), (70, 44, 26), (120, 78, 40), (214, 176, 104), (15
 
 
 def choose_look(rng, ground):
-    """Build, hair, skin and clothes; colours (3,), 0 to 255, that stand out from the ground
-    colour."""
+    """Build, hair, skin and clothes: their colours (3,), 0 to 255.
+
+    They stand out from the ground colour.
+    """
 
     def dye():
         strong = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.4, 1))

@@ -1,5 +1,7 @@
-"""Files written under a temporary name, flushed, and renamed when complete; JSON and tables. No
-torch here."""
+"""Files written under a temporary name, flushed, and renamed when complete: JSON and tables.
+
+No torch here.
+"""
 
 import csv
 import json
@@ -20,8 +22,9 @@ LARGEST_NUMBER = 1e15  # in a table: what is larger makes no picture
 
 @contextmanager
 def replacing(path):
-    """A temporary path beside `path`; what was written there is flushed to disk and renamed over it
-    at the end.
+    """A temporary path beside `path`.
+
+    What was written there is flushed to disk and renamed over it at the end.
 
     On an error the temporary is removed and `path` stays as it was. One that a killed run left is
     replaced.
@@ -100,15 +103,19 @@ def present(path, made_by):
 
 
 def save_json(path, content, indent=1):
-    """Write `content` as readable JSON, a level indented by so much; numbers that are not finite
-    become null."""
+    """Write `content` as readable JSON, a level indented by so much.
+
+    Numbers that are not finite become null.
+    """
     with replacing(path) as temporary:
         temporary.write_text(json_text(content, indent) + "\n", encoding="utf-8")
 
 
 def json_text(content, indent=None):
-    """`content` as JSON, on one line or a level indented by so much; numbers that are not finite
-    become null."""
+    """`content` as JSON, on one line or a level indented by so much.
+
+    Numbers that are not finite become null.
+    """
     return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
@@ -154,8 +161,10 @@ def _inside(content):
 
 
 def save_csv(path, rows):
-    """Write a table: rows are dictionaries, whose keys become the head line; what a row lacks is
-    nan."""
+    """Write a table: rows are dictionaries, whose keys become the head line.
+
+    What a row lacks is nan.
+    """
     columns = dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(columns), restval="nan", lineterminator="\n")

@@ -63,8 +63,10 @@ def cut(image, box_px, frame, mirrored=False):
 
 
 def fill(job, out, layout):
-    """Decode one photograph and write its rows; return its people's poses (P, J, 2) px as tests
-    would show them."""
+    """Decode one photograph and write its rows.
+
+    Return its people's poses (P, J, 2) px as tests would show them.
+    """
     image = job.read(layout.depth_white or downloads.WHITE)
     frame = layout.frame
     whole = geometry.to_aspect(geometry.whole(image.size), frame)
@@ -101,8 +103,9 @@ def try_fill(job, *where):
 
 
 def write_arrays(workdir, jobs, counts, layout):
-    """Cut all frames into {train,test}_{images,labels,rows}.npy; dataset.json is removed as they
-    are being replaced.
+    """Cut all frames into {train,test}_{images,labels,rows}.npy.
+
+    dataset.json is removed as they are being replaced.
 
     counts   rows a part
     Returns  the poses of each job as tests would show them, and the digests of the files by name
@@ -158,8 +161,10 @@ def count_rows(jobs):
 
 
 def mean_of(poses, layout):
-    """The mean (J, 2) px of poses (N, J, 2); the frame's centre, and a warning, for a joint that is
-    never labelled."""
+    """The mean (J, 2) px of poses (N, J, 2).
+
+    The frame's centre, and a warning, for a joint that is never labelled.
+    """
     poses = np.asarray(poses)
     labelled = ~np.isnan(poses).any(2)  # (N, J)
     mean = np.nansum(poses, 0) / np.maximum(labelled.sum(0), 1)[:, None]
@@ -180,8 +185,10 @@ def not_refined(labels, held_out, skeleton):
 
 
 def write(workdir, jobs, layout, facts):
-    """Cut all frames into the arrays; dataset.json, which ends with `facts`, last. Returns its
-    content."""
+    """Cut all frames into the arrays, and write dataset.json last.
+
+    It ends with `facts`. Returns its content.
+    """
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
     training = [

@@ -34,8 +34,10 @@ def denormalise(joints, boxes_px):
 
 
 def box_around(centres_px, sizes_px):
-    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px. Tensors
-    work too."""
+    """Centres (..., 2) px and sizes px, (..., 2) or (...) for squares -> boxes (..., 4) px.
+
+    Tensors work too.
+    """
     library = library_of(centres_px)
     if library is np:
         sizes_px = np.asarray(sizes_px, float)
@@ -109,15 +111,19 @@ def mirror(joints_px, width_px, flip):
 
 
 def distance(joints_px, ends):
-    """Distance (...) px of two joints, by number, of (..., J, 2); NaN where one is unlabelled.
-    Tensors work too."""
+    """Distance (...) px of two joints, by number, of (..., J, 2).
+
+    NaN where one is unlabelled. Tensors work too.
+    """
     first, second = ends
     return ((joints_px[..., first, :] - joints_px[..., second, :]) ** 2).sum(-1) ** 0.5
 
 
 def extent(joints_px):
     """Larger side (...) px of the tight box of the joints (..., J, 2), all of them labelled.
-    Tensors work too."""
+
+    Tensors work too.
+    """
     if isinstance(joints_px, np.ndarray):
         return np.ptp(joints_px, axis=-2).max(-1)
     return (joints_px.amax(-2) - joints_px.amin(-2)).amax(-1)

@@ -88,8 +88,9 @@ class _Text:
 
 
 def entries(path):
-    """(key, entry) of each list in the file's object, in the file's order; (None, entry) of a file
-    that is one list.
+    """(key, entry) of each list in the file's object, in the file's order.
+
+    (None, entry) of a file that is one list.
 
     What else lies in the object is skipped. InputError where the file is missing, too large or not
     JSON, maybe not before much of it was handed out.

@@ -1,5 +1,7 @@
-"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints. No torch
-here."""
+"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints.
+
+No torch here.
+"""
 
 import re
 

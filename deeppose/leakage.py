@@ -87,8 +87,9 @@ def seen_in_training(train, test):
 
 
 def note_seen(workdir):
-    """What step 1 adds to dataset.json, {"seen_in_training": test rows}, and says; {} where no test
-    row is.
+    """Entry of dataset.json, {"seen_in_training": test rows}, which is also said.
+
+    It is {} where no test row is.
 
     Reads train_rows.npy and test_rows.npy. Held-out rows count as training: they choose epochs and
     gains.

@@ -1,5 +1,7 @@
 """What training makes small: errors of coordinates and of heatmaps, over the labelled joints alone.
-NaN: no label."""
+
+NaN: no label.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +11,9 @@ TARGET_PEAK = 255  # of "mse" targets: TF-SimpleHumanPose
 
 
 def masked_loss(predicted, true, kind="mse", count=None):
-    """Mean error of normalised joints (N, ..., 2) over the labelled coordinates; NaN in `true`
-    means no label.
+    """Mean error of normalised joints (N, ..., 2) over the labelled coordinates.
+
+    NaN in `true` means no label.
 
     kind   "mse", "l1", "smooth_l1", or "image_mse": the mean over images of each one's mean over
            its joints of the squared distance (deeppose_tf); "none" is 0

@@ -87,8 +87,10 @@ class _LocalResponseNorm(torch.autograd.Function):
 
 
 def local_response_norm(x):
-    """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K; differentiable
-    once."""
+    """LRN of activations (N, C, H, W) over channels, with SIZE, ALPHA, BETA and K.
+
+    Differentiable once.
+    """
     # or exporting: the pieces would be unrolled, those of one number of images
     if torch.compiler.is_compiling():
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)

@@ -156,8 +156,10 @@ class _Arrays:
         self.memory = 0
 
     def take(self, size):
-        """Count `size` bytes of memory; OverflowError where all arrays together would take too
-        much."""
+        """Count `size` bytes of memory.
+
+        OverflowError where all arrays together would take too much.
+        """
         self.memory += size
         if self.memory > LARGEST_RESULT:
             raise OverflowError

@@ -56,8 +56,10 @@ def _end_points(joints, ends):
 
 
 def limb_lengths(joints, limbs):
-    """Lengths (N, L) of limbs, a sequence of (end, end), of joints (N, J, 2); NaN where an end is
-    unlabelled."""
+    """Lengths (N, L) of limbs, a sequence of (end, end), of joints (N, J, 2).
+
+    NaN where an end is unlabelled.
+    """
     starts, stops = zip(*limbs)
     joints = np.asarray(joints, float)
     return np.linalg.norm(_end_points(joints, starts) - _end_points(joints, stops), axis=2)
@@ -134,8 +136,9 @@ def _by_group(sums, groups):
 
 
 def _closeness(predicted, true, diameter, limit):
-    """(N, J): the area under one joint's own step of PDJ over 0 ... limit, divided by limit, and
-    which count.
+    """(N, J): the area under one joint's own step of PDJ, over limit, and which joints count.
+
+    The thresholds go from 0 to limit.
 
     A joint that is off by t diameters gives max(0, 1 - t / limit); with a zero diameter only an
     exact hit gives 1.
@@ -149,15 +152,19 @@ def _closeness(predicted, true, diameter, limit):
 
 
 def auc(predicted, true, diameter, limit=AUC_LIMIT):
-    """Area under the pooled PDJ over thresholds 0 ... limit, divided by limit: the exact integral,
-    no grid."""
+    """Area under the pooled PDJ over thresholds from 0 to limit, divided by limit.
+
+    It is the exact integral, without a grid.
+    """
     close, counted = _closeness(predicted, true, diameter, limit)
     return float(_rate(close.sum(), counted.sum()))
 
 
 def _half_squares(predicted, true):
-    """(N, J): half the mean square of a joint's two coordinates' errors, and which count; see the
-    score "loss"."""
+    """(N, J): half the mean square of a joint's two coordinates' errors, and which count.
+
+    See the score "loss".
+    """
     errors = _errors(predicted, true)
     counted = ~np.isnan(np.asarray(true, float)).any(2)
     return np.where(counted, errors**2 / 4, 0), counted

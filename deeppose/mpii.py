@@ -1,5 +1,7 @@
-"""MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person. No torch
-here."""
+"""MPII Human Pose's annotation file, mpii_human_pose_v1_u12_1.mat, as one record a person.
+
+No torch here.
+"""
 
 import math
 from dataclasses import dataclass
@@ -154,8 +156,10 @@ def _visible(value):
 
 
 def _number(value, field):
-    """A value as a float, NaN for an empty or missing one; Odd where it is no number or too
-    large."""
+    """A value as a float, NaN for an empty or missing one.
+
+    Odd where it is no number or too large.
+    """
     if not isinstance(value, float):
         if not _is_empty(value):
             raise Odd(f"{field} is {_shown(value)}, not one number")

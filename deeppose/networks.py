@@ -1,5 +1,6 @@
-"""Stage-1 networks by name: built, loaded by their provenance, and run. The one module that imports
-them.
+"""Stage-1 networks by name: built, loaded by their provenance, and run.
+
+The one module that imports them.
 
 A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class
 takes (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a
@@ -70,8 +71,10 @@ class Stage_1:
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
     def view(self, images, boxes_px=None):
-        """Frames (n, 3, h, w) -> what the network takes; boxes_px (n, 4) is looked at (None:
-        view_box)."""
+        """Frames (n, 3, h, w) -> what the network takes.
+
+        boxes_px  (n, 4), what of each is looked at (None: view_box)
+        """
         whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
         if whole and boxes_px is None:
             return images

@@ -22,8 +22,10 @@ NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def _similarity(predicted, true, sigmas, areas):
-    """(..., J) in [0, 1] of joints (..., J, 2) px, with sigmas (J,) and areas (...) px^2; 0 for a
-    predicted NaN."""
+    """(..., J) in [0, 1] of joints (..., J, 2) px, with sigmas (J,) and areas (...) px^2.
+
+    It is 0 for a predicted NaN.
+    """
     squared = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
     variances = (2 * np.asarray(sigmas, float)) ** 2
     # as COCO's, so that an area of 0 is no fault
@@ -32,8 +34,9 @@ def _similarity(predicted, true, sigmas, areas):
 
 
 def oks(predicted, true, sigmas, areas):
-    """Object keypoint similarity (N,) in [0, 1], the mean over a person's labelled joints; NaN for
-    one without.
+    """Object keypoint similarity (N,) in [0, 1], the mean over a person's labelled joints.
+
+    NaN for a person without any.
 
     predicted, true  (N, J, 2) px of the photograph, in which areas are measured; NaN in `true`
                      where not labelled
@@ -95,8 +98,9 @@ def rescore(peaks, box_scores, threshold=PEAK_THRESHOLD):
 
 
 def coco_scores(annotations, results, sigmas):
-    """COCO's ten scores by pycocotools, name -> fraction; NaN where no person counts, as in APm
-    without medium ones.
+    """COCO's ten scores by pycocotools, name -> fraction.
+
+    NaN where no person counts, as in APm without medium ones.
 
     annotations  path of a file in COCO's format, or its content; what it lacks of area, bbox,
                  num_keypoints and iscrowd is filled in: BOX_FILL of the box, the box around the
@@ -139,8 +143,10 @@ def _tools():
 
 
 def content_of(annotations):
-    """The lists of a file in COCO's format, without outlines; a dictionary is that content
-    already."""
+    """The lists of a file in COCO's format, without outlines.
+
+    A dictionary is that content already.
+    """
     if isinstance(annotations, dict):
         return annotations
     content = {"images": [], "categories": [], "annotations": []}
@@ -188,8 +194,10 @@ def _true_dataset(content, name, length):
 
 
 def _true_person(number, entry, length):
-    """An annotation with all that pycocotools asks for; one of several exceptions where it cannot
-    be had."""
+    """An annotation with all that pycocotools asks for.
+
+    Raises one of several exceptions where it cannot be had.
+    """
     keypoints = np.array(entry.get("keypoints") or np.zeros(length), float)
     joints = keypoints.reshape(length // 3, 3)
     labelled = joints[:, 2] > 0

@@ -194,8 +194,10 @@ class Server(ThreadingMixIn, TCPServer):
             self.turn.release()
 
     def run(self, work, photograph):
-        """The answer that work(photograph) gives, in the worker's thread; Refusal where it
-        fails."""
+        """The answer that work(photograph) gives, in the worker's thread.
+
+        Raises Refusal where it fails.
+        """
         try:
             future = self.worker.submit(work, photograph)
         except RuntimeError:  # Ctrl-C came first
@@ -429,8 +431,10 @@ def content_policy(html):
 
 
 def check_scans(photograph):
-    """Refusal of a JPEG of so many scans that decoding it would take minutes; cameras write 1, the
-    web's have 10."""
+    """Refusal of a JPEG of so many scans that decoding it would take minutes.
+
+    Cameras write 1 scan, and pictures of the web have 10.
+    """
     if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
         raise Refusal(
             400,

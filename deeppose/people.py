@@ -1,5 +1,7 @@
-"""People in photographs: what is to be cut from each, and what is wrong with their files. No torch
-here."""
+"""People in photographs: what is to be cut from each, and what is wrong with their files.
+
+No torch here.
+"""
 
 from dataclasses import dataclass, field
 from functools import partial

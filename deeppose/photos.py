@@ -35,8 +35,12 @@ PICTURE_ENDING = "_pose.png"
 
 @dataclass(frozen=True)
 class Photo:
-    """image: upright RGB, each pixel `factor` of the photograph's wide; size: the photograph's (w,
-    h), upright."""
+    """A photograph, upright and perhaps reduced.
+
+    image   RGB
+    size    (w, h) px of the photograph itself, upright
+    factor  width of a pixel of the image in pixels of the photograph
+    """
 
     image: Image.Image
     factor: float
@@ -198,8 +202,9 @@ def is_picture(path):
 
 
 def outputs(paths, folder=None):
-    """photo_pose.png for each photograph, in the folder or beside it; numbered where that is
-    another file's name.
+    """photo_pose.png for each photograph, in the folder or beside it.
+
+    It is numbered where that is another file's name.
 
     Others are those of two photographs that would have the same, and what is there without being
     predict.py's.

@@ -141,8 +141,10 @@ def learning_clouds(path, clouds, skeleton):
 
 
 def _clouds(path, clouds, skeleton, between, unit):
-    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it;
-    above, the medians."""
+    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it.
+
+    The medians stand above.
+    """
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
@@ -221,8 +223,10 @@ def half_ellipse(errors):
 
 
 def stage_1_training(path, curves):
-    """Write stage 1's loss and its first scores by epoch; curves: column of curves_stage_1.csv ->
-    (rows,)."""
+    """Write stage 1's loss and its first scores by epoch.
+
+    curves  column of curves_stage_1.csv -> (rows,)
+    """
     names = [
         name
         for name in curves  # of the held-out rows' scores; the first chooses the epoch
@@ -305,8 +309,10 @@ def learning_curves(path, curves):
 
 
 def stage_2_training(path, curves):
-    """Write every joint's held-out error by epoch; curves: joint -> column of curves_<joint>.csv ->
-    (epochs,)."""
+    """Write every joint's held-out error by epoch.
+
+    curves  joint -> column of curves_<joint>.csv -> (epochs,)
+    """
     lines = {
         "loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
         "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),

@@ -123,8 +123,10 @@ def adopt(network, weights, joints, wanted):
 
 
 def _copy_joints(value, other, joints, wanted):
-    """Copy the rows of the joints that both have; True if there is one. A joint may have several
-    rows in a line."""
+    """Copy the rows of the joints that both have; true if there is one.
+
+    A joint may have several rows in a line.
+    """
     each = len(value) // len(wanted)
     if len(other) != each * len(joints):
         return False

@@ -29,8 +29,11 @@ PATIENCE = datetime.timedelta(days=30)
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how the networks run. precision is "bf16" or "fp32"; rank and world are torchrun's,
-    0 of 1 without."""
+    """Where and how the networks run.
+
+    precision    "bf16" or "fp32"
+    rank, world  torchrun's, 0 of 1 without
+    """
 
     device: torch.device
     precision: str
@@ -44,8 +47,10 @@ class Runtime:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def autocast(self):
-        """bfloat16 for what is safe in it, or nothing; the networks keep their last layer in
-        float32 themselves."""
+        """bfloat16 for what is safe in it, or nothing.
+
+        The networks keep their last layer in float32 themselves.
+        """
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def place(self, network):
@@ -140,8 +145,10 @@ def parser(description, **workdir):
 
 
 def add_training_arguments(arguments, epochs):
-    """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log; `epochs` is
-    the default."""
+    """Add --epochs, --rows, --seed, --resume, --save-minutes, --keep-epochs and --log.
+
+    `epochs` is the default.
+    """
     arguments.add_argument(
         "--epochs",
         type=shell.at_least(1),
@@ -295,8 +302,10 @@ def _keep_freed_memory():
 
 
 def progress(items, what=None, **options):
-    """The items, with a progress bar labelled `what`; none without a label, a terminal, or in
-    further processes."""
+    """The items, with a progress bar labelled `what`.
+
+    There is no bar without a label or a terminal, nor in further processes.
+    """
     hidden = what is None or int(os.environ.get("RANK", 0)) > 0
     return tqdm(items, what, disable=True if hidden else None, **options)
 
@@ -364,8 +373,10 @@ def infer(compute, frames, rows, run, batch_size=64, what=None):
 
 
 def _gathered(parts, pieces, count, run):
-    """All `count` rows of what the processes computed, an array; each adds its parts, of its
-    pieces, to zeros."""
+    """All `count` rows of what the processes computed, an array.
+
+    Each adds its parts, of its pieces, to zeros.
+    """
     whole = torch.zeros(count, *parts[0].shape[1:])
     for part, piece in zip(parts, pieces):
         whole[piece] = part.float().cpu()

@@ -17,8 +17,10 @@ OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
 class InputError(Exception):
-    """Bad input or usage: one line that names the file, says what is wrong and what to do. Exit
-    code 2."""
+    """Bad input or usage: one line that names the file, says what is wrong and what to do.
+
+    Exit code 2.
+    """
 
 
 class RunError(Exception):

@@ -112,8 +112,10 @@ class Skeleton:
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, part after part: what metrics.pcp takes. An end is a tuple of
-        indices."""
+        """All limbs as pairs of ends, part after part, as metrics.pcp takes them.
+
+        An end is a tuple of indices.
+        """
         return tuple(
             tuple(tuple(self.index(name) for name in end) for end in stick)
             for sticks in self.limbs.values()
@@ -153,8 +155,10 @@ class Skeleton:
         return np.where(np.isnan(own), from_joints, own)
 
     def pose_sizes_px(self, predicted_px):
-        """What the cascade's boxes are sized by, (...) px, of predicted poses (..., J, 2). Tensors
-        work too."""
+        """Sizes (...) px of predicted poses (..., J, 2), by which the cascade's boxes are sized.
+
+        Tensors work too.
+        """
         if self.crop_size_from == "extent":
             return geometry.extent(predicted_px)
         return geometry.distance(predicted_px, [self.index(name) for name in self.crop_size_from])

@@ -15,8 +15,13 @@ MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "m
 
 @dataclass(frozen=True)
 class Table:
-    """title; groups: (title, column heads) pairs; rows: (name, cells), all strings; a note
-    below."""
+    """A table to be printed, all strings.
+
+    title   above it
+    groups  (title, column heads) pairs
+    rows    (name, cells) pairs
+    note    below it
+    """
 
     title: str
     groups: tuple
@@ -114,8 +119,10 @@ def mean_name(mean):
 
 
 def part_table(scores, skeleton):
-    """Strict and relaxed PCP of every part; the mean pose is left out where there are three
-    stages."""
+    """Strict and relaxed PCP of every part.
+
+    The mean pose is left out where there are three stages.
+    """
     scores = _few(scores, 3)
     kinds = {"strict": "pcp_strict", "relaxed": "pcp_relaxed"}
     rows = {part: part.replace("_", " ") for part in skeleton.limbs}
@@ -187,8 +194,10 @@ def _noted(table, line):
 
 
 def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=0):
-    """All tables of a test script; `threshold` is a further one of PDJ, `seen` counts images that
-    were trained on."""
+    """All tables of a test script.
+
+    `threshold` is a further one of PDJ, `seen` counts images that were trained on.
+    """
     tables = [summary_table(scores, intervals, skeleton)]
     if "pcp" in skeleton.scores:
         tables.append(part_table(scores, skeleton))

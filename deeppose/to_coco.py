@@ -194,8 +194,10 @@ def mpii(path):
 
 
 def _mpii_person(number, person):
-    """The annotation of an mpii.Person; v is 1 for joints that the file calls hidden, 2 for all
-    other labelled ones."""
+    """The annotation of an mpii.Person.
+
+    v is 1 for joints that the file calls hidden, 2 for all other labelled ones.
+    """
     labelled = ~np.isnan(person.joints).any(1)
     seen = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)
     box = coco.box_around(person.joints[labelled])

@@ -43,8 +43,9 @@ class TrainingState:
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
     def __init__(self, path, settings, run, network, optimiser, options, average=None):
-        """The state of the run that will make `path` (model_<name>.pt); an unfinished one's with
-        --resume.
+        """The state of the run that will make `path` (model_<name>.pt).
+
+        With --resume it is an unfinished run's.
 
         settings   what may not differ on --resume
         run        the Runtime: what it is may differ, with a warning, and the code too; of its
@@ -164,8 +165,10 @@ class TrainingState:
         self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
 
     def exchange(self, loss):
-        """The mean of the processes' losses; they also tell each other of signals, so that all stop
-        after one step."""
+        """The mean of the processes' losses.
+
+        They also tell each other of signals, so that all stop after one step.
+        """
         mean, stopping = self.run.sum(
             torch.tensor([loss / self.run.world, self.signal is not None], dtype=torch.float64)
         ).tolist()
@@ -173,8 +176,10 @@ class TrainingState:
         return mean
 
     def tick(self):
-        """Between two steps: save if it is time; if a signal came, save and exit with 128 + its
-        number."""
+        """Between two steps: save if it is time.
+
+        If a signal came, save and exit with 128 + its number.
+        """
         self._count()
         stopping = self.signal if self.run.world == 1 else self.stopping
         if stopping or time.monotonic() - self.saved_at >= self.interval:
@@ -259,15 +264,16 @@ class TrainingState:
             raise SystemExit(128 + self.signal)
 
     def keep_epoch(self, found):
-        """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that; `found` is what
-        best would be."""
+        """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that.
+
+        `found` is what best would be.
+        """
         if self.keep_epochs and self.epoch % self.keep_epochs == 0:
             path = workdir.epoch_path(self.model_path, self.epoch)
             self._write(path, checkpoint.weights_of(self.model), found)
 
     def finish(self):
-        """Write the best weights as the model, with their provenance; the training state is done
-        with."""
+        """Write the best weights as the model, with their provenance, and remove the state."""
         self._write(self.model_path, self.best_weights, self.best)
         self.path.unlink(missing_ok=True)
 
@@ -325,8 +331,10 @@ def commit():
 
 
 def commits_of(before, now, same_code):
-    """The commits that trained a resumed run, in order, as "first, second"; of the same code the
-    first is enough."""
+    """The commits that trained a resumed run, in order, as "first, second".
+
+    Of commits with the same code the first is enough.
+    """
     if not before or not now or same_code or now in before.split(", "):
         return before or now
     return f"{before}, {now}"

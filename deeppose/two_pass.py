@@ -1,4 +1,5 @@
 """Twice over a picture: a box around the pose that stage 1 found at first, for it to look at anew.
+
 No truth is used.
 
 A person who is small in a wide photograph gets few of the network's pixels, and a scale that it

@@ -1,5 +1,7 @@
 """The files between the steps: what they are called, what they were made from, and which are stale.
-No torch here."""
+
+No torch here.
+"""
 
 import re
 from pathlib import Path
@@ -21,8 +23,10 @@ RESULT = "result.json"
 
 
 def refiner_name(name, stage=2):
-    """What a refiner's files are called, without their ending; name is a joint's, or SHARED:
-    model_3_head."""
+    """Name of a refiner's files without their ending, such as model_3_head.
+
+    name  a joint's, or SHARED
+    """
     return f"model_{name}" if stage == 2 else f"model_{stage}_{name}"
 
 
@@ -81,8 +85,10 @@ def stages_here(folder, skeleton, epoch=None):
 
 
 def with_model():
-    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either; else
-    SHIPPED."""
+    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either.
+
+    Else it is SHIPPED.
+    """
     here = Path(".")
     has_own = (here / "model_1.pt").exists()
     return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED

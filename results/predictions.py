@@ -18,8 +18,10 @@ ADVICE = "record the row again with --again"
 
 
 def save(path, joints_px):
-    """Write joints (N, J, 2) px; what lies beyond 511 px of the frame's corner is recorded at 511
-    px."""
+    """Write joints (N, J, 2) px.
+
+    What lies beyond 511 px of the frame's corner is recorded at 511 px.
+    """
     if not np.isfinite(joints_px).all():
         raise InputError(f"{path}: a predicted joint is not finite; run step 3 or 6 again")
     limits = np.iinfo(np.int16)

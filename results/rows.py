@@ -286,8 +286,10 @@ def stage_1_flags(name, size):
 
 
 def base_of(name):
-    """The row, of the first seed, that a row is compared with, or another seed's run of; or
-    itself."""
+    """The row, of the first seed, that a row is compared with, or another seed's run of.
+
+    A row that is compared with none gives itself.
+    """
     return (ROWS[name].against or name).removesuffix("_again")
 
 

@@ -144,7 +144,9 @@ def held_out_poses(workdir, data, stages, run):
 
 def record(name, size, workdir, steps, most, run):
     """Record a row of no more than so many stages: a variant in the table, another in its own file.
-    Returns which."""
+
+    Returns which.
+    """
     model = files.load_json(workdir / "model_1.json", "step 2")
     if is_variant(name):
         variants.save(variant_entry(name, size, workdir, model, run))
@@ -264,8 +266,10 @@ def is_recorded(name, size):
 
 
 def compare(joints, true, skeleton, base):
-    """What the base's joints have over these on the held-out images, with paired intervals; (H, J,
-    2) px all."""
+    """What the base's joints have over these on the held-out images, with paired intervals.
+
+    All joints are (H, J, 2) px.
+    """
     ends = metrics.intervals(base, true, skeleton, before=joints)
     here = metrics.score(joints, true, skeleton)
     there = metrics.score(base, true, skeleton)
