@@ -63,7 +63,7 @@ RECIPES = {
         learning_rate=5e-4,
         accumulator=1e-4,
         frozen=0.01,  # 10,000 of its 1,000,000 steps
-        # its crops: 1.0 to 1.2 x the joints' box
+        # as their crops, of 1.0 to 1.2 x the joints' box
         batch_size=128,
         stretch=1,
         scale=0.1,
@@ -168,7 +168,7 @@ class Alexnet_stage_1(nn.Module):
         """torchvision's weights for the backbone; of Caffe's layout it has none."""
         if self.layers == "bvlc":
             return None
-        # here alone: it takes as long as torch itself
+        # imported here alone, since it takes as long as torch itself
         from torchvision.models import AlexNet_Weights
 
         return AlexNet_Weights.IMAGENET1K_V1
@@ -289,7 +289,7 @@ class Heatmaps(nn.Module):
 
     def __init__(self, joint_count, fine_channels):
         super().__init__()
-        # cell i lies on 2 i + 1 of the finer ones
+        # a kernel of 3 at stride 2 puts cell i on 2 i + 1 of the finer cells
         self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)
         self.fine = nn.Conv2d(fine_channels, WIDTH, 1)
         self.smooth = nn.Sequential(
@@ -305,7 +305,7 @@ class Heatmaps(nn.Module):
         right = fine.shape[3] - coarse.shape[3]
         features = self.smooth(self.fine(fine) + F.pad(coarse, (0, right, 0, below)))
         with torch.autocast(features.device.type, enabled=False):
-            # float32: bfloat16 keeps 3 digits of a logit
+            # in float32, since bfloat16 keeps 3 digits of a logit
             return self.joints(features.to(self.joints.weight.dtype))
 
 

@@ -1,8 +1,8 @@
-"""Step 1 for keypoint annotations in COCO's format: COCO, PoseTrack and MPII converted, or your
-own.
+"""Step 1 for keypoints in COCO's format: COCO, PoseTrack and MPII converted, or your own.
 
-Reads   annotations/person_keypoints_train2017.json, annotations/person_keypoints_val2017.json and
-        images/ in --source or in data/COCO below it; or what --train, --test and --images name; and
+Reads   annotations/person_keypoints_{train,val}2017.json and images/, in --source or in data/COCO
+        below it
+        or what --train, --test and --images name
         the boxes of --detections
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
@@ -27,11 +27,11 @@ from deeppose.shell import InputError, command
 from deeppose.skeleton import Skeleton
 
 FRAME = (192, 256)  # what a network sees, (w, h) px; the attention authors'
-# stored at 240 x 320, so that a turned or scaled view has picture in its corners
+# frame / view: stored at 240 x 320, so that a turned or scaled view has picture in its corners
 MARGIN = 1.25
-# of the box, once it has the frame's proportions: the attention authors'
+# view / box, once the box has the frame's proportions: the attention authors' value
 BOX_SCALE = 1.25
-# of the photograph: a box drawn by a slip of the hand still makes a frame
+# px of the photograph, so that a box drawn by a slip of the hand still makes a frame
 SMALLEST_BOX_PX = 4
 HELD_OUT_EVERY = 5  # every fifth training image chooses checkpoints and gains,
 MOST_HELD_OUT = 1000  # or so many of a large set
@@ -96,7 +96,7 @@ def skeleton_of(found):
         print("mirror images exchange " + ", ".join(f"{left} and {right}" for left, right in pairs))
     else:
         print("no joint's name tells left from right, so no image will be mirrored")
-    # as LSP's
+    # the cascade's boxes are sized as LSP's where the joints are a body's, else by the extent
     body = (
         {"crop_size_from": ("left_shoulder", "right_hip"), "crop_scale": 2.0} if known.limbs else {}
     )

@@ -1,5 +1,4 @@
-"""The cascade network: an AlexNet that looks at a crop around a joint's estimate and says how far
-off it is.
+"""The cascade network: an AlexNet that tells from a crop how far off a joint's estimate is.
 
 Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the
 cascade. The layer sizes are those of the original project's Alex_net_c1, whose author does not
@@ -19,10 +18,10 @@ DROPOUT = 0.6  # DeepPose, section 3.2
 MEAN = (123.7, 116.3, 103.5)  # of ImageNet, RGB in 0...255
 SMALLEST_CROP_PX = 67  # 7 x 7 cells
 LARGEST_CROP_PX = 1000
-# layers -> the crops that lead to 6 x 6 cells
+# layers -> px of the crops that lead to 6 x 6 cells
 DIRECT_CROP_PX = {"plain": CROP_PX, "batch_norm": 64}
 WIDTH = 128  # channels of the integral head
-# box sides by which estimates are expected to be off: its heatmap's prior
+# the heatmap's prior: box sides by which estimates are expected to be off
 EXPECTED = 0.2
 FINE = 7  # layers of `features` up to 27 x 27 cells
 COARSE = 14  # and up to 13 x 13
@@ -38,7 +37,7 @@ RECIPES = {
         schedule="cosine",
         mirror=0.5,
     ),
-    # and DeepPose, section 3.2
+    # as the original, and DeepPose, section 3.2
     "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),
     # The K2HPD authors' loss is half the mean square in pixels of a crop, 64^2 / 2 = 2048 times
     # that in box sides: so their rate of 1e-4 is 2048 times as large here, and their weight decay
@@ -151,7 +150,7 @@ class Alex_net_c1(nn.Module):
         if self.head == "direct":
             hidden = self.hidden(self.features(images).flatten(1))
             with torch.autocast(hidden.device.type, enabled=False):
-                # coordinates stay in float32
+                # in float32, since bfloat16 is too coarse for coordinates
                 offsets = self.displacement(hidden.float()) / self.unit
             return Output(offsets, None if self.training else heatmaps.unsure(offsets))
         fine = self.features[:FINE](images)  # (N, 256, 27, 27)
@@ -256,7 +255,7 @@ class Heatmaps(nn.Module):
 
     def __init__(self, joint_count):
         super().__init__()
-        # cell i lies on 2 i + 1 of the finer ones, as in the pool
+        # a kernel of 3 at stride 2 puts cell i on 2 i + 1 of the finer cells, as the pool did
         self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)
         self.fine = nn.Conv2d(256, WIDTH, 1)
         self.smooth = nn.Sequential(
@@ -271,5 +270,5 @@ class Heatmaps(nn.Module):
     def forward(self, fine, coarse):
         features = self.smooth(self.coarse(coarse, output_size=fine.shape[2:]) + self.fine(fine))
         with torch.autocast(features.device.type, enabled=False):
-            # float32: bfloat16 keeps 3 digits of a logit
+            # in float32, since bfloat16 keeps 3 digits of a logit
             return self.joints(features.to(self.joints.weight.dtype))

@@ -1,9 +1,9 @@
 """Step 4: write what stage 1 predicts for every training row, held-out rows included.
 
 Reads   model_1.pt  model_1.json  train_images.npy  train_rows.npy  test_rows.npy  dataset.json
-Writes  train_output.npy, float32 (N, 2 J), pixels of the frame, and the same again as
-        training_output.npy train_output.json: which data and which model_1.pt it was made from;
-        step 5 compares them
+Writes  train_output.npy, float32 (N, 2 J), pixels of the frame
+        training_output.npy, the same again
+        train_output.json: which data and which model_1.pt it was made from; step 5 compares them
 Run     python Generate_train_output.py
 """
 

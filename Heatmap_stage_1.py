@@ -1,5 +1,4 @@
-"""The heatmap network: a ResNet, three deconvolutions and spatial attention make a heatmap for each
-joint of a frame.
+"""The heatmap network: ResNet, deconvolutions and spatial attention make a heatmap a joint.
 
 Xiao et al., ECCV 2018 (SimpleBaseline), for the layers and the recipe; Chu et al., CVPR 2017, for
 the attention; Zhang et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020
@@ -20,7 +19,7 @@ CHANNELS = 256  # of each deconvolution
 ITERATIONS = 3  # of the mean field
 COARSE_STRIDE = 32  # input pixels a cell of the backbone's features
 STRIDE = 4  # and of the heatmaps, after three deconvolutions
-# longer sides of the input: sigma is 2 cells for 256 px and 3 for 384, as theirs
+# sigma / longer side of the input: 2 cells for 256 px and 3 for 384, as theirs
 TARGET_SPREAD = 1 / 32
 INITIAL_STD = 0.001  # of the last layers' weights: SimpleBaseline
 

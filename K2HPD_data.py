@@ -1,5 +1,4 @@
-"""Step 1 for the Kinect2 Human Pose Dataset: depth frames as they are, one person in each, with 15
-joints.
+"""Step 1 for the Kinect2 Human Pose Dataset: whole depth frames of one person, with 15 joints.
 
 Reads   train_annos.txt, test_annos.txt and depth_data/depth_images/, as the set is downloaded
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
@@ -18,10 +17,10 @@ from deeppose.skeleton import K2HPD
 
 FRAME = (256, 212)  # of the depth images, half of Kinect 2's 512 x 424: nothing is cut
 STRETCHES = 50  # of equal length, of the film that the training lines are
-# whole stretches are held out: a frame's neighbours in the film are near copies of it
+# of whole stretches of the film, since a frame's neighbours are near copies of it
 HELD_OUT_EVERY = 10
 FIRST_HELD_OUT = 5
-# mm, Kinect 2's range: a 16-bit value v is shown as 255 v / 8000, at most 255
+# mm, the range of Kinect 2: a 16-bit value v is shown as 255 v / 8000, at most 255
 DEPTH_WHITE = 8000
 MOST_NAMED = 10  # of tens of thousands of lines whose image may be missing
 SET_NUMBER = 1

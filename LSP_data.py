@@ -1,9 +1,8 @@
-"""Step 1 for the Leeds Sports images: cut square frames around the people of LSP and LSPe, with
-their joints.
+"""Step 1 for the Leeds Sports images: cut square frames around people, with their joints.
 
-Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe), or the sets as they are
-        downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files; with --mpii what
-        MPII_data.py reads
+Reads   images_1/ and joints_1.mat (LSP), images_2/ and joints_2.mat (LSPe)
+        or the sets as they are downloaded: lsp_dataset/ and lspet_dataset/, or their .zip files
+        with --mpii what MPII_data.py reads
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
 Run     python LSP_data.py
@@ -27,10 +26,10 @@ from deeppose.skeleton import LSP, MPII
 FRAME = (227, 227)  # both networks' input; original
 # training box side / joints' extent; a letterboxed test image has 1.13-1.79
 BOX_SCALE = (1.1, 1.8)
-# the box centre moves by up to this, in pixels of the frame (original: 5)
+# the box's centre moves by up to this, in pixels of the frame (original: 5)
 SHIFT_PX = 10
 SMALLEST_BOX_PX = 20  # of the photograph: an image with one labelled joint still gets a box
-# a moved copy of an image, then a mirrored copy of each: as in the original
+# of a moved copy of an image, then of a mirrored copy of each: as in the original
 COPY_PROBABILITY = 0.5
 HELD_OUT_EVERY = 5  # every fifth LSP training image chooses checkpoints and gains
 LSP_NUMBER = 1  # the sets' numbers in *_rows.npy
@@ -217,7 +216,7 @@ def plan(lsp, lspe, options, left_out):
         joints = photo_set.joints[number - 1]
         views = [(None, False)]
         if part == "train" and not held_out and not np.isnan(joints).all():
-            # the same rows whatever the limit
+            # seeded by the image, so that its rows are the same whatever --limit is
             rng = np.random.default_rng((options.seed, photo_set.number, number))
             views = draw_views(joints, not options.no_copies, rng)
         rows = tuple(

@@ -1,5 +1,4 @@
-"""Step 1 for MPII Human Pose: cut square frames around its training images' people, with their 16
-joints.
+"""Step 1 for MPII Human Pose: cut square frames around people, with their 16 joints.
 
 Reads   mpii_human_pose_v1_u12_1.mat, or the .zip or .tar.gz that it is downloaded in, and images/
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
@@ -23,15 +22,15 @@ from deeppose.skeleton import MPII
 FRAME = (227, 227)  # the input of AlexNet, and of the cascade's networks
 HEIGHT_PX = 200  # `scale` is a person's height / 200 px
 BOX_SCALE = 1.25  # box side / that height, and
-# x scale, from objpos down to the box's centre: customary, since objpos lies high
+# times scale: from objpos down to the box's centre, as is customary, since objpos lies high
 SHIFT_PX = 15
 SMALLEST_BOX_PX = 20  # of the photograph: less is no person that can be seen
-# box sides from the box's centre: no joint lies farther (the set at hand: 0.64)
+# box sides from the box's centre; a joint that lies farther is a slip (largest seen: 0.64)
 FARTHEST = 3
 HEAD_SHARE = 0.6  # head size / diagonal of the head box: Andriluka et al., CVPR 2014
 SPLIT_SEED = 1701  # deeppose_tf's, as the next three
 TEST_SHARE = 0.1  # of the persons that are labelled completely
-# they reduce higher photographs to this, and then leave out persons with a joint
+# deeppose_tf reduces higher photographs to this, and then leaves out persons with a joint
 REDUCED_HEIGHT_PX = 400
 OUTSIDE_PX = 3  # more than this far outside
 HELD_OUT_EVERY = 10  # every tenth training image chooses checkpoints and gains

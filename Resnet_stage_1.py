@@ -206,7 +206,7 @@ class Heatmaps(nn.Module):
             features = _upsample(features, *finer.shape[2:])
             features = self.smooth[place](features + self.lateral[place](finer))
         with torch.autocast(features.device.type, enabled=False):
-            # float32: bfloat16 keeps 3 digits of a logit
+            # in float32, since bfloat16 keeps 3 digits of a logit
             return self.joints(features.to(self.joints.weight.dtype))
 
 

@@ -61,7 +61,7 @@ def gradient(network, images, targets, part, recipe, run, cells=None):
         labelled = losses.count_of(targets, "mse")
         own = losses.heatmap_loss(predicted.heatmaps, true, where, labelled, recipe.heatmap_loss)
         loss = loss + recipe.heatmaps * own
-    # gradients are averaged over the processes: so that the mean is the whole batch's
+    # gradients are averaged over the processes, and this makes their mean the whole batch's
     loss = run.world * loss
     loss.backward()
     return loss
@@ -142,8 +142,7 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
     for batch, frames in runtime.progress(
         zip(batches, read), f"epoch {epoch}", total=len(batches), unit=" steps", leave=False
     ):
-        # draw this step's views: what is drawn is a function of seed, epoch and step; dropout of
-        # the process too
+        # draw this step's views, a function of seed, epoch and step; dropout's also of the process
         step = state.step
         images, targets = examples.draw(
             frames, batch, part, run.world, runtime.rng(options.seed, "view", epoch, step)
@@ -327,7 +326,7 @@ def main(argv=None):
     rows = runtime.choose_rows(data.trained_on, options.rows, options.seed)
     trained_on = leakage.describe(data.identities("train")[rows])
     path = options.workdir / "model_1.pt"
-    # of several processes that train together the first writes, and locks
+    # of several processes that train together only the first writes, so it alone locks
     if os.environ.get("RANK", "0") == "0":
         shell.until_end(lock(options.workdir, "model_1"))
     model = build(data, options, run)

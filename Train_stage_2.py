@@ -1,10 +1,9 @@
-"""Step 5: train refiners that correct stage 1's estimates from crops around them, one a joint, or
-one for all joints.
+"""Step 5: train refiners, which correct stage 1's estimates from crops around them.
 
-Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json  train_output.npy
-        deltas.npy
-Writes  model_<joint>.pt, one a joint, each with its model_<joint>.json and curves_<joint>.csv;
-        with --refiner shared one model_shared.pt instead
+Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json
+        train_output.npy  deltas.npy
+Writes  model_<joint>.pt, one a joint, each with its model_<joint>.json and curves_<joint>.csv
+        with --refiner shared one model_shared.pt for all joints instead
 Run     python Train_stage_2.py
 
 A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2

@@ -1,11 +1,10 @@
 """The pose of the people in any photograph, drawn over it and as numbers.
 
-Reads   model_1.pt  model_<joint>.pt  model_shared.pt  model_3_<joint>.pt (those that are there),
-        each with its .json, from --workdir (without it from the current folder, or where that has
-        no model from models/lsp)
-Writes  photo_pose.png (the skeleton over the photograph) and photo_pose.json (joint -> x, y in
-        pixels of the photograph, upright as viewers show it) for each photo.jpg, beside it or in
-        --output
+Reads   model_1.pt, and what is there of model_<joint>.pt, model_shared.pt and model_3_<joint>.pt,
+        each with its .json, from --workdir, or else the current folder, or else models/lsp
+Writes  for each photo.jpg, beside it or in --output:
+        photo_pose.png, the skeleton over the photograph
+        photo_pose.json, joint -> x, y in pixels of the photograph, upright as viewers show it
 Run     python predict.py photo.jpg [more.png ... | folder]
         python predict.py --page (in a browser instead, which writes nothing)
 
@@ -47,7 +46,7 @@ from deeppose.networks import Stage_1
 from deeppose.shell import InputError
 
 AT_ONCE = 32  # photographs read before the networks see them
-# of a model's, in photo_pose.json
+# entries of model_1.json that photo_pose.json repeats
 PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss")
 
 
@@ -310,7 +309,7 @@ def parse(argv):
     page.add_arguments(parser)
     argv = list(sys.argv[1:] if argv is None else argv)
     for n in reversed([n for n, word in enumerate(argv[:-1]) if word == "--box"]):
-        # a box may begin with a minus sign, which argparse takes for a flag
+        # argparse takes a box that begins with a minus sign for a flag
         argv[n : n + 2] = [f"--box={argv[n + 1]}"]
     options = parser.parse_args(argv)
     if bool(options.photographs) == options.page:

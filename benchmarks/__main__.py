@@ -1,5 +1,4 @@
-"""How fast each step is, against the plain way and against the bare network or disk, and the memory
-it takes.
+"""Measure each step's speed and memory, against the plain way and the bare network or disk.
 
 Writes  a table, and the same as JSON with the hardware's name
 Run     python -m benchmarks          make bench

@@ -1,5 +1,4 @@
-"""The same work the plain way, as the original does it: one image and one crop at a time, float32,
-nothing kept."""
+"""The same work the plain way, as the original does it: one image or crop at a time, in float32."""
 
 import numpy as np
 import torch

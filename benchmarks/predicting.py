@@ -1,5 +1,4 @@
-"""How fast a model predicts photographs on one core, how long it takes to load, and the memory that
-takes."""
+"""Measure predict.py on one core: photographs a second, time to load, memory."""
 
 import contextlib
 import io

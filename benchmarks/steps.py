@@ -1,5 +1,4 @@
-"""For each step: how fast it is, how fast the same work is the plain way, and how fast the bare
-network or disk is."""
+"""The ways to do each step's work: this project's, the plain one, the bare network or disk."""
 
 import os
 import shutil

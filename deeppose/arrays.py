@@ -111,7 +111,7 @@ def load(path, dtype, shape, made_by):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd in a broken header
-            # np.load also reads pickles, zips
+            # not np.load, which also reads pickles and zips
             array = np.lib.format.open_memmap(files.present(path, made_by), "r")
     except InputError:
         raise

@@ -1,5 +1,4 @@
-"""Training images as they might also have been taken: mirrored, turned, scaled, moved, recoloured,
-partly hidden.
+"""Augmentation: images mirrored, turned, scaled, moved, recoloured, partly hidden.
 
 What happens to each image is drawn by NumPy from a seed, so that a resumed run draws the same on
 any device; it is applied to whole batches on the images' device, together with the crop: one
@@ -25,12 +24,12 @@ class Ranges:
     """What is drawn, evenly, for each image."""
 
     turn_deg: float = 0.0  # by up to this, either way
-    # more than 0: that share of the images is turned, by a normal distribution of turn_deg
+    # above 0, that share of the images is turned, by a normal distribution of turn_deg
     turn_share: float = 0.0
     scale: float = 0.0  # by 1 / (1 + scale) ... 1 + scale
     shift: float = 0.0  # by up to this many widths and heights
     mirror: float = 0.0  # probability
-    # brightness, contrast and saturation each by 1 / (1 + colour) ... 1 + colour
+    # brightness, contrast and saturation are each multiplied by 1 / (1 + colour) ... 1 + colour
     colour: float = 0.0
     hide: float = 0.0  # probability that a box of the image is made grey
 
@@ -108,7 +107,7 @@ def apply(images, boxes_px, views, ranges, size):
             images, boxes_px, views.linear.reshape(n, k, 2, 2), views.offset.reshape(n, k, 2), size
         )
     elif ranges.moves or not _shows(images, boxes_px, size):
-        # negative along x where it is mirrored
+        # a mirrored view has a negative scale along x
         scale = views.linear[:, [0, 1], [0, 1]].reshape(n, k, 2)
         sizes = boxes_px[..., 2:] / scale
         centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * views.offset.reshape(n, k, 2)

@@ -1,5 +1,4 @@
-"""The boxes around people that predict.py is given: x0, y0, x1, y1 in pixels of the upright
-photograph."""
+"""The boxes around people that predict.py is given: x0, y0, x1, y1 px of the upright photograph."""
 
 import argparse
 

@@ -1,5 +1,4 @@
-"""What a rendered figure is painted on and with: backgrounds, capsules with smooth edges, objects
-in front of it."""
+"""Backgrounds, capsules with smooth edges, and objects in front: what a figure is painted with."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter

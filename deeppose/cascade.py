@@ -19,7 +19,7 @@ from deeppose.crops import crop, to_float
 from deeppose.shell import InputError
 
 MADE_BY = f"{workdir.STEP_5} makes it"
-# pose sizes that an error counts for at most: half a torso, or about as much
+# the most pose sizes that an error counts for: half a torso, or about as much
 MOST = {"joints": 0.5, "extent": 0.2}
 CLEAR = 2.0  # standard errors by which a gain must help, or it is 0
 CROPS_AT_ONCE = 128
@@ -131,7 +131,7 @@ class Examples:
         estimates = self.estimates[rows, sources]  # (n, K, 2) px
         errors = self.deltas[asked[:, 1:], picks]  # (n, K - 1, 2) px
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
-        # original: prediction + delta, displaced twice
+        # original: prediction + delta, so that it was displaced twice
         simulated = self.true[rows, sources][:, 1:] + errors
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
         sides = self.sides_drawn[mirrored.astype(int), rows]
@@ -291,7 +291,7 @@ def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
         if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
             raise ValueError("skeleton")
         boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
-        # so that NaN is refused too
+        # written so that NaN is refused too
         if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:
             raise ValueError("boxes")
         with torch.device("meta"):

@@ -13,7 +13,7 @@ import torch
 from deeppose import files
 from deeppose.shell import InputError, RunError
 
-# bytes of a .npz in all: those of AlexNet with its classifier are 244 million
+# bytes of all arrays of a .npz; AlexNet with its classifier has 244 million
 LARGEST_ARRAYS = 300_000_000
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 
@@ -83,7 +83,7 @@ def read_arrays(path, made_by):
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-        # zipfile reads no more than is claimed
+        # the claimed sizes bound what is read: zipfile stops there
         too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS
         if too_large or not all(entry.compress_type in COMPRESSIONS for entry in entries):
             raise ValueError("size")
@@ -116,7 +116,7 @@ def load_weights(network, weights, path, made_by):
     """
     try:
         network.load_state_dict(weights, assign=next(network.parameters()).is_meta)
-    # of tensors stored in odd ways
+    # torch raises any of these for tensors that are stored in odd ways
     except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(
             f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}"

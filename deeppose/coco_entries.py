@@ -13,9 +13,9 @@ from deeppose.shell import InputError
 
 MOST_BONES = 2000
 LARGEST_COORDINATE_PX = 1e5
-# a person's area / the box's, where there is no outline: the median of COCO's persons
+# person's area / box's, for a person without an outline: the median of COCO's persons
 BOX_FILL = 0.53
-# a box around labelled joints, where there is none: MPII's converters'
+# box / extent of the labelled joints, for a person without a box: as MPII's converters have it
 BOX_SCALE = 1.2
 HIDDEN_OR_VISIBLE = 1  # v: 0 not labelled, 1 hidden, 2 visible
 

@@ -1,5 +1,4 @@
-"""Joints as files in COCO's format name them: names fit for files, flips by name, and the sets that
-are known."""
+"""Joints as files in COCO's format name them: fit for files, flips by name, the known sets."""
 
 import re
 from dataclasses import dataclass
@@ -135,7 +134,7 @@ BODY_BONES = (
     ("right_elbow", "right_wrist"),
 )
 
-# the sigmas are those of COCO's own scores; no two joints span a head, so PCP has none
+# The sigmas are those of COCO's own scores. No two joints span a head, so PCP has none.
 COCO = JointSet(
     name="coco",
     joints=("nose", *_both_names("eye", "ear"), *BODY),

@@ -36,7 +36,7 @@ def results_of(data, joints_px, confidence, content):
     are detections, poses that are alike are one person, and the best one stays (the attention
     authors').
     """
-    # a network without heatmaps does not tell
+    # a network without heatmaps does not say how sure it is
     peaks = np.nan_to_num(confidence.astype(float), nan=1.0)
     scores = oks.rescore(peaks, data.column("test", "score"))
     joints = data.to_photographs(joints_px.astype(float), "test")
@@ -63,7 +63,7 @@ def _without_duplicates(data, joints, scores):
     areas = boxes[:, 2] * boxes[:, 3]
     numbers = data.column("test", "image")
     kept = []
-    # an image's rows are together
+    # an image's rows stand together, so that each piece is of one image
     for rows in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1):
         stay = oks.nms(joints[rows], scores[rows], areas[rows], data.skeleton.oks_sigmas)
         kept += rows[stay].tolist()
@@ -73,10 +73,9 @@ def _without_duplicates(data, joints, scores):
 def score(data, stages, confidence):
     """Write the last stage's result.json, and give COCO's ten scores of each stage, name -> scores.
 
-    The scores are {} without pycocotools, and where the data are not scored by OKS.
-
     stages, confidence  name -> joints (N, J, 2) px of the frames, and (N, J)
-    Says where they cannot be had: without pycocotools, or without true annotations.
+
+    The scores are {}, which it says, without pycocotools or without true annotations.
     """
     if "test_annotations" not in data.facts or "oks" not in data.skeleton.scores:
         return {}

@@ -1,5 +1,4 @@
-"""From stored frames and boxes to what the networks take: pure torch, any device, whole batches,
-one resampling."""
+"""Crops: from stored frames and boxes to what the networks take, in one resampling, pure torch."""
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ def crop(images, boxes_px, size):
 def _weights(start_px, length_px, size, pixels):
     """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K,
     size, pixels)."""
-    # of the crop's pixels, in box lengths
+    # centres of the crop's pixels, in box lengths
     centres = (torch.arange(size, device=start_px.device) + 0.5) / size
     # (N, K, size), in numbers of the image's pixels
     at = start_px[..., None] + length_px[..., None] * centres - 0.5

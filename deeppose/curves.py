@@ -7,9 +7,9 @@ import torch
 
 from deeppose import losses, metrics, runtime
 
-# of those that are trained on, beside the held-out ones: deeppose_tf's "validation",
+# rows that are trained on and scored beside the held-out ones, as deeppose_tf's "validation"
 SCORED_ROWS = 1000
-# but no more than that share of them: so they take 3 % of an epoch or less
+# the largest share of them that is scored, so that scoring takes 3 % of an epoch or less
 SCORED_SHARE = 0.07
 HEAD_THRESHOLDS = (0.1, 0.5)  # of PCKh, whatever the skeleton has
 

@@ -1,5 +1,4 @@
-"""deltas.npy: simulated errors of the former stage, from which the cascade learns to correct real
-ones."""
+"""deltas.npy: simulated errors of the former stage, from which refiners learn to correct real ones."""
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def draw(predicted_px, true_px, skeleton, seed):
                 f"run {arrays.STEP_1} with more images"
             )
         by_size = np.argsort(np.linalg.norm(error, axis=1))
-        # one in each 40th
+        # one error from each 40th of them
         parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN
         draws.append(error[by_size[(parts * len(error)).astype(int)]])
     return np.array(draws, np.float32)
@@ -63,7 +62,7 @@ def find(options, data, predicted_px, run):
         with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
             if not _holds(path, drawn):  # or make would find the joints before this one stale
                 arrays.save(path, drawn)
-            # a run killed before this left another's, or none
+            # always, since a run that was killed before this line left another's, or none
             files.save_json(path.with_suffix(".json"), _facts(data))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()

@@ -1,5 +1,4 @@
-"""Facts for the Makefile: the project's files that each script is made of, and the joints of the
-data set.
+"""Facts for the Makefile: the files that each script is made of, and the data set's joints.
 
     python -m deeppose.dependencies WORKDIR SCRIPT ...
 
@@ -37,7 +36,7 @@ def used_files(path):
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
-        # it is a prerequisite all the same, and the step itself will say what is wrong with it
+        # a broken file is a prerequisite too, and the step itself will say what is wrong with it
         return set()
     files = {name.replace(".", "/") + ".py" for name in imported_names(tree)}
     files = {file for file in files if Path(file).is_file()}

@@ -25,16 +25,16 @@ from PIL import Image
 from deeppose import matlab
 from deeppose.shell import InputError
 
-# of an image: LSPe's largest is 1723 px wide, and a frame is cut from its square
+# an image's longest side; LSPe's largest is 1723 px wide, and a frame is cut from its square
 LARGEST_SIDE_PX = 4000
 WHITE = 65535  # the 16-bit value that is white, unless a data set says otherwise
 LARGEST_FILE = 100_000_000  # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
 PIECE = 1 << 20  # bytes inflated at a time
-# zipfile inflates the others without any bound
+# of zip entries; the others zipfile inflates without any bound
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # PNG: some images are named .jpg and are none; no others, since some run programs
 FORMATS = ("JPEG", "PNG")
-# of a file, in annotations: leads out of no folder
+# a file's name in annotations, which leads out of no folder
 PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)
 BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -118,7 +118,7 @@ def _values_of_16_bits(image):
     decoded as well."""
     image.fp.seek(0)
     lower = Image.open(image.fp, formats=("PNG",))
-    # read as little-endian, the byte kept is the other one
+    # Pillow keeps one byte of each value: read as little-endian it is the other one
     lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
     low_bytes = np.asarray(lower, np.float32)  # exact up to 2^24
     return 256 * np.asarray(image, np.float32) + low_bytes
@@ -175,7 +175,7 @@ def _inflate(archive, entry):
     """An entry's content, piece by piece, up to the first piece that goes beyond the size it
     declares."""
     uncut = copy.copy(entry)
-    # zipfile cuts off what is more than this, so it would not be noticed
+    # zipfile cuts an entry off at its declared size, so that a longer one would not be noticed
     uncut.file_size = LARGEST_FILE + 2 * PIECE
     content = bytearray()
     with archive.open(uncut) as file:

@@ -11,13 +11,13 @@ from matplotlib.lines import Line2D
 
 from deeppose import files, metrics
 
-# the person's own sides: light and dark in grey too
+# by the person's own sides; in grey one is light and one dark
 LEFT, RIGHT, MIDDLE = "#56B4E9", "#D55E00", "#F0F0F0"
 DPI = 120
 KINDS = ("best", "median", "worst")
 FAINT_BELOW = 0.25  # confidence: what is less sure is drawn faint
 FAINT = 0.35  # how opaque that is
-# least and largest longer side of a photograph's picture
+# the least and the greatest longer side of a photograph's picture
 PICTURE_PX = (480, 2000)
 
 
@@ -43,7 +43,7 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
     opaque = opacity(skeleton, confidence)
     for first, second in skeleton.bone_ends:
         alpha = min(opaque[first], opaque[second])
-        # else it stays opaque
+        # given here as well, or the edge would stay opaque
         edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)
         axes.plot(
             *joints_px[[first, second]].T,

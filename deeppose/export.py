@@ -33,11 +33,11 @@ from deeppose import (
 )
 from deeppose.shell import InputError
 
-# the lowest that torch's exporter writes; ONNX Runtime reads it from 1.14 on
+# the lowest that torch's exporter writes; ONNX Runtime has read it since 1.14
 OPSET = 18
 EXTRAS = ("onnx", "onnxscript")
 LARGEST_BYTES = 1.5e9  # of weights: what torch still writes into one file; protobuf ends at 2 GB
-# of a model's provenance
+# entries of a model's provenance that go into the exported file
 TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")
 
 
@@ -145,7 +145,7 @@ def metadata(model, told):
 def write(path, model, told):
     """Write the Pose as one ONNX file, whole or not at all."""
     width, height = model.stage_1.frame
-    # of one, torch would take the 1 for fixed
+    # two images, since of one torch would take the 1 for a fixed size
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
@@ -161,7 +161,7 @@ def write(path, model, told):
             external_data=False,
             verbose=False,
         )
-    # torch gives way rather than to say so
+    # torch fixes the size silently where it cannot keep it open
     if isinstance(program.model.graph.inputs[0].shape[0], int):
         raise InputError(
             f"{path}: is not written: a network computes with the number of images, {model.stage_1.name} "

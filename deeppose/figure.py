@@ -15,14 +15,14 @@ from deeppose.skeleton import LSP
 JOINT = {name: i for i, name in enumerate(LSP.joints)}
 MIN_LABELLED = 6
 HIDDEN_GAP = 0.14  # a body part hides a joint that lies this far behind it (body heights)
-# ends, radius, tone
+# capsules of the face: ends, radius, tone
 FACE = (
     ("right_eye", "right_eye", 0.009, 0.12),
     ("left_eye", "left_eye", 0.009, 0.12),
     ("nose", "nose", 0.011, 0.8),
     ("right_lip", "left_lip", 0.006, 0.5),
 )
-# from, to, radii, cloth, which bone of the sleeve or leg it is, how much nearer it is drawn
+# from, to, radii, cloth, which bone of a sleeve or leg it is, how much nearer it is drawn
 LIMBS = (
     ("hip", "knee", (0.054, 0.038), "trousers", 0, 0.02),
     ("knee", "ankle", (0.037, 0.023), "trousers", 1, 0.01),

@@ -31,7 +31,7 @@ def replacing(path):
     """
     temporary = temporary_of(path)
     try:
-        # never written through: it might be a link to somewhere else
+        # removed, never written through, since it might be a link to somewhere else
         temporary.unlink(missing_ok=True)
         yield temporary
         with open(temporary, "r+b") as file:

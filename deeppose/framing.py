@@ -1,5 +1,4 @@
-"""Cut frames around people out of photographs, on all cores, straight into the arrays between the
-steps.
+"""Cut frames around people out of photographs, on all cores, straight into step 1's arrays.
 
 No torch here, so that step 1 runs without it.
 """
@@ -146,7 +145,7 @@ def write_arrays(workdir, jobs, counts, layout):
             if broken:
                 raise BrokenImages(broken)
         finally:
-            # before the files are closed, in which its threads write
+            # end the threads before the files are closed that they write into
             pool.shutdown(cancel_futures=True)
         # from here on the former arrays are being replaced
         (workdir / "dataset.json").unlink(missing_ok=True)

@@ -1,16 +1,17 @@
-"""Heatmaps and the joints they mean, by their mean (integral regression, Sun et al., ECCV 2018) or
-by their peak, and how sure that is. Pure torch.
+"""Heatmaps, the joints they mean, and how sure that is: pure torch.
+
+A joint is the mean place under its heatmap (integral regression, Sun et al., ECCV 2018) or its peak.
 """
 
 from typing import NamedTuple
 
 import torch
 
-# cells: spread of the Gaussian that a heatmap should be, where its network names no other
+# cells, the spread of the Gaussian that a heatmap should be where its network names no other
 TARGET_SIGMA = 1.0
-# of a heatmap, in heights of a perfect one: below it a logarithm tells nothing
+# in heights of a perfect heatmap; below it a logarithm tells nothing
 SMALLEST_VALUE = 1e-6
-# a joint's confidence is its heatmap's share within that many cells of it, along both axes
+# cells: a joint's confidence is its heatmap's share within so many of it, along both axes
 NEAR_CELLS = 1.5
 
 

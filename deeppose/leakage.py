@@ -13,7 +13,7 @@ from deeppose.shell import InputError
 
 STEP_2 = "Train_stage_1.py (step 2)"
 INHERITED = ("trained_on", "sets", "epoch", "seconds", "initial_weights")
-# images, or an image and its people
+# "3" or "3-7", images; "3:1-2", an image and its people
 ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)
 
 
@@ -69,7 +69,7 @@ def _within(numbers, text):
         spans.append((int(match[1]), int(match[2] or match[1])))
     first, last = np.array(sorted(spans), np.int64).T
     last = np.maximum.accumulate(last)  # of all spans that begin no later, should they overlap
-    # the last span that begins no later; -1: none
+    # the last span that begins no later than the number, -1 for none
     place = np.searchsorted(first, numbers, "right") - 1
     return (place >= 0) & (numbers <= last[place])
 
@@ -154,7 +154,7 @@ def _check_unseen(path, provenance, texts, data):
     train = data.identities("train")
     held_out, test = images_of(train[data.held_out]), images_of(data.identities("test"))
     trained = images_of(train[data.trained_on])
-    # in one part alone: what is in both is marked, see note_seen
+    # images in one part alone, since scores of what is in both are marked: see note_seen
     unseen = (held_out ^ test) - trained
     try:
         leaked = named(texts, unseen)

@@ -1,12 +1,11 @@
-"""The stored frames on their way to the network: on the device as a whole where they fit, else read
-ahead."""
+"""Stored frames on their way to the network: all on the device where they fit, else read ahead."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-# of an accelerator's free memory: what the frames may take and leave room for training
+# share of an accelerator's free memory that the frames may take, which leaves room for training
 FILLS = 0.5
 PIECE_BYTES = 2**28  # uploaded at a time
 

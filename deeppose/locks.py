@@ -60,7 +60,7 @@ def lock(workdir, output, wait=False):
 
 def _try(path, wait):
     """The lock's open file; None where it is worth another try."""
-    # a link would lead out of the folder
+    # no link is followed, since it would lead out of the folder
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
         file = open(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace")

@@ -47,7 +47,7 @@ def _pieces(buffer_widths, *tensors):
         yield *pieces, *(buffer[: len(pieces[0])] for buffer in buffers)
 
 
-# the buffers that _raise needs
+# what the buffers that _raise needs begin with
 SUMMED = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))
 
 
@@ -91,7 +91,7 @@ def local_response_norm(x):
 
     Differentiable once.
     """
-    # or exporting: the pieces would be unrolled, those of one number of images
+    # also while exporting, which would unroll the pieces for one number of images
     if torch.compiler.is_compiling():
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)

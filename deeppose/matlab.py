@@ -1,5 +1,4 @@
-"""Reader of MATLAB files, versions 5 to 7: numbers, text, cells and structs, as plain Python and
-NumPy. No torch here.
+"""Reader of MATLAB files, versions 5 to 7: numbers, text, cells and structs. No torch here.
 
 Source: MATLAB's "MAT-File Format", chapter 1. Not scipy.io.loadmat: a broken file can make that end
 the whole process, with a segmentation fault.
@@ -13,7 +12,7 @@ import numpy as np
 
 from deeppose.shell import InputError
 
-# bytes, compressed: MPII's annotations are 12 million, LSPe's labels 3.4 million
+# compressed bytes; MPII's annotations have 12 million, LSPe's labels 3.4 million
 LARGEST_FILE = 100_000_000
 LARGEST_UNPACKED = 400_000_000  # bytes, all variables together: MPII's are about 150 million
 LARGEST_RESULT = 1_200_000_000  # bytes of memory, roughly: MPII's annotations take half of that
@@ -42,7 +41,7 @@ TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18:
 CELL, STRUCT, CHAR = 1, 2, 4
 NUMERIC = range(6, 16)
 UNREAD = {3: "an object", 5: "a sparse array", 16: "a function handle", 17: "an object"}
-# objects of newer versions: the name comes where others have their shape
+# class of newer objects, which have a name where others have their shape
 SHAPELESS = 17
 COMPLEX_FLAG = 0x800
 

@@ -1,5 +1,4 @@
-"""PCP, PDJ, PCK, PCKh and AUC, with intervals: arrays in, arrays out, joints (N, J, 2) in any one
-unit.
+"""PCP, PDJ, PCK, PCKh and AUC, with intervals, of joints (N, J, 2) in any one unit.
 
 A joint with a NaN label leaves numerator and denominator; so does a limb with such an end, and an
 image whose torso (PDJ) or head (PCKh) is not labelled. What is left of an image with nothing
@@ -20,11 +19,11 @@ import numpy as np
 from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS, threshold_key
 
-# a unit: PDJ at 0, 0.05 ... units, to 0.5 as the paper's figures
+# steps a unit: PDJ's curve is drawn to 0.5 units, as the paper's figures
 PDJ_STEPS = 20
 AUC_LIMIT = 0.5
 PCKH_THRESHOLD = 0.5  # of the head's size: MPII
-# of the images: the ends of an interval vary by a tenth of it
+# of the images, for intervals whose ends vary by a tenth of their length
 RESAMPLES = 1000
 TRAINED_ON = "trained_on_"  # begins the columns of rows that are trained on
 LEVEL = 95  # per cent that an interval covers

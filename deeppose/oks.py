@@ -1,5 +1,4 @@
-"""Object keypoint similarity (COCO): of a pose, of duplicates among poses, and the ten scores by
-pycocotools. No torch.
+"""Object keypoint similarity, OKS-NMS, and COCO's ten scores by pycocotools. No torch here.
 
 exp(-d^2 / (2 s^2 k^2)) for a joint d pixels from the truth, with s^2 the person's area and k twice
 the joint's sigma: a distance counts by how large the person is and how far annotators differ on
@@ -17,7 +16,7 @@ from deeppose.shell import InputError, RunError
 
 NMS_THRESHOLD = 0.9  # poses that are more alike are one person
 PEAK_THRESHOLD = 0.2  # a joint whose heatmap peaks lower says nothing about the pose's score
-# pycocotools' order
+# in pycocotools' order
 NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
@@ -28,7 +27,7 @@ def _similarity(predicted, true, sigmas, areas):
     """
     squared = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
     variances = (2 * np.asarray(sigmas, float)) ** 2
-    # as COCO's, so that an area of 0 is no fault
+    # as COCO does, so that an area of 0 divides nothing by 0
     scale = np.asarray(areas, float)[..., None] + np.spacing(1)
     return np.nan_to_num(np.exp(-squared / variances / scale / 2), nan=0.0)
 
@@ -69,7 +68,7 @@ def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
     """
     joints = np.asarray(joints, float)
     areas = np.asarray(areas, float)
-    # equal scores: in the order given
+    # stable: of equal scores the first given comes first
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     kept = []
     while len(order):

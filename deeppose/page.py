@@ -1,5 +1,4 @@
-"""The page of predict.py --page: a server for this computer, which keeps what it is sent in memory
-alone.
+"""The page of predict.py --page: a server for this computer, which keeps nothing on disk.
 
     GET  /                                     the page, page.html, with its style and script
     POST /photograph                           a photograph -> the same upright, as a JPEG of at
@@ -43,22 +42,22 @@ PORT = 8000
 MOST_BYTES = 50_000_000  # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
 MOST_PEOPLE = 50  # in a photograph
-# of a JPEG: each takes time for all pixels, and one with nothing new to tell takes few bytes
+# scans of a JPEG: each takes time for all pixels, and an empty one takes few bytes
 MOST_SCANS = 50
 MOST_CONNECTIONS = 64  # at once, each with a thread; a browser opens 6
 HEAD_SECONDS = 10  # for a request's head to arrive
 BODY_SECONDS = 30  # for a photograph to arrive, and for an answer to be taken
-# a refused sender is listened to for so long, since else it may not hear the refusal
+# so long a refused sender is listened to, since else it may not hear the refusal
 LAST_SECONDS = 5
 RETRY_SECONDS = 1  # what a sender who finds another one served is told to wait
 JPEG_QUALITY = 90
-# urlsplit() sees one in "evil@localhost"
+# not by urlsplit(), which sees a host in "evil@localhost"
 HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
-# of a JPEG: its marker, that of a restart aside
+# the marker of a JPEG's segment, that of a restart aside
 SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 SCAN = b"\xda"
 END_OF_IMAGE = b"\xd9"
-# int() alone would take a sign, blanks, underscores, and digits of other scripts
+# stricter than int(), which takes a sign, blanks, underscores, and digits of other scripts
 LENGTH = re.compile("[0-9]{1,15}")
 
 
@@ -135,7 +134,7 @@ class Server(ThreadingMixIn, TCPServer):
         self.white = white
         self.turn = threading.Lock()
         self.room = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        # one thread, so that torch sets up its own threads once
+        # a single thread, so that torch sets up its own threads once
         self.worker = ThreadPoolExecutor(1, "pose")
         html = PAGE.read_text(encoding="utf-8")
         data = {

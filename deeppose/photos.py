@@ -1,5 +1,4 @@
-"""Any photograph as upright RGB, the frames of its people, and the names of what predict.py reads
-and writes.
+"""Any photograph as upright RGB, its people's frames, and the names of predict.py's files.
 
 EXIF rotation, grey, palette, transparent, CMYK and 16-bit images all become 8-bit RGB; what is
 transparent becomes black, as what lies outside a frame does. A large JPEG is reduced while it is
@@ -19,7 +18,7 @@ from deeppose.drawing import PICTURE_PX
 from deeppose.framing import cut
 from deeppose.shell import InputError
 
-# of a box's side, four times a frame's: a box with twice as much is reduced before it is cut
+# of a box's side, four times a frame's; a box with twice as many is reduced before it is cut
 ENOUGH_PX = 900
 QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF tag that say so
 ORIENTATION = 0x0112
@@ -112,7 +111,7 @@ def _upright(image, factor, size, white):
     image.load()  # while its file is open
     orientation = image.getexif().get(ORIENTATION)
     turned = orientation in QUARTER_TURNS
-    # which copies in any case
+    # called only where it turns something, since it always copies
     upright = image if orientation in (None, 1) else ImageOps.exif_transpose(image)
     return Photo(_as_rgb(upright), factor, tuple(size[::-1]) if turned else tuple(size))
 

@@ -1,5 +1,4 @@
-"""Curves and clouds: PDJ over its threshold, errors before and after the cascade, training by
-epoch."""
+"""Curves and clouds: PDJ over its threshold, errors around the cascade, training by epoch."""
 
 import itertools
 import math
@@ -22,11 +21,11 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
     "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
-# columns that are drawn; the scores' names follow them
+# the columns that are drawn first; those of the scores follow
 STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
 SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"})
-# of the same
+# looks of the same scores on rows that were trained on
 TRAINED_ON_LOOKS = ({"color": "#0072B2", "linestyle": ":"}, {"color": "#009E73", "linestyle": "-."})
 COLUMNS = 4  # of small panels
 CLOUD_REACH = 1.0  # units shown around the truth
@@ -68,7 +67,7 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
     }
     figure, panels = _panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
-        # where stage 2 changed nothing, stage 1's dashes lie on its line
+        # stage 1 last, so that its dashes show on stage 2's line where that changed nothing
         for name in reversed(predictions):
             axes.plot(thresholds, points[name][group], linewidth=1.8, **LOOKS[name])
         axes.set(title=_title(group, len(members)), xlim=(0, skeleton.curve_to), ylim=(0, 1))
@@ -150,7 +149,7 @@ def _clouds(path, clouds, skeleton, between, unit):
         medians = []
         for above, (name, errors) in enumerate(clouds.items()):
             errors = errors[joint][np.isfinite(errors[joint]).all(1)]
-            # unrefined, two are one
+            # of a joint that was not refined both clouds are one
             _cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - above))
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
         axes.set_title(
@@ -216,7 +215,7 @@ def half_ellipse(errors):
     centre, covariance = errors.mean(0), np.cov(errors.T)
     spread, turn = np.linalg.eigh(covariance)
     away = errors - centre
-    # in variances
+    # squared distances in variances (Mahalanobis)
     reach = np.quantile(((away @ np.linalg.pinv(covariance)) * away).sum(1), CLOUD_SHARE)
     width, height = 2 * np.sqrt(reach * np.maximum(spread, 0))
     return centre, width, height, np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
@@ -316,20 +315,20 @@ def stage_2_training(path, curves):
     lines = {
         "loss_with_gain": ("held-out rows, refined with the gain", LOOKS["stage 2"]),
         "loss": ("held-out rows, refined in full", LOOKS["stage 1"]),
-        # on top: with a gain of 0 they are one
+        # drawn last, on top: with a gain of 0 it lies on the other line
         "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),
     }
     figure, panels = _panels(
         len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True
     )
-    # one joint may be trained for longer
+    # the axis is the longest run's, since a joint may be trained for longer
     longest = max((columns["epoch"] for columns in curves.values()), key=len)
     for axes, (joint, columns) in zip(panels, curves.items()):
         for key, (_, look) in lines.items():
             axes.plot(
                 columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"])
             )
-        # the last of equals, as kept
+        # of equal epochs the last, which is the one that was kept
         best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])
         axes.set_title(
             f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "

@@ -1,5 +1,4 @@
-"""A posed body in three dimensions, and how much of the image it fills: drawn at random, in body
-heights."""
+"""A random pose of a body in three dimensions, in body heights, and how it fills the image."""
 
 import numpy as np
 
@@ -20,7 +19,7 @@ POSES = np.array(
     )
 )  # reach
 POSE_SHARES = (0.2, 0.16, 0.18, 0.16, 0.08, 0.1, 0.12)
-# from the neck
+# offsets from the neck
 HEAD = {
     "head": (0, -0.18, 0),
     "jaw": (0, -0.075, -0.012),

@@ -1,5 +1,4 @@
-"""Initial weights of a stage-1 network: random, ImageNet's, a file in torchvision's format, or a
-whole model."""
+"""Initial weights of stage 1: random, ImageNet's, a file in torchvision's format, a whole model."""
 
 import http.client
 import threading

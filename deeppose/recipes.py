@@ -1,5 +1,4 @@
-"""How a network is trained, as data: what --recipe of the two training steps names and --vary
-changes."""
+"""Recipes, how a network is trained, as data: --recipe names one, and --vary changes it."""
 
 import argparse
 import dataclasses
@@ -18,9 +17,9 @@ CHOICES = {
     "schedule": ("constant", "cosine", "steps", "inverse"),
 }
 SHORT = 5  # of a run's steps the warm-up takes at most one in so many
-# shares of the run after which "steps" divides the rate by 10: SimpleBaseline
+# shares of the run after which "steps" divides the rate by 10, as SimpleBaseline does
 STEPS_AT = (90 / 140, 120 / 140)
-# of "inverse": rate x (1 + inverse_gamma x step) ^ -0.75, as Caffe's "inv"
+# exponent of "inverse": rate x (1 + inverse_gamma x step) ^ -0.75, as Caffe's "inv"
 INVERSE_POWER = 0.75
 
 
@@ -32,7 +31,7 @@ class Recipe:
     """
 
     options: dict = field(default_factory=dict)
-    # of the normalised coordinates; "image_mse": a mean of the images' means
+    # of the normalised coordinates; "image_mse" is the mean of the images' means
     loss: str = "mse"
     heatmaps: float = 0.0  # the heatmaps' own loss counts that much beside it
     heatmap_loss: str = "cross_entropy"
@@ -46,19 +45,19 @@ class Recipe:
     warm_up: int = 0  # steps over which the rate rises from 0; a fifth of a short run
     schedule: str = "constant"  # or "cosine", to 0 over the whole run; "steps"; "inverse"
     inverse_gamma: float = 1e-4
-    # decay a step of the weights' moving average, which then is the model; 0: none
+    # decay a step of the weights' moving average, which then is the model; 0 for none
     average: float = 0.0
-    # share of the run in which the backbone stays as it was loaded, if it was loaded
+    # share of the run in which a backbone that was loaded stays as it is
     frozen: float = 0.0
     stretch: int = 0  # 1: the network sees boxes as squares, their aspect lost
-    # cascade: box sides / size of the predicted pose; 0: the skeleton's
+    # of refiners: box side / size of the predicted pose; 0 for the skeleton's
     crop_scale: float = 0.0
-    # cascade: of the frame; a collapsed pose still gets a box with something in it
+    # of refiners, px of the frame, so that a collapsed pose still gets a box with something in it
     smallest_crop_px: float = 40.0
     crop_px: int = 227  # cascade: sides of the crops that the network takes
-    # cascade, 1: a training row's box is sized by its true pose; others' never are
+    # of refiners: 1 sizes a training row's box by its true pose; others' never are
     true_sizes: int = 0
-    # cascade: simulated estimates an image and epoch; original: always the first 20
+    # of refiners: simulated estimates an image and epoch; original: always the first 20
     simulated: int = 20
     batch_size: int = 0  # images a step; 0: the script's own number
     turn_deg: float = 0.0  # from here on: deeppose.augment.Ranges, drawn anew each epoch
@@ -127,7 +126,7 @@ class Recipe:
 
         def update(averages, currents, count):
             if averages[0].is_floating_point():
-                # the start is soon forgotten
+                # smaller at first, so that the random start is soon forgotten
                 decay = min(self.average, (1 + int(count)) / (10 + int(count)))
                 torch._foreach_lerp_(averages, currents, 1 - decay)
             else:

@@ -1,5 +1,4 @@
-"""report.html: one file with the tables, the curves and every test image, to be opened from disk,
-without a network.
+"""report.html: one file with the tables, the curves and every test image, opened from disk.
 
 The page itself, with its style and script, is report_page.html beside this file.
 """
@@ -17,7 +16,7 @@ from PIL import Image
 from deeppose import files
 
 PAGE = Path(__file__).with_name("report_page.html")
-# an image on average, at most: with a third more as base64, 1,000 take 11.3 of the 15 MB allowed
+# an image's mean, at most: as base64 a third more, so that 1,000 take 11.3 of the 15 MB allowed
 JPEG_BYTES = 8_500
 QUALITIES = (85, 75, 65, 50, 35)
 

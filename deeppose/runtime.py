@@ -23,7 +23,7 @@ from deeppose.shell import InputError
 
 SAVE_MINUTES = 5
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-# a process may wait that long for the others, whose joints may take longer
+# how long a process may wait for the others, whose joints may take longer
 PATIENCE = datetime.timedelta(days=30)
 
 
@@ -283,7 +283,7 @@ def _process_group(backend):
 
     After an error it is left as it is, since the other processes may be waiting in it.
     """
-    # its functions keep, for good, the group that there is by then
+    # imported now, since its functions keep the group that there is at their import
     importlib.import_module("torch.distributed.nn")
     distributed.init_process_group(backend, timeout=PATIENCE)
     yield
@@ -358,7 +358,7 @@ def infer(compute, frames, rows, run, batch_size=64, what=None):
     what     a label for the progress bar; None shows none
     """
     pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
-    # one that has none learns the shapes from the first
+    # a process without a piece of its own computes the first, to learn the shapes
     own = pieces[run.rank :: run.world] or pieces[:1]
     batches = frames.batches([rows[piece] for piece in own])
     found = []

@@ -55,7 +55,7 @@ def render_set(folder, number, count, seed):
     (folder / f"images_{number}").mkdir()
     labels = []
     for k in tqdm(range(1, count + 1), desc=f"images_{number}", unit="image", disable=None):
-        # an image does not depend on how many there are
+        # seeded by the image, so that it does not depend on how many there are
         rng = np.random.default_rng((seed, number, k))
         image, joints, hidden = render_person(rng, wide=number == 2)
         height, width = image.shape[:2]

@@ -45,7 +45,7 @@ def command(main):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
         if hasattr(sys.stdout, "reconfigure"):
-            # the name of a file may be in no encoding at all
+            # a file's name may be in no encoding at all
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _held:
@@ -54,7 +54,7 @@ def command(main):
             message, code = _one_line(error), 2
         except RunError as error:
             message, code = _one_line(error), 1
-        # torch has several classes for it, on each device another
+        # torch has a class for it on each device
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 raise

@@ -1,5 +1,4 @@
-"""Make a small model to hand on of a working directory's: stage 1 and its refiners, in half
-precision.
+"""Make a small model to hand on: stage 1 and its refiners, in half precision.
 
 Reads   model_1.pt  model_shared.pt (or model_<joint>.pt) and those of stage 3, each with its .json,
         from WORKDIR

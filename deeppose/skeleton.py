@@ -1,5 +1,4 @@
-"""Skeletons: which joints a data set labels, how they hang together and how it is scored, all by
-joint name.
+"""Skeletons: a data set's joints, how they hang together, how it is scored, all by joint name.
 
 A further data set is one more Skeleton, here or described by its files. No other file knows a
 joint's number.
@@ -383,7 +382,7 @@ LSP = Skeleton(
 
 MPII = Skeleton(
     name="mpii",
-    # by the file's ids
+    # in the order of the file's ids
     joints=(
         "right_ankle",
         "right_knee",

@@ -24,7 +24,7 @@ from deeppose import mpii as mpii_file
 from deeppose.shell import InputError
 from deeppose.skeleton import MPII
 
-# along each axis, of a person of MPII's with one joint, or with all of them in a line
+# along each axis, for a person with one joint, or with all joints in a line
 SMALLEST_BOX_PX = 1.0
 
 
@@ -165,7 +165,7 @@ def _person(path, entry, joint_count):
         for key, value in entry.items()
         if key not in filled_in or value not in (None, [])
     }
-    # original: the sum of v, which may be 2
+    # original: the sum of v, which counts a visible joint twice
     return filled_in | had | {"num_keypoints": int(labelled.sum())}
 
 

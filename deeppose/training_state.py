@@ -1,5 +1,4 @@
-"""The state of unfinished training: saved, resumed bit for bit on a CPU in fp32, and what trained a
-model.
+"""The state of unfinished training, saved and resumed, and the provenance of the model it makes.
 
 A model_*.resume.pt is there only while a run is unfinished.
 """
@@ -63,13 +62,13 @@ class TrainingState:
         self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
         self.keep_epochs = options.keep_epochs
         kept = options.epochs // self.keep_epochs if self.keep_epochs else 0
-        # a state of 5 (Adam) beside its predecessor, and the model
+        # times the network's size: a state of 5 (Adam), its predecessor of 5, and the model
         needed = (11 + kept) * checkpoint.size(network)
         files.need_space(path.parent, needed, (path, self.path, path.with_suffix(".json")))
         self.network = network
         self.optimiser = optimiser
         self.average = average
-        # what is evaluated, and becomes the model
+        # the weights that are evaluated, and become the model
         self.model = network if average is None else average.module
         self.interval = 60 * options.save_minutes
         # where the run stands
@@ -81,7 +80,7 @@ class TrainingState:
         self.best_weights = {}
         self.history = []
         self.about = {}
-        # of the model to be written; what is found while training is added to it
+        # the model's .json, before what training finds is added
         self.provenance = {}
         # signals, and the clock
         self.signal = None
@@ -115,7 +114,7 @@ class TrainingState:
             changed = [
                 name
                 for name, value in self.run_facts.items()
-                # of the code its digest tells
+                # whether the code changed its digest tells better than its commit
                 if name != "commit" and saved["run"].get(name) != value
             ]
             self.run_facts["commit"] = commits_of(
@@ -305,7 +304,7 @@ def commit():
 
     None where the project is no git checkout of its own, or git is missing or fails.
     """
-    # a repository around the project has commits of something else
+    # the commits of a repository around the project are of something else
     if not (PROJECT / ".git").exists():
         return None
     command = [

@@ -1,5 +1,4 @@
-"""Test rows cut anew from their photographs, around the boxes of their true joints, for stage 1 to
-be scored on.
+"""Test rows cut anew from their photographs around their true joints, to score stage 1 on.
 
 A photograph whose joints are not known has no such box, so these scores are marked "true boxes".
 They are comparable with those of authors who test so, and show how a network bears people that fill

@@ -13,7 +13,7 @@ from deeppose import geometry
 # box side / extent of the predicted pose: the middle of the 1.1 to 1.8 that LSP's training rows
 # show
 SCALE = 1.45
-# sides of what was seen first: a pose that is all in one point tells nothing of the person's size
+# sides of the first box: a pose that is all in one point does not tell the person's size
 SMALLEST = 0.1
 LARGEST = 1.5  # likewise: a person hardly reaches that far out of what was seen
 KEY = "two_pass"  # of model_1.json: whether predict.py looks twice unless it is told otherwise
@@ -32,7 +32,7 @@ def boxes_around(poses_px, seen_px, margin=1.0, scale=SCALE):
     low = poses_px.min(1)
     high = poses_px.max(1)
     sides = scale * margin * (high - low).max(1)
-    # a square box of this side is grown to the proportions of what was seen
+    # a square of this side is grown to the proportions of what was seen
     shorter = seen_px[:, 2:].min(1)
     sides = sides.clip(SMALLEST * shorter, LARGEST * shorter)
     sizes = seen_px[:, 2:] * (sides / shorter)[:, None]

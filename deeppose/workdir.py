@@ -18,7 +18,7 @@ SHARED = "shared"  # the refiner that serves all joints
 STAGES = (2, 3)  # of the cascade; DeepPose has three in all
 SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
 TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
-# the last stage's poses of the test rows, in COCO's format
+# the last stage's poses of the test rows in COCO's format
 RESULT = "result.json"
 
 

@@ -2,8 +2,9 @@
 
 Reads   the photographs in --source, as LSP_data.py does
 Writes  of a row that is scored on the test images a line in results/ledger.csv,
-        results/<size>_<row>.json, and results/predictions/<size>_<row>_stage_<S>.npz; of a variant,
-        which is not, a line in results/variants.csv; the tables in README.md and docs/accuracy.md
+        results/<size>_<row>.json, and results/predictions/<size>_<row>_stage_<S>.npz
+        of a variant, which is not, a line in results/variants.csv
+        the tables in README.md and docs/accuracy.md
 Run     python -m results            make results
         python -m results --check    recompute every recorded score and interval from the recorded
                                      predictions

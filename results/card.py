@@ -85,7 +85,7 @@ def score_rows(recorded, kind, names):
         for stage in stages_of(recorded):
             score = recorded[stage][kind][key]
             interval = recorded["intervals"][stage][kind][key]
-            # where nothing is labelled
+            # None: nothing is labelled
             row.append("–" if score is None else tables.score_cell(score, interval))
         rows.append(row)
     return rows

@@ -1,5 +1,4 @@
-"""Recompute every score and interval of the records from their recorded predictions, and
-compare."""
+"""Recompute every score and interval of the records from their predictions, and compare."""
 
 import itertools
 import math

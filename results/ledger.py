@@ -1,5 +1,4 @@
-"""The ledger of the test set's use: results/ledger.csv, a line each time a row is scored on the
-test images.
+"""The ledger of the test set's use, results/ledger.csv: a line each time a row is scored on it.
 
 The first lines were read off the project's history: one for each record, or README, that first held
 such scores.

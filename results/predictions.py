@@ -1,5 +1,6 @@
-"""Recorded predictions of the test images, int16 in 1/64 px, from which every score and interval
-can be recomputed.
+"""Recorded predictions of the test images, from which every score and interval is recomputed.
+
+They are int16 in 1/64 px: float16 would flip thresholds.
 
 A record's scores are those of its recorded predictions, so that recomputing gives the same numbers,
 not nearly so.

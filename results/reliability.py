@@ -1,5 +1,4 @@
-"""Whether a model's confidence means something: how often joints are right, by how sure it was, on
-held-out rows.
+"""Judge a model's confidence: how often held-out joints are right, by how sure it was of them.
 
 Reads   a working directory after step 2: model_1.pt  model_1.json  train_*.npy  dataset.json
 Run     python -m results.reliability --workdir FOLDER

@@ -58,7 +58,7 @@ ROWS = {
         "the original's recipe",
         ("--recipe", "original"),
         stages=2,
-        # on the images of best_random, for as long
+        # on the images of best_random, for as many core-hours
         stage_2=("--recipe", "original"),
     ),
     "best_random": Row("best recipe", stages=3),
@@ -146,7 +146,7 @@ ROWS = {
     "few_plain_again": without(AUGMENTATION, *PLAIN, against="few_again", seed=1),
 }
 
-# not of the recipe that was
+# rows of today's recipe
 PRESENT = [name for name, row in ROWS.items() if not set(FORMER) <= set(row.stage_1)]
 
 SMALL_CROPS = ("--crop-px", "129", "--simulated", "1")
@@ -212,7 +212,7 @@ SIZES = {
         "stage_2": ((),),
         "stage_3": ((),),
     },
-    # about half an hour a row on a GPU
+    # each row takes about half an hour on a GPU
     "short": {
         "stage_1": ("--epochs", "60"),
         "variants": ("--epochs", "20"),

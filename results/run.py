@@ -1,5 +1,4 @@
-"""Run a row's six steps, then record it: a scored row's scores and predictions, a variant's line in
-the table."""
+"""Run a row's six steps and record it: scores and predictions, or a variant's line in the table."""
 
 import json
 import os
@@ -84,7 +83,7 @@ def run_row(name, size, folder, source, part, stages, more):
             "Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own
         ),
     ]
-    # if resumed, all of it
+    # the model's own count of seconds, which holds those before a run was resumed
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]
     if is_variant(name):
         return workdir, steps  # the test set is for finished runs

@@ -1,5 +1,4 @@
-"""The tables of results in README.md and docs/accuracy.md, made from results/: no figure in them is
-typed by hand."""
+"""The tables in README.md and docs/accuracy.md, made from results/: no figure is typed by hand."""
 
 import itertools
 import json

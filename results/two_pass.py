@@ -1,5 +1,4 @@
-"""Whether a second look at the photograph helps: scores of the same images, looked at once and
-twice.
+"""Judge a second look at the photograph: scores of the same images, looked at once and twice.
 
 Held-out images as they are, and smaller in black surroundings; with --source also whole photographs
 of the training rows, by how much of them the person fills. Those were trained on, in closer views,
@@ -20,7 +19,7 @@ from deeppose import arrays, geometry, leakage, metrics, networks, runtime, shel
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 
-# times as wide and high as the test view is what is seen of held-out images
+# what is seen of held-out images / the test's view
 WIDER = (1, 1.5, 2, 3)
 SHARES = (0, 0.25, 0.4, 0.6, 1)  # of a photograph's longer side that a person fills
 FEWEST = 10  # photographs that are worth a line

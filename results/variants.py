@@ -5,7 +5,7 @@ from deeppose.locks import lock
 from results import paths
 from results.rows import ROWS
 
-# column: keys of metrics.score
+# column -> keys of metrics.score
 SCORES = {"pdj_0.2": ("pdj", "0.20"), "pcp_strict_mean_4": ("pcp_strict", "mean_4")}
 COLUMNS = (
     "size",
