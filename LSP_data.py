@@ -214,6 +214,7 @@ def plan(lsp, lspe, options, left_out):
             continue
         held_out = part == "train" and photo_set is lsp and number % HELD_OUT_EVERY == 1
         joints = photo_set.joints[number - 1]
+        # a test shows an image once, as it is; training may show moved and mirrored copies
         views = [(None, False)]
         if part == "train" and not held_out and not np.isnan(joints).all():
             # seeded by the image, so that its rows are the same whatever --limit is

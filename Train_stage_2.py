@@ -163,6 +163,7 @@ def train_refiner(examples, name, start, data, settings, options, run):
     settings = settings | {"rows": len(rows)}
     if training_state.finished(path, settings, options.resume):
         return
+    # build it, from random weights or another refiner's
     runtime.seed_torch(options.seed, name, "initial weights")
     recipe = options.recipe
     skeleton = data.skeleton
@@ -176,10 +177,12 @@ def train_refiner(examples, name, start, data, settings, options, run):
     )
     if start:
         start_from(network, start, skeleton, options)
+    # go on where an unfinished run stands
     optimiser = recipe.optimiser_of(network, run.device)
     state = training_state.TrainingState(
         path, settings, run, network, optimiser, options, recipe.average_of(network)
     )
+    # say where it comes from
     mirrored = ", mirrored" * (options.weights == "opposite")
     called = f"file {start.name}{mirrored}" if start else "random"
     state.provenance = {
@@ -194,6 +197,7 @@ def train_refiner(examples, name, start, data, settings, options, run):
         "initial_weights": called,
         "skeleton": skeleton.described(),
     }
+    # train
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
         state.finish()
@@ -345,10 +349,12 @@ def main(argv=None):
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     data = arrays.open_dataset(options.workdir)
     skeleton = data.skeleton
+    # which refiners, and from which weights
     names = [SHARED] if options.refiner == SHARED else joints_named(options.joints, skeleton)
     if not options.joints:
         names = [name for name in names if name not in data.not_refined]
     starts = {name: initial_weights(name, skeleton, options) for name in names}
+    # what the former stage predicts, and by how much it errs
     predicted = workdir.load_output(options.workdir, data, model=workdir.model_path(options))
     run = runtime.choose(options, parallel=True)
     print(run)

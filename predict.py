@@ -336,6 +336,7 @@ def main(argv=None):
             partial(answer, model),
             model.white,
         )
+    # find the photographs and the people in them
     paths = photos.find(options.photographs)
     if options.box and (len(paths) > 1 or options.boxes):
         raise InputError(
@@ -347,6 +348,7 @@ def main(argv=None):
     model = load(
         options.workdir, options.device, options.precision, options.compile, options.two_pass
     )
+    # say which model it is
     refined = [
         f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
         for stage, refiners in model.refiners.items()
@@ -355,6 +357,7 @@ def main(argv=None):
         f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', twice' * model.twice}, "
         f"of {model.provenance['workdir']}"
     )
+    # predict, draw and write
     if options.output:
         files.make_folder(options.output, "--output names one")
     pictures = photos.outputs(paths, options.output)

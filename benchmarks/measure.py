@@ -22,7 +22,8 @@ def compare(ways, seconds, before=lambda: None):
     for work in ways.values():
         before()
         work()
-    rates, end = {name: [] for name in ways}, time.monotonic() + seconds
+    rates = {name: [] for name in ways}
+    end = time.monotonic() + seconds
     while len(next(iter(rates.values()))) < ROUNDS or time.monotonic() < end:
         for name, work in ways.items():
             before()

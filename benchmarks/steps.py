@@ -37,7 +37,9 @@ class Bench:
     rows}."""
 
     def __init__(self, photos, workdir, limit, run):
-        self.photos, self.workdir, self.run = photos, workdir, run
+        self.photos = photos
+        self.workdir = workdir
+        self.run = run
         self.source = ["--source", str(photos), "--limit", str(limit)]
         LSP_data.main([*self.source, "--workdir", str(workdir)])
         self.data = data = arrays.open_dataset(workdir)
@@ -126,7 +128,8 @@ class Bench:
 
     def bare_training(self, network, optimiser, batch, outputs):
         """Training steps of a network on one resident batch."""
-        run, network = self.run, network.train()
+        run = self.run
+        network = network.train()
         images = torch.rand(batch, 3, CROP_PX, CROP_PX, device=run.device, dtype=run.dtype)
         images = images.contiguous(memory_format=torch.channels_last)
         wanted = torch.rand(batch, outputs, device=run.device)
@@ -184,20 +187,19 @@ class Bench:
 
         The limit is the bare network on a resident batch.
         """
-        run, options = self.run, Train_stage_1.parse(["--save-minutes", "600"])
-        recipe, examples = (
-            options.recipe,
-            Train_stage_1.Examples(self.data, options.recipe, self.data.frame, run),
-        )
+        run = self.run
+        options = Train_stage_1.parse(["--save-minutes", "600"])
+        recipe = options.recipe
+        examples = Train_stage_1.Examples(self.data, options.recipe, self.data.frame, run)
         rows = np.random.default_rng(0).permutation(self.data.trained_on)[
             : STEPS * options.batch_size
         ]
-        network, bare = run.place(self.stage_1()), run.place(self.stage_1())
-        slow, device = self.stage_1().to(run.device), run.device
-        adam, bare_adam = (
-            recipe.optimiser_of(network, run.device),
-            recipe.optimiser_of(bare, run.device),
-        )
+        network = run.place(self.stage_1())
+        bare = run.place(self.stage_1())
+        slow = self.stage_1().to(run.device)
+        device = run.device
+        adam = recipe.optimiser_of(network, run.device)
+        bare_adam = recipe.optimiser_of(bare, run.device)
         slow_adam = torch.optim.Adam(slow.parameters(), recipe.learning_rate)
         state = self.state(options, network, adam, recipe.average_of(network))
         state.about = {"initial_weights": "random"}
@@ -219,11 +221,9 @@ class Bench:
 
     def step_4(self):
         """Frames a second of stage 1's predictions (steps 3 and 4)."""
-        run, network, slow = (
-            self.run,
-            self.run.place(self.stage_1()),
-            self.stage_1().to(self.run.device),
-        )
+        run = self.run
+        network = self.run.place(self.stage_1())
+        slow = self.stage_1().to(self.run.device)
         rows = np.arange(min(512, len(self.data.train_images)))
 
         def ours():
@@ -242,10 +242,8 @@ class Bench:
 
         The limit is the bare network, crops already cut.
         """
-        run, options = (
-            self.run,
-            Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"]),
-        )
+        run = self.run
+        options = Train_stage_2.parse(["--save-minutes", "600", "--recipe", "original"])
         joint = self.data.skeleton.index(JOINTS[0])
         drawn = np.load(deltas.OWN).astype(float)
         examples = Examples(
@@ -258,13 +256,15 @@ class Bench:
             options.simulated,
         )
         rows = np.random.default_rng(0).permutation(examples.rows)[: STEPS * options.batch_size]
-        network, bare = run.place(refiner(joint)), run.place(refiner())
+        network = run.place(refiner(joint))
+        bare = run.place(refiner())
         slow = plain.alexnet().to(run.device)
         adagrad, bare_adagrad = (
             options.recipe.optimiser_of(one, run.device) for one in (network, bare)
         )
         slow_adagrad = torch.optim.Adagrad(slow.parameters(), options.recipe.learning_rate)
-        state, crops = self.state(options, network, adagrad), options.simulated + 1
+        state = self.state(options, network, adagrad)
+        crops = options.simulated + 1
 
         def ours():
             state.step = 0
@@ -296,16 +296,17 @@ class Bench:
         The limit reads none.
         """
         self.write_models("6")
-        run, data, images = self.run, self.data, self.data.test_images
-        network, rows = run.place(self.stage_1()), np.arange(len(self.data.test_images))
+        run = self.run
+        data = self.data
+        images = self.data.test_images
+        network = run.place(self.stage_1())
+        rows = np.arange(len(self.data.test_images))
         estimates = np.nan_to_num(data.test_labels, nan=100).astype(float)
         boxing = cascade.Boxing(data.skeleton.crop_scale, 40)
         sides = boxing.sides_px(estimates, data.skeleton)
         boxes = geometry.box_around(estimates[:, 0], sides)
-        bare, bare_refiner = (
-            self.bare_inference(run.place(self.stage_1())),
-            self.bare_inference(run.place(refiner())),
-        )
+        bare = self.bare_inference(run.place(self.stage_1()))
+        bare_refiner = self.bare_inference(run.place(refiner()))
 
         def ours():
             first, sure = self.model(network).predict(self.test_frames, rows, run)

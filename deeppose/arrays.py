@@ -141,7 +141,8 @@ def fingerprint(path):
 
     Cheap enough to compare whenever the arrays are opened, which a digest of 3.8 GB is not.
     """
-    total, size = hashlib.sha256(), path.stat().st_size
+    total = hashlib.sha256()
+    size = path.stat().st_size
     total.update(str(size).encode())
     with open(path, "rb", buffering=0) as file:
         for start in sorted({max(size - BLOCK, 0) * k // (BLOCKS - 1) for k in range(BLOCKS)}):
@@ -278,6 +279,7 @@ def open_dataset(workdir):
 
     Raises InputError where a file is missing or does not fit dataset.json.
     """
+    # dataset.json, which says what the arrays hold
     path = workdir / "dataset.json"
     facts = files.load_json(path, STEP_1)
     if facts.get("format") != FORMAT:
@@ -287,6 +289,7 @@ def open_dataset(workdir):
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
     _check_facts(path, known, facts)
+    # the arrays of both parts
     joint_count = known["skeleton"].joint_count
     width, height = known["frame"]
     arrays = {}
@@ -303,6 +306,7 @@ def open_dataset(workdir):
         arrays[f"{part}_rows"] = np.array(rows)
         _check_rows(workdir / f"{part}_rows.npy", rows, known["columns"])
         check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], known["frame"])
+    # whether they are still those that step 1 wrote
     for name in arrays:
         if fingerprint(workdir / f"{name}.npy") != facts["fingerprints"].get(f"{name}.npy"):
             raise InputError(

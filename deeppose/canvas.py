@@ -83,4 +83,5 @@ def draw_object(rng, image, owner, joints):
     window = np.s_[
         top : int(max(y + radius + abs(dy), 0)), left : int(max(x + radius + abs(dx), 0))
     ]
-    image[window], owner[window] = colour, OBJECT
+    image[window] = colour
+    owner[window] = OBJECT

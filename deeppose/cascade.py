@@ -203,6 +203,7 @@ def judge(network, examples, run):
     found = {"loss_without": [], "loss": [], "loss_with_gain": [], "gain": []}
     scale = examples.boxing.scale
     for joint in examples.joints:
+        # predict the offsets from the joint's estimates, and from its opposite's in a mirror
         predicted = []
         wanted = []
         for rows, boxes, offsets, mirrored in examples.held_out_errors(joint):
@@ -214,6 +215,7 @@ def judge(network, examples, run):
             wanted.append(scale * offsets)
         predicted = np.stack(predicted, 1)  # (n, 1 or 2, 2)
         wanted = np.stack(wanted, 1)
+        # how far to trust them, and what that leaves
         gain = fit_gain(predicted, wanted, examples.most) if len(wanted) else 0.0
         for name, errors in (
             ("loss_without", wanted),
@@ -362,6 +364,7 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
         used = [joint for joint in joints if refiner.gain(joint) > 0]
         if not used:
             continue
+        # cut around the estimates, and ask for the offsets
         gain = library.asarray([refiner.gain(joint) for joint in used])[:, None]  # (K, 1)
         sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
         estimates = joints_px[:, used]  # (n, K, 2)
@@ -369,6 +372,7 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
         offsets, sure_of = predict(
             refiner.network, geometry.box_around(estimates, sides[..., None]), asked
         )
+        # move the estimates by them; a head without heatmaps leaves the confidence as it was
         moved = estimates + gain * offsets * sides[..., None]
         sure_of = library.where(library.isnan(sure_of), confidence[:, used], sure_of)
         for place, joint in enumerate(used):

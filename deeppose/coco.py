@@ -83,6 +83,7 @@ def read(path, annotated=True):
 
     annotated  whether it must have annotations and joints; a file of images alone has neither
     """
+    # take the lists entry by entry, in whichever order the file has them
     reader = _Reader(path)
     for key, entry in json_stream.entries(path):
         take = {
@@ -94,6 +95,7 @@ def read(path, annotated=True):
             raise InputError(f"{path}: an entry of `{key}` is no object; is this COCO's format?")
         if take:
             take(entry)
+    # what is left of them once all is known
     if not reader.images:
         raise InputError(f"{path}: holds no images; is this COCO's format?")
     joints, bones = reader.skeleton(annotated)
@@ -340,6 +342,7 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
             raise InputError(f"{path}: detection {number + 1} has no whole number as its image_id")
         if entry["image_id"] not in images:
             continue
+        # check what is wanted of it
         box = as_numbers(entry.get("bbox"))
         score = as_numbers([entry.get("score")])
         if (
@@ -357,6 +360,7 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
             raise InputError(
                 f"{path}: holds more than {MOST_DETECTIONS} detections; --score-above leaves some out"
             )
+        # keep it
         if score[0] > score_above:
             image_ids.append(entry["image_id"])
             boxes.append(box)

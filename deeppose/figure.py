@@ -58,7 +58,8 @@ def choose_look(rng, ground):
     skin = farthest(
         [np.array([np.interp(t, range(len(SKIN)), SKIN[:, c]) for c in range(3)]) for t in tones]
     )
-    shirt, trousers = farthest([dye() for _ in range(4)]), farthest([dye() for _ in range(4)])
+    shirt = farthest([dye() for _ in range(4)])
+    trousers = farthest([dye() for _ in range(4)])
     cover = {
         "shirt": rng.choice((0.0, 0.55, 2.0), p=(0.15, 0.5, 0.35)),  # bones clothed: 2 is long
         "trousers": rng.choice((0.6, 2.0), p=(0.4, 0.6)),
@@ -105,7 +106,8 @@ def head_parts(points, look):
     """Neck, face and hair; eyes, nose and mouth only where the camera sees the face."""
     jaw, brow, crown, nape = (points[name] for name in ("jaw", "brow", "crown", "nape"))
     hair = [(crown, 0.061, crown, 0.061)] + [(crown, 0.058, nape, 0.05)] * look["long_hair"]
-    skin, both = look["skin"], ("head", "neck")
+    skin = look["skin"]
+    both = ("head", "neck")
     parts = [
         make_part([(points["chest"], 0.03, jaw, 0.03)], skin, both[1:]),
         make_part([(jaw, 0.042, brow, 0.054)], skin, both, brow[2]),
@@ -122,7 +124,8 @@ def body_parts(points, look):
     """The parts of a body, farthest first, in body heights."""
     tops = np.linspace(points["right_shoulder"], points["left_shoulder"], 5)
     ends = np.linspace(points["right_hip"], points["left_hip"], 5)
-    waist, g = tops + 0.88 * (ends - tops), look["girth"]
+    waist = tops + 0.88 * (ends - tops)
+    g = look["girth"]
     trunk = ("right_hip", "left_hip", "right_shoulder", "left_shoulder", "neck")
     middle = (tops + ends)[:, 2].mean() / 2
     shirt = [(a, 0.04 * g, b, 0.048 * g) for a, b in zip(tops, waist)]
@@ -133,7 +136,8 @@ def body_parts(points, look):
     ]
     for side in ("right", "left"):
         for start, end, radii, cloth, bone, nearer in LIMBS:
-            names, share = (f"{side}_{start}", f"{side}_{end}"), look["cover"].get(cloth, 1) - bone
+            names = (f"{side}_{start}", f"{side}_{end}")
+            share = look["cover"].get(cloth, 1) - bone
             parts += limb_parts(points, look, names, radii, cloth, share, nearer)
     return sorted(parts + head_parts(points, look), key=lambda part: -part[0])
 
@@ -178,7 +182,8 @@ def render_person(rng, wide=False):
     """
     points = posing.pose_body(rng)
     body = np.array([points[name] for name in LSP.joints])
-    low, extent = body[:, :2].min(0), np.ptp(body[:, :2], axis=0)
+    low = body[:, :2].min(0)
+    extent = np.ptp(body[:, :2], axis=0)
     size, corner, longest = (posing.frame_wide if wide else posing.frame_tight)(rng, extent)
     scale = longest / size.max()
     width, height = np.rint(size * scale).astype(int)

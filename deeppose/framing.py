@@ -110,6 +110,7 @@ def write_arrays(workdir, jobs, counts, layout):
     Returns  the poses of each job as tests would show them, and the digests of the files by name
     BrokenImages names all images that cannot be used; then nothing was written.
     """
+    # which arrays, how large, and whether the disk has room for them
     width, height = layout.frame
     kinds = {
         "images": (np.uint8, (height, width, 3)),
@@ -123,6 +124,7 @@ def write_arrays(workdir, jobs, counts, layout):
     }
     needed = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in names.values())
     files.need_space(workdir, needed, [workdir / f"{name}.npy" for name in names])
+    # threads decode and write in any order; digests are taken in the rows' order
     with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
         out = {
             name: stack.enter_context(arrays.create(workdir / f"{name}.npy", dtype, shape))
@@ -190,6 +192,7 @@ def write(workdir, jobs, layout, facts):
     """
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
+    # the mean pose, which is the floor of the scores
     training = [
         pose
         for job, shown in zip(jobs, poses)
@@ -201,6 +204,7 @@ def write(workdir, jobs, layout, facts):
     for part in counts:
         names = [job.name for job in jobs if job.part == part for _ in job.rows]
         arrays.save_names(workdir / f"{part}_photographs.txt", names)
+    # say what the arrays hold
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}
     content = {
         "format": arrays.FORMAT,

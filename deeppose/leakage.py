@@ -24,7 +24,8 @@ def describe(identities):
     for number in np.unique(identities[:, 0]):
         # (image, person), sorted
         pairs = np.unique(identities[identities[:, 0] == number, 1:], axis=0)
-        alone, several = pairs[pairs[:, 1] == 0, 0], pairs[pairs[:, 1] > 0]
+        alone = pairs[pairs[:, 1] == 0, 0]
+        several = pairs[pairs[:, 1] > 0]
         entries = [_span(run) for run in _split(alone, np.diff(alone) > 1)]
         image_step, person_step = np.diff(several, axis=0).T
         for run in _split(several, (image_step > 0) | (person_step > 1)):
@@ -152,7 +153,8 @@ def check_model(path, data):
 
 def _check_unseen(path, provenance, texts, data):
     train = data.identities("train")
-    held_out, test = images_of(train[data.held_out]), images_of(data.identities("test"))
+    held_out = images_of(train[data.held_out])
+    test = images_of(data.identities("test"))
     trained = images_of(train[data.trained_on])
     # images in one part alone, since scores of what is in both are marked: see note_seen
     unseen = (held_out ^ test) - trained

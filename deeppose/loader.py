@@ -14,7 +14,8 @@ class Frames:
     """Frames uint8 (N, frame, frame, 3), memory-mapped or not, that come in batches on a device."""
 
     def __init__(self, images, device):
-        self.images, self.device = images, device
+        self.images = images
+        self.device = device
         self.resident = _upload(images, device) if _fits(images, device) else None
 
     def take(self, rows):

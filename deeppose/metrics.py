@@ -92,7 +92,8 @@ def pcp(predicted, true, limbs, threshold=0.5, strict=True):
 def _detected(predicted, true, diameter, threshold):
     """(N, J) booleans: which joints lie within threshold x diameter (N,), and which count at
     all."""
-    errors, diameter = _errors(predicted, true), np.asarray(diameter, float)[:, None]
+    errors = _errors(predicted, true)
+    diameter = np.asarray(diameter, float)[:, None]
     counted = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
     return (errors <= threshold * diameter) & counted, counted
 
@@ -241,11 +242,13 @@ def _summary(tallies, weights, skeleton, thresholds=()):
     def pooled(name):
         return _rate(*(part.sum(1) for part in sums[name]))
 
+    # of limbs
     found = {
         name: part_scores(_rate(*sums[name]), skeleton)
         for name in ("pcp_strict", "pcp_relaxed")
         if name in sums
     }
+    # of joints, by the skeleton's unit
     if "pdj" in skeleton.scores:
         given = sorted(name[1] for name in sums if name[0] == "pdj")
         found["pdj"] = {threshold_key(t): pooled(("pdj", t)) for t in given}
@@ -254,6 +257,7 @@ def _summary(tallies, weights, skeleton, thresholds=()):
             f"pdj_per_joint_{t:g}": by_joint(("pdj", t))
             for t in (*skeleton.thresholds, *thresholds)
         }
+    # of joints, by the head's size
     if "pckh" in skeleton.scores:
         groups = skeleton.joint_groups
         for t in [name[1] for name in sums if name[0] == "pckh"]:

@@ -72,7 +72,8 @@ def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     kept = []
     while len(order):
-        best, others = order[0], order[1:]
+        best = order[0]
+        others = order[1:]
         kept.append(int(best))
         alike = _similarity(
             joints[others], joints[best], sigmas, (areas[others] + areas[best]) / 2

@@ -448,7 +448,8 @@ def scan_count(jpeg):
     follows the image, such as the film of a moving photograph. In a scan's own data each byte 255
     is followed by 0 or by a restart's marker.
     """
-    count, place = 0, 2
+    count = 0
+    place = 2
     while (
         count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE
     ):

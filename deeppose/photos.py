@@ -90,7 +90,8 @@ def _draft(image, box_px):
 
     Returns the 2, 4 or 8.
     """
-    factor, (width, height) = spare(box_px), image.size
+    factor = spare(box_px)
+    (width, height) = image.size
     if factor == 1 or image.format not in ("JPEG", "MPO"):
         return 1
     drafted = image.draft(None, (max(1, width // factor), max(1, height // factor)))
@@ -141,7 +142,8 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
                    person's
     frame, margin  of the model, see arrays.Dataset;  white  see read
     """
-    name, smallest = name_of(source), None
+    name = name_of(source)
+    smallest = None
     if people is not None:
         people = boxes.as_array(people, name)
         smallest = (people[:, 2:] - people[:, :2]).max(1).min()
@@ -208,7 +210,8 @@ def outputs(paths, folder=None):
     Others are those of two photographs that would have the same, and what is there without being
     predict.py's.
     """
-    chosen, taken = [], set()
+    chosen = []
+    taken = set()
     for path in paths:
         for number in itertools.count(1):
             name = path.stem if number == 1 else f"{path.stem}_{number}"

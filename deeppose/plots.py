@@ -212,7 +212,8 @@ def half_ellipse(errors):
     Not of a normal distribution's half: what is far off, such as a left joint taken for the right
     one, would widen it.
     """
-    centre, covariance = errors.mean(0), np.cov(errors.T)
+    centre = errors.mean(0)
+    covariance = np.cov(errors.T)
     spread, turn = np.linalg.eigh(covariance)
     away = errors - centre
     # squared distances in variances (Mahalanobis)
@@ -235,6 +236,7 @@ def stage_1_training(path, curves):
     ends = epochs[epochs == np.round(epochs)]  # what --score-every adds between them is not chosen
     at_ends = np.isin(epochs, ends)
     chosen = ends[np.argmax(curves[names[0]][at_ends])] if names and len(ends) else epochs[-1]
+    # the losses
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     losses.plot(
@@ -254,6 +256,7 @@ def stage_1_training(path, curves):
         **_marks(epochs),
     )
     losses.set(title="loss", ylabel="loss", yscale="log")
+    # the scores, of held-out rows and of some that are trained on
     for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
         scores.plot(
             epochs,
@@ -271,6 +274,7 @@ def stage_1_training(path, curves):
                 label=f"{score_name(name)}, rows trained on",
             )
     scores.set(title="scores", ylabel="fraction", ylim=(0, None))
+    # the epoch that was chosen, in both
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
         axes.set(xlabel="epoch", xlim=_around(epochs))

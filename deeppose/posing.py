@@ -69,7 +69,9 @@ def pose_body(rng):
     for k, (side, person) in enumerate(((-1, "right"), (1, "left"))):
         hips, knees, (spread,), swings, (lift, elbow, _) = np.split(draws[k], (2, 4, 5, 7))
         b = int(k != leg_a)
-        flex, bend, swing = hips[b], knees[b], swings[1 - b] + lean
+        flex = hips[b]
+        bend = knees[b]
+        swing = swings[1 - b] + lean
         start = points[f"{person}_hip"] = np.array([side * hip, 0, 0])
         start = points[f"{person}_knee"] = start + thigh * direction(side, flex, spread)
         start = points[f"{person}_ankle"] = start + shin * direction(
@@ -103,6 +105,7 @@ def frame_wide(rng, extent):
     size = np.maximum(size, 0.55 * size.max())
     corner = (size - extent) * rng.uniform(0.1, 0.9, 2)
     if rng.random() < 0.33:
-        axis, cut = rng.integers(2), rng.uniform(0.05, 0.4) * extent
+        axis = rng.integers(2)
+        cut = rng.uniform(0.05, 0.4) * extent
         corner[axis] = -cut[axis] if rng.random() < 0.5 else (size - extent + cut)[axis]
     return size, corner, rng.uniform(150, 400)

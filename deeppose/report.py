@@ -43,6 +43,7 @@ def write(
     units_px      (N,): what each image's errors are measured in, px of the frame
     confidence    stage -> (N, J)
     """
+    # what the page's script shows: every image with its poses
     stages = [name for name in poses if name != "true"]
     jpegs = _thumbnails(images)
     shown = []
@@ -62,6 +63,7 @@ def write(
         "stages": stages,
         "images": shown,
     }
+    # what stands in the page as it is
     parts = {
         "title": html.escape(title),
         "subtitle": html.escape(subtitle),
@@ -70,6 +72,7 @@ def write(
         "unit": html.escape(skeleton.unit_name),
         "data": script_json(data),
     }
+    # fill the template in one pass, so that nothing filled in is taken for a mark
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
     with files.replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -237,7 +237,9 @@ def choose(options, parallel=False):
     parallel  whether this step knows how to work as several processes; all but the first of them
               print nothing
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    # which of torchrun's processes this is
+    rank = int(os.environ.get("RANK", 0))
+    world = int(os.environ.get("WORLD_SIZE", 1))
     if world > 1 and not parallel:
         raise InputError("torchrun is for steps 2 to 6; run this with python")
     if world > 1 and ":" in options.device:
@@ -245,6 +247,7 @@ def choose(options, parallel=False):
             f"--device {options.device}: would put all {world} processes on one device; "
             "use --device cuda, or leave it out, so that each takes its own"
         )
+    # the device, tried by a number
     try:
         wanted = options.device
         if wanted == "auto":
@@ -262,6 +265,7 @@ def choose(options, parallel=False):
         torch.zeros(1, device=device).cpu()
     except Exception:  # each backend has its own way of saying that it is not there
         raise InputError(f"--device {options.device}: there is no such device here") from None
+    # how it computes
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
@@ -269,6 +273,7 @@ def choose(options, parallel=False):
     torch.backends.cudnn.benchmark = True
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         _keep_freed_memory()
+    # of several processes the first speaks for all
     if world > 1:
         shell.until_end(_process_group("nccl" if device.type == "cuda" else "gloo"))
     if rank > 0:

@@ -51,19 +51,24 @@ def command(main):
             with _held:
                 return main(argv)
         except InputError as error:
-            message, code = _one_line(error), 2
+            message = _one_line(error)
+            code = 2
         except RunError as error:
-            message, code = _one_line(error), 1
+            message = _one_line(error)
+            code = 1
         # torch has a class for it on each device
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 raise
-            message, code = "out of memory; use a smaller --batch-size, or another --device", 1
+            message = "out of memory; use a smaller --batch-size, or another --device"
+            code = 1
         except KeyboardInterrupt:
-            message, code = "stopped", 130
+            message = "stopped"
+            code = 130
         except OSError as error:
             what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-            message, code = _one_line(f"{error.filename}: {what}" if error.filename else what), 1
+            message = _one_line(f"{error.filename}: {what}" if error.filename else what)
+            code = 1
         print(f"{name}: error: {message}", file=sys.stderr)
         raise SystemExit(code)
 

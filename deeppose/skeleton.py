@@ -238,6 +238,7 @@ def _check_scores(skeleton):
 def _check(skeleton):
     """ValueError for a Skeleton that does not hold together."""
     _check_shapes(skeleton)
+    # every joint that an entry names is there
     named = {
         name
         for sticks in skeleton.limbs.values()
@@ -258,6 +259,7 @@ def _check(skeleton):
         named |= set() if isinstance(pair, str) else set(pair)
     if unknown := named - set(skeleton.joints):
         raise ValueError(f"unknown joint {min(unknown)}")
+    # joints have names that files may have, once each, and opposite ones
     if not skeleton.joints or len(set(skeleton.joints)) < len(skeleton.joints):
         raise ValueError("a joint is there twice, or none at all")
     for name in skeleton.joints:
@@ -265,6 +267,7 @@ def _check(skeleton):
             raise ValueError(f"a joint cannot be named {name!r}")
         if skeleton.pairs is None and mirror_name(name) not in skeleton.joints:
             raise ValueError(f"{name} has no {mirror_name(name)}")
+    # units, sizes and scores are known ones
     if isinstance(skeleton.unit, str) and skeleton.unit not in UNITS:
         raise ValueError(f"unknown unit {skeleton.unit!r}")
     if isinstance(skeleton.crop_size_from, str) and skeleton.crop_size_from != "extent":

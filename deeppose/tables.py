@@ -226,10 +226,13 @@ def text(table):
         2 + max(len(cell) for cell in column)
         for column in zip(table.heads, *(cells for _, cells in table.rows))
     ]
-    lines, start, over = [], 0, ""
+    lines = []
+    start = 0
+    over = ""
     for group, heads in table.groups:
         width = sum(widths[start : start + len(heads)])
-        over, start = over + f"{group:^{width}}", start + len(heads)
+        over = over + f"{group:^{width}}"
+        start = start + len(heads)
     if over.strip():
         lines.append(" " * name_width + over)
     lines.append(f"{table.title:<{name_width}}" + _line(table.heads, widths))

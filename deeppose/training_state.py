@@ -161,7 +161,8 @@ class TrainingState:
 
     def _count(self):
         now = time.monotonic()
-        self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
+        self.seconds = self.seconds + now - self.counted_at
+        self.counted_at = now
 
     def exchange(self, loss):
         """The mean of the processes' losses.
@@ -188,7 +189,9 @@ class TrainingState:
 
     def next_epoch(self):
         """After an epoch's last step, and what was made of it."""
-        self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
+        self.epoch = self.epoch + 1
+        self.step = 0
+        self.total = 0.0
         self.tick()
 
     def _leave(self, number):
@@ -203,9 +206,11 @@ class TrainingState:
         stays.
         """
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        what, value = "loss", loss
+        what = "loss"
+        value = loss
         if math.isfinite(loss):
-            what, value = "gradient's norm", torch.nn.utils.get_total_norm(gradients).item()
+            what = "gradient's norm"
+            value = torch.nn.utils.get_total_norm(gradients).item()
         if math.isfinite(value):
             return
         losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
@@ -358,7 +363,8 @@ def finished(path, settings, resume):
     if not resume or not path.exists() or state_path(path).exists():
         return False
     known = files.load_json(path.with_suffix(".json"), "the training")
-    settings_then, run_then = known.get("settings", {}), known.get("run", {})
+    settings_then = known.get("settings", {})
+    run_then = known.get("run", {})
     if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
         raise InputError(
             f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume"

@@ -85,7 +85,8 @@ def main(argv=None):
         if (value := getattr(options, name)) != "auto"
     ]
     more += ["--compile"] * options.compile
-    runtime_here, failed = runtime.choose(options), []
+    runtime_here = runtime.choose(options)
+    failed = []
     for name in [] if options.table else options.rows or PRESENT:
         if run.is_recorded(name, options.size) and not options.again:
             print(f"{options.size}_{name}: is there")
@@ -110,6 +111,7 @@ def main(argv=None):
             except (RunError, InputError) as error:
                 failed.append(f"{name}: {error}")
                 print(failed[-1], flush=True)
+    # set the tables and the picture from all that is recorded
     table.write()
     table.draw()
     print(f"{table.README}, {table.ACCURACY}: tables of {len(table.found())} rows")

@@ -18,9 +18,13 @@ def check(folder, source):
 
     Raises RunError where a number differs.
     """
-    lines, wrong, poses = [], [], {}
+    lines = []
+    wrong = []
+    poses = {}
     for result in table.found():
-        name, size, stages = result["row"], result["size"], stage_numbers(result["test"])
+        name = result["row"]
+        size = result["size"]
+        stages = stage_numbers(result["test"])
         missing = [
             path.name
             for stage in stages

@@ -36,7 +36,8 @@ def sentence():
     if not lines:
         return "No scoring of the test images is on record."
     rows = len({line["row"] for line in lines})
-    first, last = lines[0]["date"][:10], lines[-1]["date"][:10]
+    first = lines[0]["date"][:10]
+    last = lines[-1]["date"][:10]
     return (
         f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {rows} rows, from "
         f"{first} to {last}; earlier scorings during development that left no record cannot be excluded."

@@ -64,17 +64,20 @@ def prepare(folder, source, copies):
 def run_row(name, size, folder, source, part, stages, more):
     """A row's steps, of so many stages, in folder/<size>_<name>, going on where it stopped: folder,
     commands."""
-    row, workdir = ROWS[name], run_folder(folder, size, name)
+    row = ROWS[name]
+    workdir = run_folder(folder, size, name)
     if row.against and not (run_folder(folder, size, row.against) / "model_1.pt").exists():
         raise RunError(
             f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
             f"which {name} is compared; run that row first, with --again if it is recorded"
         )
+    # step 1, once for all rows that want the same arrays
     data, flags = prepare(folder, source, row.copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
+    # step 2
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
     steps = [
@@ -87,6 +90,7 @@ def run_row(name, size, folder, source, part, stages, more):
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]
     if is_variant(name):
         return workdir, steps  # the test set is for finished runs
+    # steps 3 to 6; the ledger's line comes before any score is seen
     enter_in_ledger(name, size, workdir, range(1, min(row.stages, stages) + 1))
     steps.append(step("test_stage_1.py", *own))
     for stage in range(2, min(row.stages, stages) + 1):
@@ -189,7 +193,8 @@ def run_facts(name, size, model, data):
 
 def variant_entry(name, size, workdir, model, run):
     """A variant's line of the table: its held-out scores, and what its base has over it."""
-    row, data = ROWS[name], arrays.open_dataset(workdir)
+    row = ROWS[name]
+    data = arrays.open_dataset(workdir)
     true = data.train_labels[data.held_out].astype(float)
     joints = held_out_poses(workdir, data, [], run)["stage_1"]
     gains = {}
@@ -237,7 +242,8 @@ def held_out_scores(workdir, data, stages, run):
 def test_scores(name, size, workdir, data, stages):
     """Facts of metrics_stage_N.json, with scores and intervals of the predictions as they are
     recorded here."""
-    shape, numbers = data.test_labels.shape, [1, *stages]
+    shape = data.test_labels.shape
+    numbers = [1, *stages]
     for stage in numbers:
         path = workdir / f"test_output_{stage}.npy"
         made_by = "test_stage_1.py (step 3)" if stage == 1 else "test_stage_2.py (step 6)"

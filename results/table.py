@@ -94,7 +94,8 @@ def crop_counts(result):
         counts = [
             joint["epochs"] * joint["rows"] * (joint["simulated"] + 1) for joint in joints.values()
         ]
-        few, many = f"{min(counts):,}", f"{max(counts):,}"
+        few = f"{min(counts):,}"
+        many = f"{max(counts):,}"
         texts[stage] = few if few == many else f"{few} to {many}"
     return texts
 
@@ -308,7 +309,8 @@ def readme_markdown():
 
 def markdown():
     """All tables, in their order in docs/accuracy.md."""
-    results, lines = found(), variants.found()
+    results = found()
+    lines = variants.found()
     parts = [
         prose(ledger.sentence()),
         f"`±` is half of the {metrics.LEVEL} % interval, by bootstrap over images.",
