@@ -27,7 +27,7 @@ FINE = 7  # layers of `features` up to 27 x 27 cells
 COARSE = 14  # and up to 13 x 13
 
 RECIPES = {
-    "best": Recipe(  # what each entry gained: docs/accuracy.md
+    "best": Recipe(  # what is on record of its entries: docs/accuracy.md
         options={"head": "integral"},
         loss="l1",
         heatmaps=0.1,

@@ -21,7 +21,7 @@ MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]: what the pre-trained
 SPREAD = (0.229, 0.224, 0.225)
 
 RECIPES = {
-    "best": Recipe(  # what each entry gained on held-out images: docs/accuracy.md
+    "best": Recipe(  # what is on record of each entry: docs/accuracy.md
         options={"head": "integral"},
         loss="l1",
         heatmaps=0.1,

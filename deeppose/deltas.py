@@ -18,7 +18,7 @@ def draw(predicted_px, true_px, skeleton, seed):
                            are too small)
 
     DeepPose draws from the normal distribution of their variance, but a few gross errors make most
-    of that: the median error would come out 1.1 to 2.0 times too large (docs/accuracy.md).
+    of that: the median error would come out 1.1 to 2.0 times too large (docs/reference.md).
     """
     draws = []
     for joint, name in enumerate(skeleton.joints):

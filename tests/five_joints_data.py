@@ -1,9 +1,4 @@
-"""Step 1 for a made-up data set: drawn pictures of two dolls of five joints each, in frames that
-are not square.
-
-Writes  the pictures, into --source; {train,test}_{images,labels,rows}.npy, their _photographs.txt,
-        dataset.json
-"""
+"""Step 1 for a made-up data set: pictures of two dolls of five joints, in frames not square."""
 
 import sys
 from functools import partial
@@ -20,8 +15,7 @@ DOLL = Skeleton(
     joints=("hat", "left_hand", "right_hand", "belt", "feet"),
     bones=(("hat", "belt"), ("left_hand", "belt"), ("right_hand", "belt"), ("belt", "feet")),
 )
-# (J, 2), in a doll's heights
-SHAPE = np.array([[0, -0.5], [0.4, -0.1], [-0.4, -0.1], [0, 0.1], [0, 0.5]])
+SHAPE = np.array([[0, -0.5], [0.4, -0.1], [-0.4, -0.1], [0, 0.1], [0, 0.5]])  # (J, 2), heights
 COLOURS = ("white", "blue", "red", "yellow", "lime")
 LAYOUT = framing.Layout(DOLL, frame=(96, 128), margin=1.25, set_names={1: "dolls"})
 CENTRES = np.array([[70, 90], [170, 90]])  # (P, 2) px
@@ -31,9 +25,8 @@ NUMBERS = {"train": range(1, 13), "test": range(101, 105)}  # every fourth of tr
 def draw_picture(path, rng):
     """Write a picture; returns its people's joints (P, J, 2) px."""
     image = Image.new("RGB", (240, 180), (60, 70, 80))
-    people = (
-        CENTRES[:, None] + rng.uniform(70, 100, (2, 1, 1)) * SHAPE + rng.uniform(-8, 8, (2, 5, 2))
-    )
+    heights = rng.uniform(70, 100, (2, 1, 1))
+    people = CENTRES[:, None] + heights * SHAPE + rng.uniform(-8, 8, (2, 5, 2))
     for (x, y), colour in zip(people.reshape(-1, 2), 2 * COLOURS):
         ImageDraw.Draw(image).ellipse((x - 4.5, y - 4.5, x + 3.5, y + 3.5), fill=colour)
     image.save(path, "PNG")
@@ -41,37 +34,22 @@ def draw_picture(path, rng):
 
 
 def plan(options, left_out):
-    """The Job of each picture, in order: both people, and of those that are trained on a mirrored
-    copy."""
+    """A Job a picture; both people, and of those that are trained on a mirrored copy."""
     jobs = []
-    for part, numbers in NUMBERS.items():
-        for number in numbers:
-            path = options.source / f"{number}.png"
-            held_out = part == "train" and number % 4 == 1
-            rows = framing.count_rows(jobs)[part]
-            own = []
-            for person, joints in enumerate(
-                draw_picture(path, np.random.default_rng((options.seed, number))), 1
-            ):
-                box = geometry.to_aspect(
-                    geometry.scale_box(geometry.joints_box(joints), 1.2), LAYOUT.frame
-                )
-                for mirrored in (False, True)[: 1 + (part == "train" and not held_out)]:
-                    own.append(
-                        Row(rows + len(own), joints, box, person, mirrored, 20.0, box[2] * box[3])
-                    )
-            jobs.append(
-                Job(
-                    part,
-                    1,
-                    number,
-                    path.name,
-                    str(path),
-                    partial(open, path, "rb"),
-                    tuple(own),
-                    held_out,
-                )
-            )
+    for part, number in [(name, number) for name in NUMBERS for number in NUMBERS[name]]:
+        path = options.source / f"{number}.png"
+        held_out = part == "train" and number % 4 == 1
+        first = framing.count_rows(jobs)[part]
+        rows = []
+        people = draw_picture(path, np.random.default_rng((options.seed, number)))
+        for person, joints in enumerate(people, 1):
+            box = geometry.scale_box(geometry.joints_box(joints), 1.2)
+            box = geometry.to_aspect(box, LAYOUT.frame)
+            for mirrored in (False, True)[: 1 + (part == "train" and not held_out)]:
+                place = first + len(rows)
+                rows.append(Row(place, joints, box, person, mirrored, 20.0, box[2] * box[3]))
+        opener = partial(open, path, "rb")
+        jobs.append(Job(part, 1, number, path.name, str(path), opener, tuple(rows), held_out))
     return jobs
 
 
