@@ -19,6 +19,7 @@ from deeppose import (
     coco_results,
     drawing,
     plots,
+    runtime,
     scoring,
     shell,
     tables,
@@ -73,6 +74,7 @@ def draw(folder, data, joints, confidence):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     folder = options.workdir
     test = scoring.begin(options, stage=1)
     data = test.data

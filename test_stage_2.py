@@ -23,6 +23,7 @@ from deeppose import (
     drawing,
     files,
     plots,
+    runtime,
     scoring,
     shell,
     tables,
@@ -166,6 +167,7 @@ def warn_of_stale(test, stage, options):
 @shell.command
 def main(argv=None):
     options = parse(argv)
+    shell.until_end(runtime.log(options))
     folder = options.workdir
     refiners, refining = find_refiners(options, arrays.open_dataset(folder).skeleton)
     test = scoring.begin(options, stage=2)

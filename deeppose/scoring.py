@@ -119,7 +119,6 @@ def begin(options, stage):
 
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
-    shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
     check_flip_test(options, data.skeleton)
     model_path = workdir.model_path(options)
