@@ -20,19 +20,9 @@ from deeppose.skeleton import Skeleton
 PROJECT = Path(__file__).resolve().parent.parent
 STEP_1 = "the data set's script, such as LSP_data.py (step 1)"
 FORMAT = 2  # of dataset.json
-COLUMNS = (
-    "set",
-    "image",
-    "person",
-    "x0",
-    "y0",
-    "w",
-    "h",
-    "mirrored",
-    "head_px",
-    "area_px",
-    "score",
-)
+IDENTITY = ("set", "image", "person")  # the columns that tell whom a row shows
+BOX = ("x0", "y0", "w", "h")  # px of the photograph
+COLUMNS = (*IDENTITY, *BOX, "mirrored", "head_px", "area_px", "score")
 BLOCK = 65536  # bytes
 BLOCKS = 256  # how many of them a fingerprint reads
 LARGEST_NUMBER = 2**53  # of a set or an image: whole numbers are exact in float64 up to here
@@ -40,11 +30,11 @@ FARTHEST = 10  # frame sides: no label lies farther from the frame's centre than
 
 
 class Rows:
-    """A new .npy file (shape, dtype) that is filled row by row, in any order, through a memory map
-    that it alone holds.
+    """A new .npy file (shape, dtype), filled row by row in any order.
 
-    Windows neither renames nor removes a file that is mapped, so what is read from it are copies,
-    and `close` ends the map whoever still holds this object.
+    It is written through a memory map. Windows neither renames nor removes a file that is mapped,
+    so this object alone holds the map: what is read from it are copies, and `close` ends the map
+    whoever still holds this object.
     """
 
     def __init__(self, path, dtype, shape):
@@ -108,6 +98,7 @@ def load(path, dtype, shape, made_by):
     made_by       the step that makes it, named in the error
     Raises InputError where the file is missing, broken or holds something else.
     """
+    # map the file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd in a broken header
@@ -117,13 +108,14 @@ def load(path, dtype, shape, made_by):
         raise
     except Exception:  # NumPy parses the header as Python and raises whatever that leads it to
         raise InputError(f"{path}: is no complete .npy array; run {made_by} again") from None
+    # compare what it holds with what it must hold
     fits = len(array.shape) == len(shape) and all(
-        want in (None, have) for have, want in zip(array.shape, shape)
+        expected in (None, length) for length, expected in zip(array.shape, shape)
     )
     if not np.issubdtype(array.dtype, dtype) or not fits:
-        wanted = f"({', '.join('N' if n is None else str(n) for n in shape)})"
+        lengths = ", ".join("N" if length is None else str(length) for length in shape)
         raise InputError(
-            f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} {wanted}; "
+            f"{path}: is {array.dtype} {array.shape}, not {dtype.__name__} ({lengths}); "
             f"run {made_by} again"
         )
     return array
@@ -136,29 +128,32 @@ def digest(path):
 
 
 def fingerprint(path):
-    """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it: all of a file up to
-    16 MB.
+    """sha256 of a file's size and of 256 blocks of 64 kB spread evenly over it.
 
-    Cheap enough to compare whenever the arrays are opened, which a digest of 3.8 GB is not.
+    That is all of a file up to 16 MB. It is cheap enough to compare whenever the arrays are opened,
+    which a digest of 3.8 GB is not.
     """
-    total = hashlib.sha256()
+    combined = hashlib.sha256()
     size = path.stat().st_size
-    total.update(str(size).encode())
+    combined.update(str(size).encode())
+    last_start = max(size - BLOCK, 0)
+    # a set, since in a small file several blocks start at the same byte
+    starts = {last_start * block // (BLOCKS - 1) for block in range(BLOCKS)}
     with open(path, "rb", buffering=0) as file:
-        for start in sorted({max(size - BLOCK, 0) * k // (BLOCKS - 1) for k in range(BLOCKS)}):
+        for start in sorted(starts):
             file.seek(start)
-            total.update(file.read(BLOCK))
-    return total.hexdigest()
+            combined.update(file.read(BLOCK))
+    return combined.hexdigest()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What step 1 wrote.
+    """The data set as step 1 wrote it.
 
     skeleton             the data set's Skeleton
     frame                (w, h) px of the stored frames
-    margin               frame sides / box sides: what of a frame lies around the box that a test
-                         shows
+    margin               frame sides / box sides: a test shows the box, the rest of a frame lies
+                         around it
     {train,test}_images  uint8 (N, h, w, 3), RGB, memory-mapped
     {train,test}_labels  float32 (N, J, 2) px of the frame, NaN where there is no label
     {train,test}_rows    float64 (N, columns), see `column`
@@ -209,41 +204,41 @@ class Dataset:
 
     @property
     def not_refined(self):
-        """Joints without a label in all rows that are trained on, or in all held out: no refiner
-        can be judged."""
+        """Names of the joints whose refiner could not be trained, or not be judged.
+
+        They have no label in all rows that are trained on, or in all that are held out.
+        """
         return tuple(self.facts.get("not_refined", ()))
 
     def identities(self, part):
         """Set, image and person of each row of "train" or "test": int64 (N, 3)."""
-        return np.stack([self.column(part, name) for name in ("set", "image", "person")], 1).astype(
-            np.int64
-        )
+        columns = [self.column(part, name) for name in IDENTITY]
+        return np.stack(columns, 1).astype(np.int64)
 
     @property
     def view_box(self):
-        """What of a frame a test shows, as a box (4,) px of the frame."""
+        """The part of a frame that a test shows, as a box (4,) px of the frame."""
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
     def column(self, part, name):
         """A column (N,) of the "train" or "test" rows, such as "image"."""
-        return (self.train_rows if part == "train" else self.test_rows)[:, self.columns.index(name)]
+        rows = self.train_rows if part == "train" else self.test_rows
+        return rows[:, self.columns.index(name)]
 
     def boxes(self, part):
         """The rows' boxes (N, 4) px of their photographs."""
-        return np.stack([self.column(part, name) for name in ("x0", "y0", "w", "h")], 1)
+        return np.stack([self.column(part, name) for name in BOX], 1)
 
     def scale(self, part):
         """Pixels of the frame / pixels of the photograph, (N,)."""
         return self.frame[0] / (self.column(part, "w") * self.margin)
 
     def sizes(self, part):
-        """Head and box sizes (N,) px of the frame, and areas (N,) px^2: what units of scores may
-        need."""
+        """Head and box sizes (N,) px of the frame, and areas (N,) px^2, for the units of scores."""
         scale = self.scale(part)
-        box = np.full(len(scale), max(self.view_box[2:]))
         return {
             "head": self.column(part, "head_px") * scale,
-            "box": box,
+            "box": np.full(len(scale), max(self.view_box[2:])),
             "area": self.column(part, "area_px") * scale**2,
         }
 
@@ -252,17 +247,19 @@ class Dataset:
         return {name: values[self.held_out] for name, values in self.sizes("train").items()}
 
     def normalised(self, joints_px):
-        """Joints (..., J, 2) px of the frame -> in widths and heights of the view box, from its
-        centre."""
+        """Joints (..., J, 2) px of the frame -> in view boxes, from the view box's centre."""
         return geometry.normalise(joints_px, self.view_box)
 
     def to_photographs(self, joints_px, part):
-        """Joints (N, J, 2) px of the frames -> px of the rows' photographs, mirrored rows turned
-        back."""
-        regions = geometry.scale_box(self.boxes(part), self.margin)
-        flipped = geometry.mirror(joints_px, self.frame[0], self.skeleton.flip)
+        """Joints (N, J, 2) px of the frames -> px of the rows' photographs.
+
+        Those of mirrored rows are mirrored back.
+        """
+        regions = geometry.scale_box(self.boxes(part), self.margin)  # (N, 4) px
         mirrored = self.column(part, "mirrored").astype(bool)[:, None, None]
-        return geometry.frame_to_image(np.where(mirrored, flipped, joints_px), regions, self.frame)
+        mirrored_back = geometry.mirror(joints_px, self.frame[0], self.skeleton.flip)
+        upright = np.where(mirrored, mirrored_back, joints_px)
+        return geometry.frame_to_image(upright, regions, self.frame)
 
     def photographs(self, workdir, part):
         """The names of the rows' photographs, a list."""
@@ -271,7 +268,7 @@ class Dataset:
 
 def identities(rows):
     """Set, image and person of rows (N, columns) as step 1 writes them: int64 (N, 3)."""
-    return rows[:, [COLUMNS.index(name) for name in ("set", "image", "person")]].astype(np.int64)
+    return rows[:, [COLUMNS.index(name) for name in IDENTITY]].astype(np.int64)
 
 
 def open_dataset(workdir):
@@ -285,35 +282,42 @@ def open_dataset(workdir):
     if facts.get("format") != FORMAT:
         raise InputError(f"{path}: is of another version of this project; run {STEP_1} again")
     try:
-        known = _read_facts(facts)
+        entries = _read_facts(facts)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again") from None
-    _check_facts(path, known, facts)
+    _check_facts(path, entries, facts)
     # the arrays of both parts
-    joint_count = known["skeleton"].joint_count
-    width, height = known["frame"]
     arrays = {}
     for part in ("train", "test"):
-        count = facts["rows"][part]
-        arrays[f"{part}_images"] = load(
-            workdir / f"{part}_images.npy", np.uint8, (count, height, width, 3), STEP_1
-        )
-        labels = load(workdir / f"{part}_labels.npy", np.float32, (count, 2 * joint_count), STEP_1)
-        arrays[f"{part}_labels"] = np.array(labels).reshape(count, joint_count, 2)
-        rows = load(
-            workdir / f"{part}_rows.npy", np.float64, (count, len(known["columns"])), STEP_1
-        )
-        arrays[f"{part}_rows"] = np.array(rows)
-        _check_rows(workdir / f"{part}_rows.npy", rows, known["columns"])
-        check_labels(workdir / f"{part}_labels.npy", arrays[f"{part}_labels"], known["frame"])
+        arrays |= _open_part(workdir, part, facts["rows"][part], entries)
     # whether they are still those that step 1 wrote
     for name in arrays:
         if fingerprint(workdir / f"{name}.npy") != facts["fingerprints"].get(f"{name}.npy"):
             raise InputError(
                 f"{workdir / name}.npy: is not the array that dataset.json belongs to; run {STEP_1} again"
             )
-    trained_on = np.setdiff1d(np.arange(facts["rows"]["train"]), known["held_out"])
-    return Dataset(**known, trained_on=trained_on, facts=facts, folder=workdir, **arrays)
+    trained_on = np.setdiff1d(np.arange(facts["rows"]["train"]), entries["held_out"])
+    return Dataset(**entries, trained_on=trained_on, facts=facts, folder=workdir, **arrays)
+
+
+def _open_part(workdir, part, count, entries):
+    """The arrays of "train" or "test", `count` rows each, by the names that a Dataset has for them.
+
+    entries  as _read_facts gives them
+    """
+    joint_count = entries["skeleton"].joint_count
+    width, height = entries["frame"]
+    columns = entries["columns"]
+    labels_path = workdir / f"{part}_labels.npy"
+    rows_path = workdir / f"{part}_rows.npy"
+    # images stay mapped, being gigabytes; the others are copied into memory
+    images = load(workdir / f"{part}_images.npy", np.uint8, (count, height, width, 3), STEP_1)
+    labels = np.array(load(labels_path, np.float32, (count, 2 * joint_count), STEP_1))
+    labels = labels.reshape(count, joint_count, 2)
+    rows = np.array(load(rows_path, np.float64, (count, len(columns)), STEP_1))
+    _check_rows(rows_path, rows, columns)
+    check_labels(labels_path, labels, entries["frame"])
+    return {f"{part}_images": images, f"{part}_labels": labels, f"{part}_rows": rows}
 
 
 def _read_facts(facts):
@@ -321,26 +325,25 @@ def _read_facts(facts):
 
     Any error but InputError where one is missing or wrong.
     """
-    own = skeleton.from_description(facts["skeleton"])
+    described = skeleton.from_description(facts["skeleton"])
     width, height = (int(side) for side in facts["frame"])
-    counts = facts["rows"]
-    if not all(type(counts[part]) is int and counts[part] > 0 for part in ("train", "test")):
-        raise ValueError("rows")
+    for part in ("train", "test"):
+        count = facts["rows"][part]
+        if type(count) is not int or count <= 0:
+            raise ValueError("rows")
     int(facts.get("seen_in_training", 0))
     check_white(facts.get("depth_white"))
-    if not set(facts.get("not_refined", ())) <= set(own.joints):
+    if not set(facts.get("not_refined", ())) <= set(described.joints):
         raise ValueError("not refined")
-    if not all(
-        isinstance(entry, dict)
-        for entry in (facts["digests"], facts["fingerprints"], facts.get("sets", {}))
-    ):
+    objects = (facts["digests"], facts["fingerprints"], facts.get("sets", {}))
+    if not all(isinstance(entry, dict) for entry in objects):
         raise TypeError("no object")
     return {
-        "skeleton": own,
+        "skeleton": described,
         "frame": (width, height),
         "margin": float(facts["margin"]),
         "held_out": np.array(facts["held_out_rows"], np.int64),
-        "mean_pose": np.array(facts["mean_pose_px"], float).reshape(own.joint_count, 2),
+        "mean_pose": np.array(facts["mean_pose_px"], float).reshape(described.joint_count, 2),
         "columns": tuple(str(name) for name in facts["columns"]),
     }
 
@@ -351,40 +354,34 @@ def check_white(value):
         raise ValueError("depth_white")
 
 
-def _check_facts(path, known, facts):
-    """InputError where entries of dataset.json, as _read_facts gives them, make no sense
-    together."""
-    held_out = known["held_out"]
-    if (
-        held_out.ndim != 1
-        or not held_out.size
-        or held_out.min() < 0
-        or held_out.max() >= facts["rows"]["train"]
-    ):
+def _check_facts(path, entries, facts):
+    """InputError where entries of dataset.json, from _read_facts, contradict each other."""
+    # the held-out rows are some of the training rows, but not all
+    held_out = entries["held_out"]
+    count = facts["rows"]["train"]
+    is_list = held_out.ndim == 1 and held_out.size > 0
+    if not is_list or held_out.min() < 0 or held_out.max() >= count:
         raise InputError(
             f"{path}: the held-out rows are none of train_images.npy's; run {STEP_1} again"
         )
-    if np.unique(held_out).size == facts["rows"]["train"]:
+    if np.unique(held_out).size == count:
         raise InputError(f"{path}: holds out all of train_images.npy's rows; run {STEP_1} again")
-    near = np.abs(known["mean_pose"] - np.array(known["frame"]) / 2) <= FARTHEST * max(
-        known["frame"]
-    )
-    if not near.all():  # so that NaN is refused too
+    # the mean pose lies in the frame, or about it
+    frame = entries["frame"]
+    from_centre = np.abs(entries["mean_pose"] - np.array(frame) / 2)  # (J, 2) px
+    if not (from_centre <= FARTHEST * max(frame)).all():  # so that NaN is refused too
         raise InputError(f"{path}: the mean pose cannot be right; run {STEP_1} again")
-    if (
-        min(known["frame"]) < 1
-        or not 1 <= known["margin"] < 10
-        or not set(COLUMNS) <= set(known["columns"])
-    ):
+    # and every row can be read
+    margin_fits = 1 <= entries["margin"] < 10
+    if min(frame) < 1 or not margin_fits or not set(COLUMNS) <= set(entries["columns"]):
         raise InputError(f"{path}: an entry is missing or wrong; run {STEP_1} again")
 
 
 def _check_rows(path, rows, columns):
-    """InputError where a set's, an image's or a person's number in the rows is none, or a box has
-    no size."""
-    numbers = rows[:, [columns.index(name) for name in ("set", "image", "person")]]
+    """InputError where a row (N, columns) names no set, image or person, or has an empty box."""
+    numbers = rows[:, [columns.index(name) for name in IDENTITY]]
     sound = ((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1)  # NaN is wrong as well
-    boxes = rows[:, [columns.index(name) for name in ("x0", "y0", "w", "h")]]
+    boxes = rows[:, [columns.index(name) for name in BOX]]
     sound &= np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
     wrong = np.flatnonzero(~sound)
     if wrong.size:
@@ -394,8 +391,7 @@ def _check_rows(path, rows, columns):
 
 
 def check_labels(path, labels_px, frame):
-    """InputError where labels (N, J, 2) hold infinity, half a joint, or a joint far from its
-    frame."""
+    """InputError for labels (N, J, 2) px that are infinite, half a joint, or far from the frame."""
     half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])
     centre = np.array(frame) / 2
     far = np.abs(labels_px - centre) > FARTHEST * max(frame)  # False for NaN, which is no label
@@ -408,20 +404,17 @@ def check_labels(path, labels_px, frame):
 
 def save_names(path, names):
     """Write names, a line each."""
+    text = "".join(f"{name}\n" for name in names)
     with files.replacing(path) as temporary:
-        temporary.write_text(
-            "".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape"
-        )
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def load_names(path, count):
     """The `count` names that save_names wrote; InputError where they are others."""
     try:
-        names = (
-            files.present(path, STEP_1)
-            .read_text(encoding="utf-8", errors="surrogateescape")
-            .split("\n")[:-1]
-        )
+        present = files.present(path, STEP_1)
+        text = present.read_text(encoding="utf-8", errors="surrogateescape")
+        names = text.split("\n")[:-1]
     except OSError:
         names = []
     if len(names) != count:
