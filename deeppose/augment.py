@@ -21,10 +21,11 @@ TURN_LIMIT = 2.0  # of a normal distribution of angles: as SimpleBaseline's
 
 @dataclass(frozen=True)
 class Ranges:
-    """What is drawn, evenly, for each image."""
+    """Ranges from which each image's view is drawn, evenly."""
 
     turn_deg: float = 0.0  # by up to this, either way
-    # above 0, that share of the images is turned, by a normal distribution of turn_deg
+    # above 0: only this share of the images is turned, by angles of a normal distribution whose
+    # standard deviation is turn_deg
     turn_share: float = 0.0
     scale: float = 0.0  # by 1 / (1 + scale) ... 1 + scale
     shift: float = 0.0  # by up to this many widths and heights
@@ -41,7 +42,7 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Views:
-    """What was drawn for N images.
+    """Views of N images, as they were drawn.
 
     linear, offset  (N, 2, 2), (N, 2): a point p of the image is seen at linear @ p + offset
     mirrored        (N,) booleans: left and right joints change places
@@ -62,6 +63,7 @@ class Views:
 
 def draw(count, ranges, rng, aspect=1.0):
     """Views of `count` images, w / h = aspect."""
+    # turn, scale and mirror, as one matrix
     angle = np.radians(_angles(count, ranges, rng))
     scale = (1 + ranges.scale) ** rng.uniform(-1, 1, count)
     mirrored = rng.random(count) < ranges.mirror
@@ -71,17 +73,15 @@ def draw(count, ranges, rng, aspect=1.0):
     # The turn is one of pixels: in widths and heights its corners off the diagonal are stretched by
     # the aspect.
     linear = np.stack([cos * sign, -sin / aspect, sin * sign * aspect, cos], 1).reshape(count, 2, 2)
-    side = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, (count, 1)) * (
-        rng.random((count, 1)) < ranges.hide
-    )
+    # the hidden box, without sides where nothing is hidden
+    side = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, (count, 1))
+    side *= rng.random((count, 1)) < ranges.hide
     centre = rng.uniform(-0.5, 0.5, (count, 2))
-    return Views(
-        linear,
-        rng.uniform(-ranges.shift, ranges.shift, (count, 2)),
-        mirrored,
-        (1 + ranges.colour) ** rng.uniform(-1, 1, (count, 3)),
-        np.concatenate([centre - side / 2, centre + side / 2], 1),
-    )
+    hidden = np.concatenate([centre - side / 2, centre + side / 2], 1)
+    # shift and colour, which come last: another order would draw other views from the same seed
+    offset = rng.uniform(-ranges.shift, ranges.shift, (count, 2))
+    colour = (1 + ranges.colour) ** rng.uniform(-1, 1, (count, 3))
+    return Views(linear, offset, mirrored, colour, hidden)
 
 
 def _angles(count, ranges, rng):
@@ -102,17 +102,18 @@ def apply(images, boxes_px, views, ranges, size):
     size      (w, h) of what is returned, (N * K, 3, h, w)
     """
     n, k = boxes_px.shape[:2]
+    linear = views.linear.reshape(n, k, 2, 2)
+    offset = views.offset.reshape(n, k, 2)
+    # crop: without turns each view is itself an upright box, which is faster to cut
     if ranges.turn_deg:
-        images = crops.crop_turned(
-            images, boxes_px, views.linear.reshape(n, k, 2, 2), views.offset.reshape(n, k, 2), size
-        )
+        images = crops.crop_turned(images, boxes_px, linear, offset, size)
     elif ranges.moves or not _shows(images, boxes_px, size):
-        # a mirrored view has a negative scale along x
-        scale = views.linear[:, [0, 1], [0, 1]].reshape(n, k, 2)
+        scale = linear[..., [0, 1], [0, 1]]  # (N, K, 2); a mirrored view's is negative along x
         sizes = boxes_px[..., 2:] / scale
-        centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * views.offset.reshape(n, k, 2)
-        seen = np.concatenate([centres - sizes / 2, sizes], -1).astype(np.float32)
-        images = crops.crop(images, torch.from_numpy(seen).to(images.device), size)
+        centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * offset
+        view_boxes = np.concatenate([centres - sizes / 2, sizes], -1).astype(np.float32)
+        images = crops.crop(images, torch.from_numpy(view_boxes).to(images.device), size)
+    # change the pixels
     if ranges.colour:
         images = _recolour(images, torch.from_numpy(views.colour).to(images))
     if ranges.hide:
@@ -121,14 +122,13 @@ def apply(images, boxes_px, views, ranges, size):
 
 
 def _shows(images, boxes_px, size):
-    """Whether the images are what is wanted already: each seen as a whole, at that size."""
+    """Whether the images need no crop: each is wanted as a whole, at the size that it has."""
     whole = (0, 0, images.shape[3], images.shape[2])
     return tuple(size) == whole[2:] and boxes_px.shape[1] == 1 and (boxes_px == whole).all()
 
 
 def _recolour(images, factors):
-    """Brightness, contrast about the image's mean grey, and saturation, times the factors (N,
-    3)."""
+    """Brightness, contrast about an image's mean grey, and saturation, times the factors (N, 3)."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     images = images * brightness
     grey = (images * images.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
@@ -138,24 +138,23 @@ def _recolour(images, factors):
 
 
 def _hide(images, boxes):
-    """Make what lies in the boxes (N, 4) grey."""
-    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    """Images (N, 3, H, W), grey within their boxes (N, 4), normalised."""
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)  # (N, 1) each
     x = _centres(images.shape[3], images.device)
     y = _centres(images.shape[2], images.device)
     across = (x0 <= x) & (x < x1)  # (N, W)
     down = (y0 <= y) & (y < y1)  # (N, H)
-    return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.5)
+    inside = down[:, :, None] & across[:, None, :]  # (N, H, W)
+    return images.masked_fill(inside[:, None], 0.5)
 
 
 def _centres(count, device):
-    """Of an image's pixels along one axis, normalised."""
+    """Centres (count,) of an image's pixels along one axis, normalised."""
     return (torch.arange(count, device=device) + 0.5) / count - 0.5
 
 
 def move(joints, views, flip):
-    """Normalised joints (N, J, 2), a tensor -> where the views show them.
-
-    NaN for those that leave the box.
+    """Normalised joints (N, J, 2), a tensor -> where the views show them, NaN outside the box.
 
     flip  the skeleton's flip permutation
     """
@@ -164,4 +163,5 @@ def move(joints, views, flip):
     linear = torch.from_numpy(views.linear).to(joints)
     offset = torch.from_numpy(views.offset).to(joints)
     joints = joints @ linear.transpose(1, 2) + offset[:, None]
-    return torch.where((joints.abs() <= 0.5).all(2, keepdim=True), joints, torch.nan)
+    inside = (joints.abs() <= 0.5).all(2, keepdim=True)
+    return torch.where(inside, joints, torch.nan)
