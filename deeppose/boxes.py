@@ -21,7 +21,7 @@ def box(text):
 
 
 def as_array(values, name):
-    """Boxes (P, 4) as floats; InputError, which names the photograph, for what is none."""
+    """Boxes (P, 4) px as floats; InputError, which names the photograph, for anything else."""
     try:
         boxes = np.asarray(values, float)
     except (TypeError, ValueError, OverflowError):
@@ -38,21 +38,23 @@ def as_array(values, name):
 
 
 def check_against(boxes_px, size, name):
-    """InputError for a box that shows nothing of a photograph of that (w, h), or next to
-    nothing."""
+    """InputError for a box (P, 4) px that shows next to nothing of a photograph of that (w, h)."""
     for x0, y0, x1, y1 in boxes_px:
-        said = f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g}"
+        box_text = f"{name}: the box {x0:g},{y0:g},{x1:g},{y1:g}"
         if x1 <= 0 or y1 <= 0 or x0 >= size[0] or y0 >= size[1]:
-            raise InputError(f"{said} lies outside the photograph, {size[0]} x {size[1]} pixels")
+            raise InputError(
+                f"{box_text} lies outside the photograph, {size[0]} x {size[1]} pixels"
+            )
         if max(x1 - x0, y1 - y0) > FARTHEST * max(size):
-            raise InputError(f"{said} is more than {FARTHEST} times as large as the photograph")
+            raise InputError(f"{box_text} is more than {FARTHEST} times as large as the photograph")
 
 
 def regions(boxes_px, size, frame, margin):
-    """Boxes (P, 4), x0, y0, x1, y1 -> what frames show of them (P, 4), x0, y0, w, h.
+    """Boxes (P, 4) x0, y0, x1, y1 px -> the regions (P, 4) x0, y0, w, h px that frames show.
 
-    size   the photograph's (w, h), which is the box where boxes_px is None
-    frame  (w, h), whose proportions the boxes are grown to;  margin  see arrays.Dataset
+    size    the photograph's (w, h) px, which is the box where boxes_px is None
+    frame   (w, h) px, whose proportions the boxes are grown to
+    margin  see arrays.Dataset
     """
     if boxes_px is None:
         people = geometry.whole(size)[None]
@@ -62,8 +64,10 @@ def regions(boxes_px, size, frame, margin):
 
 
 def read(path, photographs):
-    """For each photograph None or its boxes, from a JSON file: {name: [[x0, y0, x1, y1], ...]}, or
-    the list for one."""
+    """For each photograph its boxes as a JSON file has them, or None.
+
+    The file holds {name: [[x0, y0, x1, y1], ...]}, or for one photograph its list alone.
+    """
     if not path.exists():
         raise InputError(f"{path}: not found; --boxes names a file")
     content = files.parse_json(path, "see --boxes in --help")
@@ -71,7 +75,7 @@ def read(path, photographs):
         return [content]
     if not isinstance(content, dict):
         raise InputError(f"{path}: is no object of photographs' names, each with its list of boxes")
-    unknown = set(content) - {photo.name for photo in photographs}
-    if unknown:
-        raise InputError(f"{path}: has boxes for {min(unknown)}, which is none of the photographs")
+    unused = set(content) - {photo.name for photo in photographs}
+    if unused:
+        raise InputError(f"{path}: has boxes for {min(unused)}, which is none of the photographs")
     return [content.get(photo.name) for photo in photographs]
