@@ -7,54 +7,67 @@ OBJECT = 255  # mark of an object in front of the person, in the owner map
 
 
 def draw_background(rng, width, height):
-    """A dull, blurred place (H, W, 3): bands or a gradient, shapes, and two scales of noise."""
+    """A dull, blurred place (H, W, 3), 0 to 255: bands or a gradient, shapes, and coarse grain."""
 
-    def dull():
+    def dull_colour():
+        """A random colour (3,) near grey."""
         return rng.uniform(60, 200) + rng.uniform(-28, 28, 3)
 
-    step = np.linspace(0, 1, height)[:, None]
-    if rng.random() < 0.5:  # ground and sky
-        step = (step > rng.uniform(0.25, 0.8)).astype(float)
-    top = dull() + (-15, 0, 25)
-    image = np.repeat((top + step * (dull() + (-5, 20, -20) - top))[:, None], width, axis=1)
-    canvas = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(canvas)
+    # a gradient from the top to the bottom, or ground and sky
+    descent = np.linspace(0, 1, height)[:, None]  # (H, 1)
+    if rng.random() < 0.5:
+        descent = (descent > rng.uniform(0.25, 0.8)).astype(float)
+    top = dull_colour() + (-15, 0, 25)
+    bottom = dull_colour() + (-5, 20, -20)
+    column = top + descent * (bottom - top)  # (H, 3)
+    image = np.repeat(column[:, None], width, axis=1)
+    # a few shapes on it, out of focus
+    place = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(place)
     for _ in range(rng.integers(0, 8)):
-        x, y = rng.uniform(-0.1, 1, 2) * (width, height)
+        corner = rng.uniform(-0.1, 1, 2) * (width, height)
         shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape(
-            (x, y, *(rng.uniform(0.05, 0.4, 2) * (width, height) + (x, y))),
-            tuple(dull().astype(int)),
-        )
-    image = np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(1, 5))), float)
+        opposite = rng.uniform(0.05, 0.4, 2) * (width, height) + corner
+        shape((*corner, *opposite), tuple(dull_colour().astype(int)))
+    blurred = place.filter(ImageFilter.GaussianBlur(rng.uniform(1, 5)))
+    # grain in cells of several pixels; figure.render_person adds noise of single ones
     cells = rng.integers(6, 40, 2)
     grain = Image.fromarray(rng.normal(0, rng.uniform(2, 12), cells).astype(np.float32))
-    return image + np.asarray(grain.resize((width, height), Image.Resampling.BICUBIC))[..., None]
+    grain = grain.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(blurred, float) + np.asarray(grain)[..., None]
 
 
 def draw_part(image, owner, mark, pieces, colour):
     """Draw the union of tapered capsules with smooth edges and a dark contour.
 
-    image is (H, W, 3) float, owner (H, W) takes mark where the part covers the pixel, pieces is
-    (P, 6): x, y, radius at both ends in pixels, where pixel i covers [i, i + 1).
+    image   (H, W, 3) float, changed in place
+    owner   (H, W), changed in place: it takes `mark` where the part covers the pixel
+    pieces  (P, 6): x, y, radius at both ends, px, where pixel i covers [i, i + 1)
+    colour  (3,), 0 to 255
     """
-    ends = pieces.reshape(-1, 3)
-    low = np.maximum(np.floor((ends[:, :2] - ends[:, 2:]).min(0)) - 1, 0).astype(int)
-    high = np.minimum(np.ceil((ends[:, :2] + ends[:, 2:]).max(0)) + 1, image.shape[1::-1]).astype(
-        int
-    )
+    # the window that holds all pieces and their contours
+    ends = pieces.reshape(-1, 3)  # (2 P, 3)
+    low = np.floor((ends[:, :2] - ends[:, 2:]).min(0)) - 1
+    high = np.ceil((ends[:, :2] + ends[:, 2:]).max(0)) + 1
+    low = np.maximum(low, 0).astype(int)
+    high = np.minimum(high, image.shape[1::-1]).astype(int)
     if (high <= low).any():
         return
-    x, y = np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1])[:, None] + 0.5
-    gap, depth = np.inf, np.inf
+    # each pixel's distance to the nearest outline, below 0 inside, and its place between the axis
+    # of a capsule, 0, and its outline, 1
+    x = np.arange(low[0], high[0]) + 0.5  # (w,)
+    y = np.arange(low[1], high[1])[:, None] + 0.5  # (h, 1)
+    gap = np.inf
+    depth = np.inf
     for x0, y0, r0, x1, y1, r1 in pieces:
-        along = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max(
-            (x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9
-        )
+        length_squared = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)  # a disc has no length
+        along = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length_squared
         along = np.clip(along, 0, 1)
         away = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
         radius = r0 + along * (r1 - r0)
-        gap, depth = np.minimum(gap, away - radius), np.minimum(depth, away / radius)
+        gap = np.minimum(gap, away - radius)
+        depth = np.minimum(depth, away / radius)
+    # paint it, darker toward the outline
     window = np.s_[low[1] : high[1], low[0] : high[0]]
     cover = np.clip(0.5 - gap, 0, 1)
     shade = (1.06 - 0.3 * np.minimum(depth, 1) ** 2) * (1 - 0.4 * np.clip(gap + 1.7, 0, 1))
@@ -68,20 +81,16 @@ def draw_object(rng, image, owner, joints):
     x, y = joints[rng.integers(len(joints))] + rng.uniform(-0.05, 0.05, 2) * span
     radius, length = rng.uniform((0.06, 0), (0.11, 0.25)) * span
     turn = rng.uniform(0, np.pi)
-    dx, dy = length * np.cos(turn), length * np.sin(turn)
+    dx = length * np.cos(turn)
+    dy = length * np.sin(turn)
     colour = rng.uniform(40, 220, 3)
     if rng.random() < 0.5:
-        draw_part(
-            image,
-            owner,
-            OBJECT,
-            np.array([(x - dx, y - dy, radius, x + dx, y + dy, radius)]),
-            colour,
-        )
+        post = np.array([(x - dx, y - dy, radius, x + dx, y + dy, radius)])  # (1, 6)
+        draw_part(image, owner, OBJECT, post, colour)
         return
     left, top = np.maximum((x - radius, y - radius), 0).astype(int)
-    window = np.s_[
-        top : int(max(y + radius + abs(dy), 0)), left : int(max(x + radius + abs(dx), 0))
-    ]
+    right = int(max(x + radius + abs(dx), 0))
+    bottom = int(max(y + radius + abs(dy), 0))
+    window = np.s_[top:bottom, left:right]
     image[window] = colour
     owner[window] = OBJECT
