@@ -19,7 +19,7 @@ from deeppose.crops import crop, to_float
 from deeppose.shell import InputError
 
 MADE_BY = f"{workdir.STEP_5} makes it"
-# the most pose sizes that an error counts for: half a torso, or about as much
+# pose sizes; a longer error counts for this much: half a torso, or about as much
 MOST = {"joints": 0.5, "extent": 0.2}
 CLEAR = 2.0  # standard errors by which a gain must help, or it is 0
 CROPS_AT_ONCE = 128
@@ -28,17 +28,19 @@ LARGEST = 10_000  # pose sizes, or px of the frame: no box of a refiner is large
 
 @dataclass(frozen=True)
 class Boxing:
-    """How a refiner's boxes are sized: `scale` x the predicted pose's size, at least `smallest_px`
-    of the frame."""
+    """Size of a refiner's boxes: `scale` x the predicted pose's size, at least `smallest_px`.
+
+    Both pose sizes and smallest_px are pixels of the frame.
+    """
 
     scale: float
     smallest_px: float
 
     def sides_px(self, poses_px, skeleton):
-        """Sides (...) px of the boxes, from the former stage's poses (..., J, 2), never from partly
-        refined ones.
+        """Sides (...) px of the boxes, from the former stage's poses (..., J, 2) px.
 
-        original: the side changed as soon as a hip or shoulder had been refined. Tensors work too.
+        Never from partly refined ones (original: the side changed as soon as a hip or shoulder had
+        been refined). Tensors work too.
         """
         return (self.scale * skeleton.pose_sizes_px(poses_px)).clip(self.smallest_px)
 
@@ -52,8 +54,7 @@ def boxing_of(recipe, skeleton):
 
 
 class Examples:
-    """Crops around estimates of the joints that a refiner serves, real and simulated, with all
-    their joints.
+    """Crops around real and simulated estimates of the joints that a refiner serves.
 
     predicted_px  (N, J, 2), the former stage's joints of the training rows
     joints        the numbers of the joints served
@@ -78,7 +79,8 @@ class Examples:
             of_truth = self._sides_px(self.true, data)
             self.sides_drawn = np.where(np.isnan(of_truth), self.sides, of_truth)
         self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
-        served = self.labelled[:, self.joints].any(1)
+        # a row without a label of any joint served teaches nothing
+        served = self.labelled[:, self.joints].any(1)  # (N,)
         self.rows = data.trained_on[served[data.trained_on]]
         self.held_out = data.held_out[served[data.held_out]]
         self._all_held_out = data.held_out
@@ -86,12 +88,15 @@ class Examples:
     def _sides_px(self, poses, data):
         """Sides (2, N) px of the boxes of poses (N, J, 2) px, and of their mirror images."""
         mirrored = geometry.mirror(poses, data.frame[0], self.flip)
-        return np.stack([self.boxing.sides_px(each, data.skeleton) for each in (poses, mirrored)])
+        sides = self.boxing.sides_px(poses, data.skeleton)
+        mirrored_sides = self.boxing.sides_px(mirrored, data.skeleton)
+        return np.stack([sides, mirrored_sides])
 
     def scored_joints(self, joint):
-        """The joints whose estimates a refiner of one joint is judged by: its own, and of one that
-        learns from mirror images the opposite one's too, to be seen mirrored: twice as many errors
-        tell a gain from chance.
+        """Numbers of the joints whose estimates a refiner of one joint is judged by.
+
+        Its own, and of one that learns from mirror images the opposite one too, which it is to see
+        mirrored: twice as many errors tell a gain from chance.
         """
         return (joint, self.flip[joint]) if self.recipe.mirror else (joint,)
 
@@ -103,17 +108,21 @@ class Examples:
         mirrored.
         """
         scored = self.scored_joints(joint)
-        rows = self._all_held_out[self.labelled[self._all_held_out][:, list(scored)].any(1)]
+        labelled = self.labelled[self._all_held_out][:, list(scored)].any(1)
+        rows = self._all_held_out[labelled]
         for mirrored, source in enumerate(scored):
-            estimates = self.estimates[rows, source]
-            sides = self.sides[mirrored, rows]
+            estimates = self.estimates[rows, source]  # (n, 2) px
+            sides = self.sides[mirrored, rows]  # (n,) px
             wanted = (self.true[rows, source] - estimates) / sides[:, None]
             wanted[:, 0] *= -1 if mirrored else 1
             yield rows, geometry.box_around(estimates, sides), wanted, bool(mirrored)
 
     def draw(self, rows, rng):
-        """Boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint asked
-        for in each (n, K), and Views of the n x K crops; K = 1 + simulated.
+        """Boxes, targets, joints and Views of crops around K = 1 + simulated estimates a row.
+
+        rows     (n,)
+        Returns  boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint
+                 asked for in each (n, K), and the Views of the n x K crops
 
         An image's first estimate is the real one, the others are simulated. What will be seen
         mirrored is cut around the opposite joint; where that has no label, around its real
@@ -121,66 +130,77 @@ class Examples:
         """
         count = self.simulated + 1
         rows = rows[:, None]
-        picks = rng.permuted(np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1)), axis=1)[
-            :, : self.simulated
-        ]
+        # draw the simulated errors, each at most once for an image, the views and the joints
+        every_delta = np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1))  # (n, 40)
+        picks = rng.permuted(every_delta, axis=1)[:, : self.simulated]
         views = augment.draw(rows.size * count, self.recipe.ranges, rng)
         mirrored = views.mirrored.reshape(-1, count)  # (n, K)
-        asked = self._ask(rows, mirrored, rng)
+        asked = self._draw_joints(rows, mirrored, rng)  # (n, K)
         sources = np.where(mirrored, self.flip[asked], asked)
+        # replace all estimates but the first by simulated ones
         estimates = self.estimates[rows, sources]  # (n, K, 2) px
         errors = self.deltas[asked[:, 1:], picks]  # (n, K - 1, 2) px
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
         # original: prediction + delta, so that it was displaced twice
         simulated = self.true[rows, sources][:, 1:] + errors
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
-        sides = self.sides_drawn[mirrored.astype(int), rows]
+        # the boxes around them, and where in these the true joints are
+        sides = self.sides_drawn[mirrored.astype(int), rows]  # (n, K) px
         targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
         return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
 
-    def _ask(self, rows, mirrored, rng):
-        """The joint asked for in each crop, (n, K): the one served, or of several any that has a
-        label."""
+    def _draw_joints(self, rows, mirrored, rng):
+        """The joint asked for in each crop (n, K): the one served, or any labelled one of several.
+
+        rows, mirrored  (n, 1), and (n, K)
+        """
         if len(self.joints) == 1:
             return np.full(mirrored.shape, self.joints[0])
         served = np.zeros(len(self.flip), bool)
         served[self.joints] = True
-        here = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
-        # (n, K, J): whether what each joint's crop would be cut around is labelled
-        labelled = np.where(mirrored[..., None], here[..., self.flip], here)
+        upright = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
+        # whether what each joint's crop would be cut around is labelled
+        labelled = np.where(mirrored[..., None], upright[..., self.flip], upright)  # (n, K, J)
+        # the highest of the allowed joints' random numbers: each is as likely as the others
         return (rng.random(labelled.shape) * (labelled & served)).argmax(2)
 
     def crops_and_targets(self, frames, boxes, targets, views, crop_px, run):
-        """Crops (n * K, 3, crop_px, crop_px) as the views show them, and their targets (n * K, J,
-        2)."""
+        """Crops (n * K, 3, h, w) as the views show them, h = w = crop_px, and their targets.
+
+        The targets are (n * K, J, 2) in box sides from the crops' centres. Boxes, targets and views
+        are what `draw` returns.
+        """
         ranges = self.recipe.ranges
-        images = augment.apply(
-            to_float(frames, run.dtype), boxes, views, ranges, (crop_px, crop_px)
-        )
+        images = to_float(frames, run.dtype)
+        images = augment.apply(images, boxes, views, ranges, (crop_px, crop_px))
         targets = torch.from_numpy(targets).to(run.device).flatten(0, 1)
-        return images, augment.move(targets, views, self.flip) if ranges.moves else targets
+        if ranges.moves:
+            targets = augment.move(targets, views, self.flip)
+        return images, targets
 
 
 # -- how far a refiner is trusted
 
 
 def truncated_errors(errors, most):
-    """Mean error per image, each length capped at `most`, so that gross errors, which no crop shows
-    how to mend, do not outweigh all others. Its mean over images is least where the area under
-    PDJ's curve up to `most` is greatest.
+    """Mean error (...) per image, each length capped at `most`, in pose sizes.
+
+    The cap keeps gross errors, which no crop shows how to mend, from outweighing all others. The
+    mean over images is least where the area under PDJ's curve up to `most` is greatest.
 
     errors  (..., K, 2) in pose sizes, NaN where they are not known
     """
-    return np.nanmean(np.minimum(np.linalg.norm(errors, axis=-1), most), -1)
+    lengths = np.linalg.norm(errors, axis=-1)  # (..., K)
+    return np.nanmean(np.minimum(lengths, most), -1)
 
 
 def fit_gain(predicted, wanted, most):
-    """The g in [0, 1], to a hundredth, that leaves the least mean truncated error of wanted - g x
-    predicted.
+    """The g in [0, 1] for which wanted - g x predicted has the least mean truncated error.
+
+    To a hundredth, and 0 unless it clearly helps: what it takes off an image's error is on average
+    CLEAR standard errors above 0.
 
     predicted, wanted  (N, K, 2) in pose sizes
-    0 unless it clearly helps: what it takes off an image is on average CLEAR standard errors above
-    0.
     """
     predicted = predicted.astype(float)
     wanted = wanted.astype(float)
@@ -195,12 +215,12 @@ def fit_gain(predicted, wanted, most):
 
 
 def judge(network, examples, run):
-    """Held-out errors of each joint served, in pose sizes: without the refiner, with it, with its
-    gain; and the gains.
+    """Held-out errors of each joint served, in pose sizes, and how far the refiner is trusted.
 
-    Returns {"loss_without", "loss", "loss_with_gain", "gain"} -> a list, one a joint.
+    Returns {"loss_without", "loss", "loss_with_gain", "gain"} -> a list, one a joint: the error
+    without the refiner, with it, with its gain; and the gain.
     """
-    found = {"loss_without": [], "loss": [], "loss_with_gain": [], "gain": []}
+    scores = {"loss_without": [], "loss": [], "loss_with_gain": [], "gain": []}
     scale = examples.boxing.scale
     for joint in examples.joints:
         # predict the offsets from the joint's estimates, and from its opposite's in a mirror
@@ -208,10 +228,11 @@ def judge(network, examples, run):
         wanted = []
         for rows, boxes, offsets, mirrored in examples.held_out_errors(joint):
             asked = np.full((len(rows), 1), joint)
-            own, _ = predict_offsets(
+            predicted_offsets, _ = predict_offsets(
                 network, examples.frames, rows, boxes[:, None], asked, run, mirrored
             )
-            predicted.append(scale * own[:, 0])
+            # box sides -> pose sizes
+            predicted.append(scale * predicted_offsets[:, 0])
             wanted.append(scale * offsets)
         predicted = np.stack(predicted, 1)  # (n, 1 or 2, 2)
         wanted = np.stack(wanted, 1)
@@ -222,20 +243,20 @@ def judge(network, examples, run):
             ("loss", wanted - predicted),
             ("loss_with_gain", wanted - gain * predicted),
         ):
-            found[name].append(float(truncated_errors(errors, examples.most).mean()))
-        found["gain"].append(gain)
-    return found
+            scores[name].append(float(truncated_errors(errors, examples.most).mean()))
+        scores["gain"].append(gain)
+    return scores
 
 
 # -- refining
 
 
 def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False):
-    """The network's offsets (n, K, 2), in box sides, for K boxes a row, and how sure it is of each
-    (n, K).
+    """The network's offsets (n, K, 2) in box sides, for K boxes a row, and its confidence (n, K).
 
     frames    a Frames
-    boxes_px  (n, K, 4) around the estimates;  asked  (n, K), the joint of each
+    boxes_px  (n, K, 4) around the estimates
+    asked     (n, K), the joint of each
     mirrored  whether the network sees the boxes' mirror images, of which its offsets then are
     """
     network.eval()
@@ -255,16 +276,20 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
 
 
 def offsets_in(images, network, boxes_px, asked):
-    """As predict_offsets, but all tensors: images (n, 3, h, w) in [0, 1], boxes_px (n, K, 4), asked
-    (n, K)."""
-    found = network(crop(images, boxes_px, (network.crop_px, network.crop_px)), asked.flatten())
-    shape = -1, boxes_px.shape[1]
-    return found.joints.unflatten(0, shape), found.confidence.unflatten(0, shape)
+    """As predict_offsets, but all tensors: it gives offsets (n, K, 2) and confidence (n, K).
+
+    images           (n, 3, h, w) in [0, 1]
+    boxes_px, asked  (n, K, 4), and (n, K)
+    """
+    crops = crop(images, boxes_px, (network.crop_px, network.crop_px))  # (n * K, 3, h, w)
+    output = network(crops, asked.flatten())
+    shape = (-1, boxes_px.shape[1])  # n * K -> n, K
+    return output.joints.unflatten(0, shape), output.confidence.unflatten(0, shape)
 
 
 @dataclass(frozen=True)
 class Refiner:
-    """A trained network, in eval(), and how its boxes are sized.
+    """A trained network, in eval(), with the size of its boxes.
 
     name   of its joint, or workdir.SHARED
     gains  joint -> how far it is trusted with it
@@ -281,30 +306,16 @@ class Refiner:
 
 
 def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
-    """The Refiner of that name, or as an epoch that was kept left it.
+    """The Refiner of that name, as training left it at last or after an epoch that was kept.
 
     Raises InputError where its files are missing or of another skeleton.
     """
     path = workdir.refiner_path(folder, name, stage, epoch)
     weights = checkpoint.read_weights(path, MADE_BY)
     facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
+    # build the network that the .json describes
     try:
-        joints = tuple(skeleton.index(joint) for joint in facts["joints"])
-        if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
-            raise ValueError("skeleton")
-        boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
-        # written so that NaN is refused too
-        if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:
-            raise ValueError("boxes")
-        with torch.device("meta"):
-            options = facts["options"]
-            network = Alex_net_c1(
-                skeleton.joint_count,
-                joints,
-                options["head"],
-                int(facts["crop_px"]),
-                options.get("layers", "plain"),
-            )
+        network, joints, boxing = _build(facts, skeleton)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(
             f"{path.with_suffix('.json')}: does not tell of a refiner for {skeleton.name}'s joints; "
@@ -314,13 +325,41 @@ def load_refiner(folder, name, skeleton, run, stage=2, epoch=None):
         raise InputError(
             f"{path}: is the refiner of {', '.join(facts['joints'])}, not {name}; {MADE_BY}"
         )
+    # fill it with the weights
     network = run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval()
     return Refiner(network, name, boxing, dict(zip(joints, network.gain.tolist())))
 
 
+def _build(facts, skeleton):
+    """A refiner's network without weights, the numbers of its joints, and its Boxing.
+
+    facts  its .json
+    Raises KeyError, TypeError, ValueError or OverflowError where that is wrong.
+    """
+    joints = tuple(skeleton.index(joint) for joint in facts["joints"])
+    if list(facts["skeleton"]["joints"]) != list(skeleton.joints):
+        raise ValueError("skeleton")
+    boxing = Boxing(float(facts["crop_scale"]), float(facts["smallest_crop_px"]))
+    # written so that NaN is refused too
+    if not 0 < boxing.scale < LARGEST or not 0 <= boxing.smallest_px < LARGEST:
+        raise ValueError("boxes")
+    options = facts["options"]
+    with torch.device("meta"):  # no memory, and no time to draw weights that are replaced
+        network = Alex_net_c1(
+            skeleton.joint_count,
+            joints,
+            options["head"],
+            int(facts["crop_px"]),
+            options.get("layers", "plain"),
+        )
+    return network, joints, boxing
+
+
 def load_refiners(folder, skeleton, run, stage=2, epoch=None):
-    """Yield (refiner, the joints that it refines) of a stage: a joint's own refiner comes before
-    the shared one."""
+    """Yield (refiner, numbers of the joints that it refines) of a stage.
+
+    The shared refiner leaves out the joints that have one of their own.
+    """
     names = workdir.refiners_here(folder, skeleton, stage, epoch)
     for name in names:
         refiner = load_refiner(folder, name, skeleton, run, stage, epoch)
@@ -333,10 +372,10 @@ def load_refiners(folder, skeleton, run, stage=2, epoch=None):
 
 
 def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
-    """A stage's joints (n, J, 2) px from the former one's, their confidence (n, J), and each
-    joint's gain.
+    """A stage's joints (n, J, 2) px from the former one's, their confidence (n, J), and the gains.
 
     refiners  what load_refiners yields; one network is in memory at a time where it is a generator
+    Returns   joints, confidence, and the gains: joint's name -> gain
     A joint that none of them serves keeps its estimate, and its gain is None. One whose gain is 0
     keeps it too.
     """
@@ -344,59 +383,63 @@ def refine(refiners, frames, rows, joints_px, confidence, skeleton, run):
     def predict(network, boxes_px, asked):
         return predict_offsets(network, frames, rows, boxes_px, asked, run)
 
-    refined, sure, gains = refine_by(predict, refiners, joints_px, confidence, skeleton)
-    return refined.astype(joints_px.dtype), sure, gains
+    refined, refined_confidence, gains = refine_by(
+        predict, refiners, joints_px, confidence, skeleton
+    )
+    return refined.astype(joints_px.dtype), refined_confidence, gains
 
 
 def refine_by(predict, refiners, joints_px, confidence, skeleton):
-    """`refine`, by offsets from anywhere: all arrays, or all tensors, through which torch.export
-    can follow it.
+    """`refine`, by offsets from anywhere: with all arrays, or with all tensors.
+
+    Only operations that both have are used, so that torch.export can follow it.
 
     predict  function of a network, boxes (n, K, 4) px and the joints asked for (n, K): what
              predict_offsets returns
     """
     library = geometry.library_of(joints_px)
     refined = [joints_px[:, joint] for joint in range(skeleton.joint_count)]  # (n, 2) each
-    sure = [confidence[:, joint] for joint in range(skeleton.joint_count)]  # (n,) each
+    refined_confidence = [
+        confidence[:, joint] for joint in range(skeleton.joint_count)
+    ]  # (n,) each
     gains = dict.fromkeys(skeleton.joints)
     for refiner, joints in refiners:
         gains |= {skeleton.joints[joint]: refiner.gain(joint) for joint in joints}
         used = [joint for joint in joints if refiner.gain(joint) > 0]
         if not used:
             continue
-        # cut around the estimates, and ask for the offsets
+        # cut around the estimates, and predict the offsets
         gain = library.asarray([refiner.gain(joint) for joint in used])[:, None]  # (K, 1)
         sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
         estimates = joints_px[:, used]  # (n, K, 2)
         asked = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
-        offsets, sure_of = predict(
-            refiner.network, geometry.box_around(estimates, sides[..., None]), asked
-        )
+        boxes = geometry.box_around(estimates, sides[..., None])  # (n, K, 4)
+        offsets, predicted_confidence = predict(refiner.network, boxes, asked)
         # move the estimates by them; a head without heatmaps leaves the confidence as it was
         moved = estimates + gain * offsets * sides[..., None]
-        sure_of = library.where(library.isnan(sure_of), confidence[:, used], sure_of)
+        unknown = library.isnan(predicted_confidence)
+        predicted_confidence = library.where(unknown, confidence[:, used], predicted_confidence)
         for place, joint in enumerate(used):
             refined[joint] = moved[:, place]
-            sure[joint] = sure_of[:, place]
-    return library.stack(refined, 1), library.stack(sure, 1), gains
+            refined_confidence[joint] = predicted_confidence[:, place]
+    return library.stack(refined, 1), library.stack(refined_confidence, 1), gains
 
 
 def refine_from(folder, skeleton, frames, rows, joints_px, confidence, run, stage=2, epoch=None):
     """`refine` by the refiners of a folder, one network in memory at a time.
 
-    Says what becomes of each joint.
+    Prints what becomes of each joint.
     """
     print(f"stage {stage}, joint by joint:")
-    refined, sure, gains = refine(
-        load_refiners(folder, skeleton, run, stage, epoch),
-        frames,
-        rows,
-        joints_px,
-        confidence,
-        skeleton,
-        run,
+    refiners = load_refiners(folder, skeleton, run, stage, epoch)
+    refined, refined_confidence, gains = refine(
+        refiners, frames, rows, joints_px, confidence, skeleton, run
     )
     for name, gain in gains.items():
-        missing = f"keeps its stage-{stage - 1} estimate: no {workdir.refiner_path(folder, name, stage, epoch).name}"
-        print(f"  {name:<16}" + (missing if gain is None else f"gain {gain:.2f}"), flush=True)
-    return refined, sure, gains
+        if gain is None:
+            path = workdir.refiner_path(folder, name, stage, epoch)
+            outcome = f"keeps its stage-{stage - 1} estimate: no {path.name}"
+        else:
+            outcome = f"gain {gain:.2f}"
+        print(f"  {name:<16}{outcome}", flush=True)
+    return refined, refined_confidence, gains
