@@ -101,7 +101,7 @@ def load(path, dtype, shape, made_by):
     # map the file
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is odd in a broken header
+            warnings.simplefilter("ignore")  # a broken header ends in one error
             # not np.load, which also reads pickles and zips
             array = np.lib.format.open_memmap(files.present(path, made_by), "r")
     except InputError:

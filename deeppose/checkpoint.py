@@ -27,13 +27,15 @@ def weights_of(network):
 
 
 def size(network):
-    """Bytes that the network's checkpoint will take."""
+    """Bytes of the network's weights, as its checkpoint will take them."""
     return sum(value.nbytes for value in network.state_dict().values())
 
 
 def save(path, weights, provenance):
-    """Write provenance (.json), then the state_dict to `path` (.pt): once that is there, both are
-    complete."""
+    """Write provenance (.json), then the state_dict to `path` (.pt).
+
+    Once the latter is there, both are complete.
+    """
     files.save_json(path.with_suffix(".json"), provenance)
     with files.replacing(path) as temporary:
         write(weights, temporary, path)
@@ -43,14 +45,14 @@ def write(content, temporary, path):
     """torch.save to the temporary that will be `path`; RunError where the disk is full."""
     try:
         torch.save(content, temporary)
-    except (RuntimeError, OSError):  # torch makes the one of the other
+    except (RuntimeError, OSError):  # torch turns the system's error into its own
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
 
 def read(path):
-    """What torch.save wrote; a pickled call is refused, not run."""
+    """The content of a file that torch.save wrote; a pickled call is refused, not run."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is odd in a broken file
+        warnings.simplefilter("ignore")  # a broken file ends in one error, not in warnings too
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -65,13 +67,18 @@ def read_weights(path, made_by):
         weights = read(path)
     except PermissionError:
         raise InputError(f"{path}: may not be read by you; change its permissions") from None
-    except Exception:  # it raises whatever a broken file leads it to
+    except Exception:  # torch raises whatever a broken file leads it to
         raise InputError(f"{path}: is no complete file of weights; {made_by}") from None
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
-    ):
+    if not _is_state_dict(weights):
         raise InputError(f"{path}: holds no state_dict; {made_by}")
     return weights
+
+
+def _is_state_dict(content):
+    """Whether a file's content is a dictionary of tensors by name."""
+    return isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    )
 
 
 def read_arrays(path, made_by):
@@ -81,14 +88,15 @@ def read_arrays(path, made_by):
     anything but floats.
     """
     try:
+        # look at the claimed sizes, which bound what is read: zipfile stops there
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-        # the claimed sizes bound what is read: zipfile stops there
         too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS
         if too_large or not all(entry.compress_type in COMPRESSIONS for entry in entries):
             raise ValueError("size")
+        # read the arrays
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # of what is odd in a broken header
+            warnings.simplefilter("ignore")  # a broken header ends in one error
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: _as_tensor(arrays[name]) for name in arrays.files}
     except FileNotFoundError:
@@ -122,8 +130,8 @@ def load_weights(network, weights, path, made_by):
             f"{path}: is not {type(network).__name__}'s weights for this skeleton; {made_by}"
         ) from None
     network = network.float()
-    if not all(
-        torch.stack(value.aminmax()).isfinite().all() for value in network.state_dict().values()
-    ):
+    # the extremes of a tensor are finite only where all of it is, and take no copy of its size
+    extremes = (torch.stack(value.aminmax()) for value in network.state_dict().values())
+    if not all(ends.isfinite().all() for ends in extremes):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
     return network
