@@ -6,8 +6,7 @@ import torch.nn.functional as F
 
 
 def to_float(frames, dtype=torch.float32):
-    """Frames uint8 (N, H, W, 3), as stored -> `dtype` (N, 3, H, W) in [0, 1], on the frames'
-    device.
+    """Frames uint8 (N, H, W, 3) as stored -> `dtype` (N, 3, H, W) in [0, 1], on the same device.
 
     The stored order of bytes is torch's channels-last, so nothing is rearranged.
     """
@@ -29,8 +28,10 @@ def crop(images, boxes_px, size):
     n, k = boxes_px.shape[:2]
     channels, height, width = images.shape[1:]
     x0, y0, w, h = boxes_px.unbind(2)  # (N, K) each
+    # what each row and each column of a crop takes from the image's
     down = _weights(y0, h, size[1], height).to(images.dtype).flatten(1, 2)  # (N, K * h, H)
     across = _weights(x0, w, size[0], width).to(images.dtype).flatten(0, 1)  # (N * K, w, W)
+    # rows first, for all of an image's crops at once; then columns, crop by crop
     rows = torch.bmm(down, images.transpose(1, 2).reshape(n, height, -1))  # (N, K * h, C * W)
     cut = torch.bmm(rows.view(n * k, size[1] * channels, width), across.transpose(1, 2))
     cut = cut.view(n * k, size[1], channels, size[0]).transpose(1, 2)
@@ -38,13 +39,15 @@ def crop(images, boxes_px, size):
 
 
 def _weights(start_px, length_px, size, pixels):
-    """What each of a crop's `size` pixels takes from each of the image's along one axis: (N, K,
-    size, pixels)."""
-    # centres of the crop's pixels, in box lengths
-    centres = (torch.arange(size, device=start_px.device) + 0.5) / size
-    # (N, K, size), in numbers of the image's pixels
-    at = start_px[..., None] + length_px[..., None] * centres - 0.5
-    distance = (at[..., None] - torch.arange(pixels, device=start_px.device)).abs_()
+    """Weights (N, K, size, pixels) of an image's pixels in a crop's `size` ones, along one axis.
+
+    start_px, length_px  (N, K), where the boxes begin and how long they are
+    """
+    device = start_px.device
+    centres = (torch.arange(size, device=device) + 0.5) / size  # (size,), in box lengths
+    # where they lie, pixel i's centre being i
+    places = start_px[..., None] + length_px[..., None] * centres - 0.5  # (N, K, size)
+    distance = (places[..., None] - torch.arange(pixels, device=device)).abs_()
     return torch.sub(1, distance).clamp_(min=0)
 
 
@@ -58,19 +61,21 @@ def crop_turned(images, boxes_px, linear, offset, size):
     """
     # grid_sample asks where each pixel comes from, and its coordinates run from -1 to 1
     back = np.linalg.inv(linear)
-    whole = np.array([images.shape[3], images.shape[2]], float)
-    scale = boxes_px[..., 2:] / whole  # (N, K, 2)
-    centre = 2 * (boxes_px[..., :2] + boxes_px[..., 2:] / 2) / whole - 1
+    image_size = np.array([images.shape[3], images.shape[2]], float)
+    scale = boxes_px[..., 2:] / image_size  # (N, K, 2)
+    centre = 2 * (boxes_px[..., :2] + boxes_px[..., 2:] / 2) / image_size - 1
     shift = centre - 2 * scale * (back @ offset[..., None])[..., 0]
     theta = np.concatenate([scale[..., None] * back, shift[..., None]], -1)  # (N, K, 2, 3)
     theta = torch.from_numpy(theta.astype(np.float32)).to(images.device)
-    shape = [theta.shape[1], images.shape[1], size[1], size[0]]
     # a bfloat16 has 8 bits: as coordinates of a frame of 227 pixels they would be half a pixel off
     frames = images.float()
+    # one crop of each image: sample the whole batch at once
+    shape = [theta.shape[1], images.shape[1], size[1], size[0]]
     if theta.shape[1] == 1:
         grid = F.affine_grid(theta[:, 0], [len(images), *shape[1:]], align_corners=False)
         return F.grid_sample(frames, grid, align_corners=False).to(images.dtype)
-    grids = [F.affine_grid(each, shape, align_corners=False) for each in theta]
+    # several: image by image, so that no image is copied for each of its crops
+    grids = [F.affine_grid(image_theta, shape, align_corners=False) for image_theta in theta]
     crops = [
         F.grid_sample(frame.expand(shape[0], -1, -1, -1), grid, align_corners=False)
         for frame, grid in zip(frames, grids)
