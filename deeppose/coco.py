@@ -15,7 +15,7 @@ import numpy as np
 
 from deeppose import coco_joints, json_stream
 from deeppose.coco_entries import (
-    BOX_FILL,  # noqa: F401, for those who complete what a file lacks, as the next
+    BOX_FILL,  # noqa: F401, taken from here by those who complete a file, as is box_around
     LARGEST_COORDINATE_PX,
     as_numbers,
     bones_of,
@@ -27,8 +27,8 @@ from deeppose.coco_entries import (
 )
 from deeppose.shell import InputError
 
-MOST_IMAGES = 2_000_000  # COCO's train2017 has 118,000 images and
-MOST_ANNOTATIONS = 2_000_000  # 262,000 annotations of persons
+MOST_IMAGES = 2_000_000  # COCO's train2017 has 118,000
+MOST_ANNOTATIONS = 2_000_000  # COCO's train2017 has 262,000, of persons
 MOST_CATEGORIES = 1000
 MOST_NUMBERS = 60_000_000  # of all keypoints together: 0.5 GB, COCO's train2017 has 13 million
 MOST_DETECTIONS = 3_000_000
@@ -46,11 +46,11 @@ class CocoImage(NamedTuple):
 class CocoFile:
     """The persons of a file, P of them with K joints each.
 
-    joints            their names, lower-cased, (K,)
+    joints            K names, lower-cased
     bones             pairs of names
     images            image id -> CocoImage
     categories        category id -> its name, of those with keypoints
-    ids, image_ids, category_ids  int64 (P,)
+    ids               int64 (P,), as are image_ids and category_ids
     keypoints         float64 (P, K, 3): x and y, px of the photograph, and v: 0 not labelled (x = y
                       = 0), 1 hidden, 2 visible
     boxes             float64 (P, 4): x0, y0, w, h, px; may be empty where no joint is labelled, and
@@ -85,17 +85,18 @@ def read(path, annotated=True):
     """
     # take the lists entry by entry, in whichever order the file has them
     reader = _Reader(path)
+    takers = {
+        "images": reader.take_image,
+        "categories": reader.take_category,
+        "annotations": reader.take_annotation,
+    }
     for key, entry in json_stream.entries(path):
-        take = {
-            "images": reader.take_image,
-            "categories": reader.take_category,
-            "annotations": reader.take_annotation,
-        }.get(key)
-        if take and not isinstance(entry, dict):
+        if key not in takers:
+            continue
+        if not isinstance(entry, dict):
             raise InputError(f"{path}: an entry of `{key}` is no object; is this COCO's format?")
-        if take:
-            take(entry)
-    # what is left of them once all is known
+        takers[key](entry)
+    # keep the persons that fit the images and categories, now that these are all known
     if not reader.images:
         raise InputError(f"{path}: holds no images; is this COCO's format?")
     joints, bones = reader.skeleton(annotated)
@@ -103,12 +104,9 @@ def read(path, annotated=True):
         raise InputError(f"{path}: holds no annotations")
     people = reader.fitting(3 * len(joints))
     if annotated and not people:
-        first = (
-            reader.complaints[0]
-            if reader.complaints
-            else f"{path}: they are of categories without keypoints"
-        )
-        raise InputError(f"none of the annotations can be used: {first}")
+        without_keypoints = f"{path}: they are of categories without keypoints"
+        reason = reader.complaints[0] if reader.complaints else without_keypoints
+        raise InputError(f"none of the annotations can be used: {reason}")
     categories = {
         number: reader.names[number] for number, category in reader.categories.items() if category
     }
@@ -126,8 +124,8 @@ class _Reader:
     """A file's entries as they are taken, each checked by itself.
 
     images      image id -> CocoImage
-    categories  category id -> its joints and bones, None for one without keypoints;  names  its
-                name
+    categories  category id -> its joints and bones, None for one without keypoints
+    names       category id -> its name
     people      list of Person
     complaints  a line for each annotation that was left out
     """
@@ -157,9 +155,8 @@ class _Reader:
                 raise InputError(
                     f"{self.path}: image {number} cannot have a side of {str(side)[:20]!r} pixels"
                 )
-        self.images[number] = CocoImage(
-            image_name(self.path, number, entry.get("file_name")), *sides
-        )
+        name = image_name(self.path, number, entry.get("file_name"))
+        self.images[number] = CocoImage(name, *sides)
 
     def take_category(self, entry):
         """Take an entry of `categories`."""
@@ -176,10 +173,8 @@ class _Reader:
         self.names[number] = str(entry.get("name"))[:80]
         if entry.get("keypoints"):
             joints = coco_joints.joint_names(entry["keypoints"], self.path)
-            self.categories[number] = (
-                joints,
-                bones_of(self.path, entry.get("skeleton") or [], joints),
-            )
+            bones = bones_of(self.path, entry.get("skeleton") or [], joints)
+            self.categories[number] = (joints, bones)
 
     def take_annotation(self, entry):
         """Take an entry of `annotations`, or complain of it."""
@@ -191,11 +186,10 @@ class _Reader:
             person = person_of(entry)
         except ValueError as error:
             number = entry.get("id")
-            name = (
-                f"annotation {number}"
-                if is_whole(number)
-                else f"an annotation of image {entry.get('image_id')!r}"
-            )
+            if is_whole(number):
+                name = f"annotation {number}"
+            else:
+                name = f"an annotation of image {entry.get('image_id')!r}"
             self.complaints.append(f"{self.path}: {name[:60]} {error}")
             return
         self.people.append(person)
@@ -210,61 +204,63 @@ class _Reader:
             )
 
     def skeleton(self, annotated):
-        """Names of the joints, and bones as pairs of names, of the categories that have
-        keypoints."""
-        found = [category for category in self.categories.values() if category]
-        if not found and not annotated:
+        """Names of the joints, and bones as pairs of names, of the categories with keypoints."""
+        described = [category for category in self.categories.values() if category]
+        if not described and not annotated:
             return (), ()
         if not self.categories:
             raise InputError(
                 f"{self.path}: has no categories, so its joints are unknown; export it as COCO keypoints"
             )
-        if not found:
+        if not described:
             raise InputError(
                 f"{self.path}: no category has keypoints; export it as COCO keypoints, "
                 "not as boxes or outlines"
             )
-        if len({joints for joints, _ in found}) > 1:
+        if len({joints for joints, _ in described}) > 1:
             raise InputError(
                 f"{self.path}: its categories have different joints; keep those of one in a file"
             )
-        return found[0]
+        return described[0]
 
     def fitting(self, length):
-        """The persons of categories with keypoints that fit the file's images and joints.
+        """The persons of categories with keypoints that fit the file's images and joints, a list.
 
         Complains of the others.
 
         length  of keypoints, 3 K
         """
         self.check_count(len(self.people) * length)
-        seen = set()
+        ids = set()
         fitting = []
         for person in self.people:
-            if person.id in seen:
+            if person.id in ids:
                 raise InputError(
                     f"{self.path}: two annotations have the id {person.id}; number them anew"
                 )
-            seen.add(person.id)
+            ids.add(person.id)
             if not self.categories.get(person.category_id, True):
-                continue  # of things without joints
+                continue  # a category of things, which have no joints
             try:
-                if person.category_id not in self.categories:
-                    raise ValueError(
-                        f"is of category {person.category_id}, which is not in the file"
-                    )
-                if person.image_id not in self.images:
-                    raise ValueError(f"is of image {person.image_id}, which is not in the file")
+                self._check_belongs(person)
                 fitting.append(completed(person, length))
             except ValueError as error:
                 self.complaints.append(f"{self.path}: annotation {person.id} {error}")
         return fitting
+
+    def _check_belongs(self, person):
+        """ValueError, which says why, for a person whose category or image is not in the file."""
+        if person.category_id not in self.categories:
+            raise ValueError(f"is of category {person.category_id}, which is not in the file")
+        if person.image_id not in self.images:
+            raise ValueError(f"is of image {person.image_id}, which is not in the file")
 
 
 def _as_arrays(people, joint_count):
     """The arrays of a CocoFile, by name."""
 
     def column(name, dtype):
+        """An attribute of all people, (P, ...)."""
         return np.array([getattr(person, name) for person in people], dtype)
 
     return {
@@ -280,20 +276,18 @@ def _as_arrays(people, joint_count):
 
 
 def content_of(found, numbers, known):
-    """What `read` reads as content of a file again: of a CocoFile the images with these numbers and
-    their people.
+    """Images of a CocoFile and their people as content of a file again, which `read` can read.
 
-    known  the CocoFile that tells the categories and joints, since a file of images alone does not
+    numbers  the images' ids
+    known    the CocoFile that has the categories and joints, which a file of images alone lacks
     """
     images = []
     for number in numbers:
         name, width, height = found.images[number]
         images.append({"id": number, "file_name": name, "width": width, "height": height})
     people = np.flatnonzero(np.isin(found.image_ids, numbers))
-    bones = [
-        [known.joints.index(first) + 1, known.joints.index(second) + 1]
-        for first, second in known.bones
-    ]
+    numbered = {name: place + 1 for place, name in enumerate(known.joints)}  # bones count from 1
+    bones = [[numbered[first], numbered[second]] for first, second in known.bones]
     categories = [
         {"id": number, "name": name, "keypoints": list(known.joints), "skeleton": bones}
         for number, name in known.categories.items()
@@ -320,18 +314,18 @@ def _annotation(found, n):
 
 
 def read_detections(path, images, score_above=-math.inf, category_id=1):
-    """Detections of one category in a list of {image_id, category_id, bbox, score}, in the file's
-    order.
+    """Detections of one category in a list of {image_id, category_id, bbox, score}.
 
     images       those that are asked for, by id; what lies on others is left out
     score_above  what scores no higher is left out
-    Returns image ids int64 (D,), boxes (D, 4) x0, y0, w, h px, and scores (D,); InputError for a
-    file that is no such list, or with a box or score that cannot be right.
+    Returns image ids int64 (D,), boxes (D, 4) x0, y0, w, h px, and scores (D,), in the file's
+    order; InputError for a file that is no such list, or with a box or score that cannot be right.
     """
     image_ids = []
     boxes = []
     scores = []
-    for number, (key, entry) in enumerate(json_stream.entries(path)):
+    for number, (key, entry) in enumerate(json_stream.entries(path), start=1):
+        # pass over what is not asked for
         if key is not None or not isinstance(entry, dict):
             raise InputError(
                 f"{path}: is no list of detections: {{image_id, category_id, bbox, score}}"
@@ -339,34 +333,39 @@ def read_detections(path, images, score_above=-math.inf, category_id=1):
         if entry.get("category_id") != category_id:
             continue
         if not is_whole(entry.get("image_id")):
-            raise InputError(f"{path}: detection {number + 1} has no whole number as its image_id")
+            raise InputError(f"{path}: detection {number} has no whole number as its image_id")
         if entry["image_id"] not in images:
             continue
-        # check what is wanted of it
-        box = as_numbers(entry.get("bbox"))
-        score = as_numbers([entry.get("score")])
-        if (
-            box is None
-            or len(box) != 4
-            or not (box[2:] > 0).all()
-            or np.abs(box).max() > LARGEST_COORDINATE_PX
-        ):
-            raise InputError(
-                f"{path}: detection {number + 1} has no box of 4 numbers, with width and height above 0"
-            )
-        if score is None:
-            raise InputError(f"{path}: detection {number + 1} has no number as its score")
+        # check the others, those with a low score too
+        box, score = _box_and_score(path, number, entry)
         if len(scores) == MOST_DETECTIONS:
             raise InputError(
                 f"{path}: holds more than {MOST_DETECTIONS} detections; --score-above leaves some out"
             )
-        # keep it
-        if score[0] > score_above:
+        # keep those that score high enough
+        if score > score_above:
             image_ids.append(entry["image_id"])
             boxes.append(box)
-            scores.append(score[0])
+            scores.append(score)
     return (
         np.array(image_ids, np.int64),
         np.array(boxes, float).reshape(-1, 4),
         np.array(scores, float),
     )
+
+
+def _box_and_score(path, number, entry):
+    """Box (4,) x0, y0, w, h px and score of the detection of that number, counted from 1.
+
+    Raises InputError where one of them cannot be right.
+    """
+    box = as_numbers(entry.get("bbox"))
+    is_box = box is not None and len(box) == 4 and (box[2:] > 0).all()
+    if not is_box or np.abs(box).max() > LARGEST_COORDINATE_PX:
+        raise InputError(
+            f"{path}: detection {number} has no box of 4 numbers, with width and height above 0"
+        )
+    score = as_numbers([entry.get("score")])
+    if score is None:
+        raise InputError(f"{path}: detection {number} has no number as its score")
+    return box, score[0]
