@@ -78,7 +78,7 @@ def image_name(path, number, name):
 
 
 def bones_of(path, bones, joints):
-    """Pairs of names from pairs of numbers, which count from 1."""
+    """Bones as pairs of joints' names, from pairs of their numbers, which count from 1."""
     if not isinstance(bones, list) or len(bones) > MOST_BONES:
         raise InputError(f"{path}: `skeleton` of its category is no list of pairs of joints")
     for bone in bones:
@@ -99,9 +99,11 @@ def person_of(entry):
 
     Raises ValueError, which says what is wrong, where it cannot be right by itself.
     """
+    # who it is
     for key in ("id", "image_id", "category_id"):
         if not is_whole(entry.get(key)):
             raise ValueError(f"has no whole number as its {key}")
+    # where it is
     keypoints = _optional_numbers(entry, "keypoints")
     box = _optional_numbers(entry, "bbox")
     if box is not None and len(box) != 4:
@@ -109,10 +111,10 @@ def person_of(entry):
     for numbers in (keypoints, box):
         if numbers is not None and np.abs(numbers).max() > LARGEST_COORDINATE_PX:
             raise ValueError(f"reaches to {np.abs(numbers).max():g} pixels")
+    # how large it is, and how it counts in scores
     area = entry.get("area") or None  # some tools write 0 where they know none
-    if area is not None and not (
-        isinstance(area, int | float) and 0 < area < LARGEST_COORDINATE_PX**2
-    ):
+    is_number = isinstance(area, int | float)
+    if area is not None and not (is_number and 0 < area < LARGEST_COORDINATE_PX**2):
         raise ValueError(f"has {str(area)[:20]!r} as its area")
     count = entry.get("num_keypoints")
     if count is not None and not (is_whole(count) and count >= 0):
@@ -146,27 +148,30 @@ def _optional_numbers(entry, key):
 
 
 def completed(person, length):
-    """The person with keypoints (3 K,), box, area and count.
+    """The person with keypoints (3 K,), box (4,) px, area px^2 and count.
 
+    length  of keypoints, 3 K
     Raises ValueError, which says why, where it cannot be right.
     """
+    # keypoints, with zeros for what is not labelled
     keypoints = np.zeros(length) if person.keypoints is None else person.keypoints
     if len(keypoints) != length:
         raise ValueError(f"has keypoints of {len(keypoints)} numbers, not {length}")
-    seen = keypoints[2::3]
-    if not np.isin(seen, (0, 1, 2)).all():
+    visibility = keypoints[2::3]  # (K,)
+    if not np.isin(visibility, (0, 1, 2)).all():
         raise ValueError("has a joint whose v is not 0, 1 or 2")
-    labelled = seen >= HIDDEN_OR_VISIBLE  # (K,)
+    labelled = visibility >= HIDDEN_OR_VISIBLE  # (K,)
     keypoints = keypoints * np.repeat(labelled, 3)
+    # box and area, estimated where the file has none
     box = person.box
     if box is None:
         box = box_around(keypoints.reshape(-1, 3)[labelled, :2])
     if labelled.any() and not person.crowd and not (box[2:] > 0).all():
         raise ValueError(f"has a box of {box[2]:g} x {box[3]:g} pixels")
     area = person.area or BOX_FILL * box[2] * box[3]
+    # the labelled joints, or fewer if the file says so: with 0, COCO's scores leave a person out
     count = int(labelled.sum())
     if person.count is not None:
-        # 0 has a person with joints count for nothing in COCO's scores
         count = min(count, person.count)
     return person._replace(keypoints=keypoints, box=box, area=area, count=count)
 

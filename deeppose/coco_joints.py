@@ -25,31 +25,35 @@ def joint_names(names, place):
     if not 0 < len(names) <= MOST_JOINTS:
         raise InputError(f"{place}: names {len(names)} joints; 1 to {MOST_JOINTS} are possible")
     lowered = tuple(name.lower() for name in names)
-    for name, own in zip(lowered, names):
+    for name, spelling in zip(lowered, names):
         if not NAME.fullmatch(name):
             raise InputError(
-                f"{place}: the joint {own[:80]!r} cannot name a file; rename it in letters a to z, digits "
+                f"{place}: the joint {spelling[:80]!r} cannot name a file; rename it in letters a to z, digits "
                 "and _, beginning with a letter"
             )
-        if (
-            name in USED_BY_THE_PIPELINE
-            or CURVES_OF_STAGE.fullmatch(name)
-            or NO_FILES_ON_WINDOWS.fullmatch(name)
-        ):
+        if _names_another_file(name):
             raise InputError(
-                f"{place}: a joint cannot be named {own!r}, which names another file; rename it"
+                f"{place}: a joint cannot be named {spelling!r}, which names another file; rename it"
             )
         if lowered.count(name) > 1:
             raise InputError(f"{place}: names the joint {name!r} twice; rename one of the two")
     return lowered
 
 
+def _names_another_file(name):
+    """Whether files named after such a joint would be others of the pipeline, or of Windows."""
+    return (
+        name in USED_BY_THE_PIPELINE
+        or CURVES_OF_STAGE.fullmatch(name)
+        or NO_FILES_ON_WINDOWS.fullmatch(name)
+    )
+
+
 def _side(name):
-    """The side that a joint's name tells, such as "l", and the name on the other side.
+    """The side that a joint's lower-cased name tells, such as "l", and the name on the other side.
 
-    None if it tells none.
-
-    left_x, x_left, l_x, x_l, a_left_x, and leftX or LeftX, which is leftx when lower-cased.
+    None if it tells none. Names that tell it are left_x, x_left, l_x, x_l, a_left_x, and leftX or
+    LeftX, which is leftx when lower-cased.
     """
     words = name.split("_")
     for place, word in enumerate(words):
@@ -76,8 +80,10 @@ def flip_pairs(names):
 
 
 def one_sided(names):
-    """Joints whose names tell a side, but which have no counterpart: with such joints no image can
-    be mirrored."""
+    """Joints whose names tell a side, but which have no counterpart.
+
+    With such joints no image can be mirrored.
+    """
     names = [name.lower() for name in names]
     sided = [name for name in names if _side(name)]
     return tuple(name for name in sided if _side(name)[1] not in names)
@@ -85,7 +91,7 @@ def one_sided(names):
 
 @dataclass(frozen=True)
 class JointSet:
-    """What is known of a set of joints beyond the file that names them.
+    """A set of joints, with facts about them that the file that names them does not hold.
 
     joints  names in the order of the annotations
     sigmas  of OKS, a number a joint
@@ -107,6 +113,7 @@ def _both_sides(upper, lower):
 
 
 def _both_names(*names):
+    """The left and the right joint of each name, in that order."""
     return tuple(f"{side}_{name}" for name in names for side in ("left", "right"))
 
 
@@ -169,11 +176,10 @@ POSETRACK = JointSet(  # COCO's sigmas by position, as the attention authors and
 
 
 def joint_set(joints, bones):
-    """The JointSet of a file: COCO's or PoseTrack's where these are its joints, else one of the
-    file's own bones."""
-    for known in (COCO, POSETRACK):
-        if known.joints == tuple(joints):
-            return known
+    """COCO's or PoseTrack's JointSet where these are its joints, else one with the file's bones."""
+    for standard_set in (COCO, POSETRACK):
+        if standard_set.joints == tuple(joints):
+            return standard_set
     return JointSet(
         "own", tuple(joints), (UNKNOWN_SIGMA,) * len(joints), MappingProxyType({}), tuple(bones)
     )
