@@ -36,15 +36,21 @@ def results_of(data, joints_px, confidence, content):
     are detections, poses that are alike are one person, and the best one stays (the attention
     authors').
     """
-    # a network without heatmaps does not say how sure it is
-    peaks = np.nan_to_num(confidence.astype(float), nan=1.0)
+    # scores; a network without heatmaps does not say how sure it is, and so it counts as sure
+    peaks = np.nan_to_num(confidence.astype(float), nan=1.0)  # (N, J)
     scores = oks.rescore(peaks, data.column("test", "score"))
     joints = data.to_photographs(joints_px.astype(float), "test")
+    # which rows: of detections, those that are left of each person's
+    images, people = data.identities("test")[:, 1:].T.tolist()
+    if data.detected:
+        rows = _without_duplicates(data, joints, scores)
+    else:
+        rows = range(len(joints))
+    # their categories: a detection has no annotation that would tell its own
     categories = {entry["id"]: entry["category_id"] for entry in content["annotations"]}
     first = content["categories"][0]["id"]
-    images, people = data.identities("test")[:, 1:].T.tolist()
     results = []
-    for row in _without_duplicates(data, joints, scores) if data.detected else range(len(joints)):
+    for row in rows:
         keypoints = np.concatenate([joints[row], peaks[row, :, None]], 1)
         results.append(
             {
@@ -58,13 +64,14 @@ def results_of(data, joints_px, confidence, content):
 
 
 def _without_duplicates(data, joints, scores):
-    """The test rows (n,) that oks.nms leaves of each image's, image after image."""
+    """The test rows (n,) that oks.nms leaves of each image's, image after image, as a list."""
     boxes = data.boxes("test")
     areas = boxes[:, 2] * boxes[:, 3]
-    numbers = data.column("test", "image")
-    kept = []
     # an image's rows stand together, so that each piece is of one image
-    for rows in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1):
+    images = data.column("test", "image")
+    starts = np.flatnonzero(np.diff(images)) + 1
+    kept = []
+    for rows in np.split(np.arange(len(images)), starts):
         stay = oks.nms(joints[rows], scores[rows], areas[rows], data.skeleton.oks_sigmas)
         kept += rows[stay].tolist()
     return kept
@@ -75,7 +82,7 @@ def score(data, stages, confidence):
 
     stages, confidence  name -> joints (N, J, 2) px of the frames, and (N, J)
 
-    The scores are {}, which it says, without pycocotools or without true annotations.
+    The scores are {}, and a line is printed, without pycocotools or without true annotations.
     """
     if "test_annotations" not in data.facts or "oks" not in data.skeleton.scores:
         return {}
@@ -83,14 +90,14 @@ def score(data, stages, confidence):
     results = {
         name: results_of(data, joints, confidence[name], content) for name, joints in stages.items()
     }
+    # write the last stage's
     path = data.folder / RESULT
+    last_stage = list(results)[-1]
+    text = json.dumps(results[last_stage], allow_nan=False) + "\n"
     with files.replacing(path) as temporary:
-        temporary.write_text(
-            json.dumps(list(results.values())[-1], allow_nan=False) + "\n", encoding="utf-8"
-        )
-    print(
-        f"{path}: {len(list(results.values())[-1])} poses of {list(results)[-1]} in COCO's format"
-    )
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{path}: {len(results[last_stage])} poses of {last_stage} in COCO's format")
+    # score them all
     if not any(entry["num_keypoints"] for entry in content["annotations"]):
         print(
             "the test images have no annotations here, so there are no scores: COCO's server takes result.json"
@@ -98,8 +105,8 @@ def score(data, stages, confidence):
         return {}
     try:
         return {
-            name: oks.coco_scores(content, own, data.skeleton.oks_sigmas)
-            for name, own in results.items()
+            name: oks.coco_scores(content, poses, data.skeleton.oks_sigmas)
+            for name, poses in results.items()
         }
     except RunError as error:
         print(error)
@@ -107,12 +114,12 @@ def score(data, stages, confidence):
 
 
 def score_tables(scores, data):
-    """The ten scores as tables, a column a stage; none where there are no scores."""
+    """The ten scores of each stage as a list of tables, a column a stage; [] without scores."""
     if not scores:
         return []
     boxes = "detections" if data.detected else "true boxes"
     rows = [
-        (name, [tables.score_cell(own[name], None) for own in scores.values()])
+        (name, [tables.score_cell(of_stage[name], None) for of_stage in scores.values()])
         for name in oks.NAMES
     ]
     return [
