@@ -1,4 +1,4 @@
-"""deltas.npy: simulated errors of the former stage, from which refiners learn to correct real ones."""
+"""deltas.npy: simulated errors of the former stage, from which refiners learn to mend real ones."""
 
 import numpy as np
 
@@ -11,8 +11,9 @@ OWN = arrays.PROJECT / "deltas.npy"
 
 
 def draw(predicted_px, true_px, skeleton, seed):
-    """Simulated prediction errors float32 (J, 40, 2) px: of each joint's, sorted by size, one from
-    each 40th part.
+    """Simulated prediction errors float32 (J, 40, 2) px, drawn from the real ones of each joint.
+
+    A joint's errors are sorted by size, and one is drawn from each 40th part of them.
 
     predicted_px, true_px  (N, J, 2) of the held-out rows (original: of training rows, whose errors
                            are too small)
@@ -22,47 +23,56 @@ def draw(predicted_px, true_px, skeleton, seed):
     """
     draws = []
     for joint, name in enumerate(skeleton.joints):
-        error = (predicted_px[:, joint] - true_px[:, joint]).astype(float)  # (N, 2)
-        error = error[~np.isnan(error).any(1)]
-        if len(error) < 2:  # too few of its own: those of all joints
-            error = (predicted_px - true_px).astype(float).reshape(-1, 2)
-            error = error[~np.isnan(error).any(1)]
-        if len(error) < 2:
+        errors = _labelled(predicted_px[:, joint] - true_px[:, joint])
+        if len(errors) < 2:  # too few of its own: those of all joints
+            errors = _labelled((predicted_px - true_px).reshape(-1, 2))
+        if len(errors) < 2:
             raise InputError(
                 "deltas.npy: the held-out rows have fewer than 2 labels, too few to draw from; "
                 f"run {arrays.STEP_1} with more images"
             )
-        by_size = np.argsort(np.linalg.norm(error, axis=1))
+        by_size = np.argsort(np.linalg.norm(errors, axis=1))
         # one error from each 40th of them
-        parts = (np.arange(DRAWN) + runtime.rng(seed, "deltas", name).random(DRAWN)) / DRAWN
-        draws.append(error[by_size[(parts * len(error)).astype(int)]])
+        within_parts = runtime.rng(seed, "deltas", name).random(DRAWN)
+        shares = (np.arange(DRAWN) + within_parts) / DRAWN  # (40,) in [0, 1), rising
+        draws.append(errors[by_size[(shares * len(errors)).astype(int)]])
     return np.array(draws, np.float32)
 
 
+def _labelled(errors_px):
+    """The errors (n, 2) px of those (N, 2) that are known, in float64."""
+    errors_px = errors_px.astype(float)
+    return errors_px[~np.isnan(errors_px).any(1)]
+
+
 def path_of(workdir, stage=2):
-    """deltas.npy of stage 2, deltas_3.npy of stage 3."""
+    """Path of a stage's simulated errors: deltas.npy for stage 2, deltas_3.npy for stage 3."""
     return workdir / ("deltas.npy" if stage == 2 else f"deltas_{stage}.npy")
 
 
 def find(options, data, predicted_px, run):
-    """Path and deltas (J, 40, 2) of a stage.
+    """Path and deltas (J, 40, 2) px of a stage.
 
     Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the
     project has some for this skeleton and frame; else see load.
     """
     path = path_of(options.workdir, options.stage)
-    wanted = options.make_deltas or options.stage > 2 or not (path.exists() or _own_fits(data))
-    if run.rank == 0 and wanted:
+    have_some = path.exists() or _own_fits(data)
+    must_draw = options.make_deltas or options.stage > 2 or not have_some
+    # one process draws for all, and the others wait for its file
+    if run.rank == 0 and must_draw:
         drawn = draw(
             predicted_px[data.held_out],
             data.train_labels[data.held_out],
             data.skeleton,
             options.seed,
         )
-        with lock(options.workdir, path.stem, wait=True):  # other joints' runs draw the same ones
-            if not _holds(path, drawn):  # or make would find the joints before this one stale
+        # other joints' runs may draw the same ones at the same time
+        with lock(options.workdir, path.stem, wait=True):
+            # written anew, though it were the same, it would make the earlier joints stale for make
+            if not _holds(path, drawn):
                 arrays.save(path, drawn)
-            # always, since a run that was killed before this line left another's, or none
+            # always written: a run that was killed before this line left another's .json, or none
             files.save_json(path.with_suffix(".json"), _facts(data))
         print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
     run.wait()
@@ -70,8 +80,7 @@ def find(options, data, predicted_px, run):
 
 
 def _facts(data):
-    """What deltas are made for: the joints, in their order, and the frame whose pixels they are
-    in."""
+    """Facts about deltas: the joints, in their order, and the frame whose pixels they are in."""
     return {
         "skeleton": data.skeleton.name,
         "joints": list(data.skeleton.joints),
@@ -85,23 +94,32 @@ def _own_fits(data):
 
 
 def _holds(path, array):
+    """Whether the .npy file holds just this array."""
     try:
-        return np.array_equal(arrays.load(path, array.dtype.type, array.shape, "this step"), array)
+        present = arrays.load(path, array.dtype.type, array.shape, "this step")
     except InputError:  # missing or broken: it is replaced
         return False
+    return np.array_equal(present, array)
 
 
 def load(workdir, data, stage=2):
-    """Path and deltas (J, 40, 2) px of a stage: the working directory's, or else, of stage 2, the
-    project's own."""
+    """Path and deltas (J, 40, 2) px of a stage: the working directory's, else the project's own.
+
+    The project has its own for stage 2 alone. Raises InputError where they are missing, broken, or
+    for another skeleton or frame.
+    """
+    # find the file
     path = path_of(workdir, stage)
-    path = path if path.exists() or stage > 2 else OWN
+    if stage == 2 and not path.exists():
+        path = OWN
     made_by = "Train_stage_2.py --make-deltas"
-    beside = path.with_suffix(".json")
-    if beside.exists() and files.load_json(beside, made_by) != _facts(data):
+    # see that it is for this data, as far as a .json says so
+    facts_path = path.with_suffix(".json")
+    if facts_path.exists() and files.load_json(facts_path, made_by) != _facts(data):
         raise InputError(
             f"{path}: was drawn for another skeleton or frame than this; run {made_by}"
         )
+    # read it
     deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), made_by)
     if not np.isfinite(deltas).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {made_by}")
