@@ -25,52 +25,57 @@ def imported_names(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
+            # "from package import name" does not tell whether the name is a module
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 @functools.cache
 def used_files(path):
-    """Files of the project that one module uses itself: those it imports, and those of the package
-    that it names."""
+    """Files of the project that one module imports, or as part of the package names in a string.
+
+    A set of paths from the project.
+    """
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         # a broken file is a prerequisite too, and the step itself will say what is wrong with it
         return set()
-    files = {name.replace(".", "/") + ".py" for name in imported_names(tree)}
-    files = {file for file in files if Path(file).is_file()}
+    # imports, of which those of other packages lead to no file
+    candidates = {name.replace(".", "/") + ".py" for name in imported_names(tree)}
+    files = {file for file in candidates if Path(file).is_file()}
+    # files that are read and not imported, such as a page's .html
     if path.startswith(f"{PACKAGE}/"):
         strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        files |= {
-            f"{PACKAGE}/{file.name}" for file in Path(PACKAGE).iterdir() if file.name in strings
-        }
+        names = {file.name for file in Path(PACKAGE).iterdir()}
+        files |= {f"{PACKAGE}/{name}" for name in names & strings}
     return files
 
 
 def prerequisites(script):
-    """The script and all of the project's files that it uses, directly or not, as sorted paths from
-    the project."""
-    found = set()
+    """The script and all of the project's files that it uses, directly or not.
+
+    A sorted list of paths from the project.
+    """
+    visited = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in visited:
+            visited.add(path)
             waiting += used_files(path)
-    return sorted(found)
+    return sorted(visited)
 
 
 def joints(workdir):
-    """The joints of a working directory's data set that have a refiner.
+    """Names of the joints of a working directory's data set that have a refiner, a list.
 
     There are none where dataset.json is missing or wrong.
     """
     try:
         facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
-        names = [
-            name for name in facts["skeleton"]["joints"] if name not in facts.get("not_refined", ())
-        ]
+        not_refined = facts.get("not_refined", ())
+        names = [name for name in facts["skeleton"]["joints"] if name not in not_refined]
         return names if all(JOINT.fullmatch(name) for name in names) else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # the steps that read it will say what is wrong with it
