@@ -30,9 +30,9 @@ LARGEST_SIDE_PX = 4000
 WHITE = 65535  # the 16-bit value that is white, unless a data set says otherwise
 LARGEST_FILE = 100_000_000  # bytes, of an image or of labels: LSPe's are 0.2 and 3.4 million
 PIECE = 1 << 20  # bytes inflated at a time
-# of zip entries; the others zipfile inflates without any bound
+# kinds of zip entries that are read; zipfile inflates the others without any bound
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# PNG: some images are named .jpg and are none; no others, since some run programs
+# PNG, since some images that are named .jpg are PNG; no others, since Pillow runs programs for some
 FORMATS = ("JPEG", "PNG")
 # a file's name in annotations, which leads out of no folder
 PLAIN_NAME = re.compile(r"(?!.*\.\.)\w[\w .()+-]{0,199}", re.ASCII)
@@ -48,14 +48,16 @@ BROKEN_ZIP = (
 )
 BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
 
-# LARGEST_SIDE_PX is far below that
+# Pillow warns of images that are far larger than LARGEST_SIDE_PX, and so refused here anyway
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(name, opener, white=WHITE):
-    """The image that opener() opens, as RGB.
+    """The image that opener() opens, a Pillow image, RGB.
 
-    `name` is for the error, `white` the 16-bit value that is white.
+    name   for the error
+    white  the 16-bit value that is white
+    Raises InputError where it cannot be read or is too large.
     """
     try:
         with opener() as file:
@@ -76,10 +78,7 @@ def read_image(name, opener, white=WHITE):
 
 
 def image_size(opener):
-    """(w, h) px of the image that opener() opens, by its header alone.
-
-    None where it cannot be read.
-    """
+    """(w, h) px of the image that opener() opens, by its header alone; None if it has none."""
     try:
         with opener() as file:
             return Image.open(file, formats=FORMATS).size
@@ -94,6 +93,7 @@ def to_8_bits(image, white=WHITE):
 
     white  of 16 bits; of 32, whose range nothing says, it is 1 or the largest value there is
     """
+    # its values, and which of them is white
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, float)  # (h, w)
         largest = values.max()
@@ -103,8 +103,9 @@ def to_8_bits(image, white=WHITE):
         values = _values_of_16_bits(image)
     else:
         return image
+    # narrowed to 8 bits
     narrow = Image.fromarray((values * 255 / white).clip(0, 255).astype(np.uint8))
-    narrow.info["exif"] = image.getexif().tobytes()  # it may have to be turned
+    narrow.info["exif"] = image.getexif().tobytes()  # it tells whether the image must be turned
     return narrow
 
 
@@ -114,11 +115,11 @@ def _is_rgb_of_16_bits(image):
 
 
 def _values_of_16_bits(image):
-    """Values (h, w, 3) of such a PNG, of which Pillow keeps the upper bytes: the lower ones are
-    decoded as well."""
+    """Values (h, w, 3), 0 to 65535, of such a PNG, of which Pillow keeps the upper bytes alone."""
     image.fp.seek(0)
     lower = Image.open(image.fp, formats=("PNG",))
-    # Pillow keeps one byte of each value: read as little-endian it is the other one
+    # decode it again for the lower ones: of each value Pillow keeps one byte, and where it takes the
+    # value as little-endian, that is the other one
     lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
     low_bytes = np.asarray(lower, np.float32)  # exact up to 2^24
     return 256 * np.asarray(image, np.float32) + low_bytes
@@ -137,27 +138,30 @@ def open_zip(path):
     entries = {}
     for entry in archive.infolist():
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-        if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
+        first = "".join(parts[:1])
+        if ".." in parts or first == "/" or ":" in first:  # C: is a drive of Windows
             raise InputError(
                 f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it"
             )
         if not entry.filename.endswith("/"):
-            entries[entry.filename] = partial(_entry, archive, path, entry)
+            entries[entry.filename] = partial(_open_entry, archive, path, entry)
     return entries
 
 
-def _entry(archive, path, entry):
+def _open_entry(archive, path, entry):
     """An open file with an entry's content.
 
     Raises InputError, which names it, where it is broken or claims too much.
     """
     name = f"{path}/{entry.filename}"
+    # what it claims, before anything is read
     if entry.compress_type not in COMPRESSIONS:
         raise InputError(
             f"{name}: is neither stored nor deflated; download the set again, or zip it anew with deflate"
         )
     if entry.file_size > LARGEST_FILE:
         raise InputError(f"{name}: claims to be {entry.file_size / 1e9:.1f} GB; do not trust it")
+    # what it holds
     try:
         content = _inflate(archive, entry)
     except BROKEN_ZIP:
@@ -172,10 +176,9 @@ def _entry(archive, path, entry):
 
 
 def _inflate(archive, entry):
-    """An entry's content, piece by piece, up to the first piece that goes beyond the size it
-    declares."""
-    uncut = copy.copy(entry)
+    """Content of an entry as bytes, up to the first piece that goes beyond its declared size."""
     # zipfile cuts an entry off at its declared size, so that a longer one would not be noticed
+    uncut = copy.copy(entry)
     uncut.file_size = LARGEST_FILE + 2 * PIECE
     content = bytearray()
     with archive.open(uncut) as file:
@@ -203,11 +206,10 @@ class _Bounded:
 
 
 def open_in_tar(path, wanted):
-    """What opens the file of that name, in whichever folder, in a .tar.gz.
+    """A function that opens the file of that name, in whichever folder, of a .tar.gz.
 
-    Raises InputError where it is not there or broken.
-
-    The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds.
+    The archive is read from its beginning, up to LARGEST_FILE bytes of what it holds. Raises
+    InputError where the file is not there or broken.
     """
     try:
         with (
@@ -215,12 +217,11 @@ def open_in_tar(path, wanted):
             tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive,
         ):
             for entry in archive:
-                if (
-                    PurePosixPath(entry.name).name == wanted
-                    and entry.isreg()
-                    and not entry.issparse()
-                ):
-                    return partial(io.BytesIO, archive.extractfile(entry).read())
+                # a link leads elsewhere, and a sparse file may claim any size
+                is_plain_file = entry.isreg() and not entry.issparse()
+                if is_plain_file and PurePosixPath(entry.name).name == wanted:
+                    content = archive.extractfile(entry).read()
+                    return partial(io.BytesIO, content)
     except OverflowError:
         raise InputError(
             f"{path}: holds more than labels can be before {wanted} ends; do not trust it"
@@ -231,18 +232,17 @@ def open_in_tar(path, wanted):
 
 
 def read_mat(name, opener, key):
-    """The numeric array `key` of the MATLAB file (version 5 to 7) that opener() opens, as
-    float64."""
+    """The numeric array `key`, float64, of the MATLAB file (version 5 to 7) that opener() opens."""
     value = matlab.read(name, opener, key, largest=LARGEST_FILE)
     if isinstance(value, (str, list)):
         raise InputError(
             f"{name}: is no MATLAB file with `{key}` in it as numbers; fetch the set again"
         )
-    return np.atleast_2d(value)  # one number comes without its shape
+    return np.atleast_2d(value)  # since a single number comes without a shape
 
 
 def listing(folder):
-    """The files of a folder, by name: what open_zip gives of a zip file."""
+    """The files of a folder as open_zip gives those of a zip: name -> a function that opens it."""
     try:
         return {path.name: partial(open, path, "rb") for path in sorted(folder.iterdir())}
     except PermissionError:
