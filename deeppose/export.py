@@ -38,39 +38,49 @@ OPSET = 18
 EXTRAS = ("onnx", "onnxscript")
 LARGEST_BYTES = 1.5e9  # of weights: what torch still writes into one file; protobuf ends at 2 GB
 # entries of a model's provenance that go into the exported file
-TOLD = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")
+PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")
 
 
 class Pose(nn.Module):
-    """Frames uint8 (n, h, w, 3), RGB -> joints (n, J, 2) px of the frame and confidence (n, J),
-    stage after stage."""
+    """Module from frames to the joints and confidence of every stage.
+
+    stage_1   a networks.Stage_1
+    refiners  stage -> what cascade.load_refiners yields, as a list
+    """
 
     def __init__(self, stage_1, refiners):
-        """stage_1: a networks.Stage_1;  refiners: stage -> what cascade.load_refiners yields, as a
-        list."""
         super().__init__()
         self.stage_1 = stage_1
         self.refiners = refiners
-        used = [refiner.network for pairs in refiners.values() for refiner, _ in pairs]
-        self.networks = nn.ModuleList([stage_1.network, *used])
+        # torch exports the weights of the networks that the module holds as its own
+        self.networks = nn.ModuleList([stage_1.network])
+        for pairs in refiners.values():
+            self.networks.extend(refiner.network for refiner, _ in pairs)
 
     @property
     def names(self):
-        """What forward returns, in order."""
+        """Names of forward's outputs, in order."""
         stages = (1, *self.refiners)
         return [f"{kind}_{stage}" for stage in stages for kind in ("joints", "confidence")]
 
     def forward(self, frames):
-        images = crops.to_float(frames)
+        """Joints (n, J, 2) px of the frame and confidence (n, J), stage after stage, as one tuple.
+
+        frames  uint8 (n, h, w, 3), RGB
+        """
+        images = crops.to_float(frames)  # (n, 3, h, w)
 
         def predict(network, boxes_px, asked):
+            """Offsets and confidence of a refiner, for cascade.refine_by."""
             return cascade.offsets_in(images, network, boxes_px, asked)
 
-        found = self.stage_1.network(self.stage_1.view(images))
+        # stage 1, whose joints are in view boxes
+        output = self.stage_1.network(self.stage_1.view(images))
         view_box = torch.tensor(self.stage_1.view_box, dtype=torch.float32)
-        joints = geometry.denormalise(found.joints, view_box)
-        confidence = found.confidence
+        joints = geometry.denormalise(output.joints, view_box)
+        confidence = output.confidence
         outputs = [joints, confidence]
+        # the stages that refine them
         for pairs in self.refiners.values():
             joints, confidence, _ = cascade.refine_by(
                 predict, pairs, joints, confidence, self.stage_1.skeleton
@@ -84,9 +94,11 @@ def load(folder, model_folder):
 
     Raises InputError where it is too large for a file.
     """
+    # stage 1
     run = runtime.Runtime(torch.device("cpu"), "fp32")
     stage_1, facts = networks.load(model_folder, run)
-    told = {"model_1.pt": tell(model_folder / "model_1.pt", facts)}
+    provenance = {"model_1.pt": tell(model_folder / "model_1.pt", facts)}
+    # refiners, as long as all fit into a file
     refiners = {}
     size = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
@@ -96,13 +108,15 @@ def load(folder, model_folder):
             check_size(size, folder)
             refiners[stage].append((refiner, joints))
             path = workdir.refiner_path(folder, refiner.name, stage)
-            told[path.name] = tell(path, files.load_json(path.with_suffix(".json"), workdir.STEP_5))
-    return Pose(stage_1, refiners), told
+            facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
+            provenance[path.name] = tell(path, facts)
+    return Pose(stage_1, refiners), provenance
 
 
 def tell(path, facts):
-    """What the metadata keep of a model's provenance, and the digest of its weights."""
-    return {"digest": arrays.digest(path)} | {key: facts[key] for key in TOLD if key in facts}
+    """Entries of the metadata about one model: the digest of its weights, and its provenance."""
+    provenance = {key: facts[key] for key in PROVENANCE_KEYS if key in facts}
+    return {"digest": arrays.digest(path)} | provenance
 
 
 def check_size(size, folder):
@@ -124,7 +138,10 @@ def check_extras():
 
 
 def metadata(model, told):
-    """Entries of the file about itself, name -> JSON."""
+    """Entries of the file about itself, name -> JSON.
+
+    told  file name -> what `tell` gives
+    """
     stage_1 = model.stage_1
     facts = {
         "frame": stage_1.frame,
@@ -144,12 +161,12 @@ def metadata(model, told):
 
 def write(path, model, told):
     """Write the Pose as one ONNX file, whole or not at all."""
+    # trace the model with two images, since of one torch would take the 1 for a fixed size
     width, height = model.stage_1.frame
-    # two images, since of one torch would take the 1 for a fixed size
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of torch's and onnxscript's own code
+        warnings.simplefilter("ignore")  # they are about torch's and onnxscript's own code
         program = torch.onnx.export(
             model.eval(),
             (example,),
@@ -167,6 +184,7 @@ def write(path, model, told):
             f"{path}: is not written: a network computes with the number of images, {model.stage_1.name} "
             "or the refiner; let it take any"
         )
+    # write it with its metadata
     program.model.metadata_props.update(metadata(model, told))
     with files.replacing(path) as temporary:
         program.save(temporary, external_data=False)
@@ -189,15 +207,17 @@ def parse(argv):
 
 @shell.command
 def main(argv=None):
+    # see what can be seen before the models are read
     options = parse(argv)
     if options.out.suffix.lower() != ".onnx" or options.out.is_dir():
         raise InputError(
             f"{options.out}: is no name for the file to be written; let it end in .onnx"
         )
     check_extras()
-    model, told = load(options.workdir, options.model or options.workdir)
+    # read the models and write the file
+    model, provenance = load(options.workdir, options.model or options.workdir)
     files.make_folder(options.out.resolve().parent, "name another OUT.onnx")
-    write(options.out, model, told)
+    write(options.out, model, provenance)
     width, height = model.stage_1.frame
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, opset {OPSET}")
     print(f"  frames: uint8 (n, {height}, {width}, 3), RGB -> {', '.join(model.names)}")
