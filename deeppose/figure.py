@@ -22,7 +22,7 @@ FACE = (
     ("nose", "nose", 0.011, 0.8),
     ("right_lip", "left_lip", 0.006, 0.5),
 )
-# from, to, radii, cloth, which bone of a sleeve or leg it is, how much nearer it is drawn
+# from, to, radii, cloth, its place in a sleeve or leg (0, 1), how much nearer it is drawn
 LIMBS = (
     ("hip", "knee", (0.054, 0.038), "trousers", 0, 0.02),
     ("knee", "ankle", (0.037, 0.023), "trousers", 1, 0.01),
@@ -43,23 +43,26 @@ def choose_look(rng, ground):
     They stand out from the ground colour.
     """
 
-    def dye():
+    def draw_dye():
+        """A strong colour, or black, grey or white."""
         strong = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.4, 1))
-        return (
-            255 * np.array(strong)
-            if rng.random() < 0.75
-            else np.full(3, rng.choice((28.0, 70.0, 235.0)))
-        )
+        if rng.random() < 0.75:
+            return 255 * np.array(strong)
+        return np.full(3, rng.choice((28.0, 70.0, 235.0)))
 
-    def farthest(draws):
-        return max(draws, key=lambda colour: np.abs(colour - ground).sum())
+    def draw_skin():
+        """A colour between two of SKIN that are next to each other."""
+        tone = rng.uniform(0, len(SKIN) - 1)
+        return np.array([np.interp(tone, range(len(SKIN)), channel) for channel in SKIN.T])
 
-    tones = rng.uniform(0, len(SKIN) - 1, 3)
-    skin = farthest(
-        [np.array([np.interp(t, range(len(SKIN)), SKIN[:, c]) for c in range(3)]) for t in tones]
-    )
-    shirt = farthest([dye() for _ in range(4)])
-    trousers = farthest([dye() for _ in range(4)])
+    def farthest(colours):
+        """The one that differs most from the ground."""
+        return max(colours, key=lambda colour: np.abs(colour - ground).sum())
+
+    # of several draws the one that is seen best
+    skin = farthest([draw_skin() for _ in range(3)])
+    shirt = farthest([draw_dye() for _ in range(4)])
+    trousers = farthest([draw_dye() for _ in range(4)])
     cover = {
         "shirt": rng.choice((0.0, 0.55, 2.0), p=(0.15, 0.5, 0.35)),  # bones clothed: 2 is long
         "trousers": rng.choice((0.6, 2.0), p=(0.4, 0.6)),
@@ -69,7 +72,7 @@ def choose_look(rng, ground):
         "hair": HAIR[rng.integers(len(HAIR))],
         "shirt": shirt,
         "trousers": trousers,
-        "shoes": farthest([dye(), dye()]),
+        "shoes": farthest([draw_dye(), draw_dye()]),
         "cover": cover,
         "girth": rng.uniform(0.85, 1.25),
         "long_hair": rng.random() < 0.35,
@@ -77,28 +80,40 @@ def choose_look(rng, ground):
 
 
 def make_part(lines, colour, joints=(), depth=None):
-    """(depth, joints it belongs to, pieces (P, 6), colour) of lines [(start, radius, end,
-    radius)]."""
-    middle = np.mean([(start[2] + end[2]) / 2 for start, _, end, _ in lines])
-    pieces = np.array([(*start[:2], r, *end[:2], s) for start, r, end, s in lines])
-    tone = colour * np.clip(1 - 0.7 * middle, 0.75, 1.1)  # the far side is darker
-    return (
-        middle if depth is None else depth,
-        {JOINT[j] for j in joints if j in JOINT},
-        pieces,
-        tone,
+    """A part as draw_figure takes it: (depth, joints, pieces (P, 6), colour).
+
+    lines   [(start (3,), radius, end (3,), radius)] in body heights, P of them
+    joints  names of those that belong to it and so are not hidden by it; others than LSP's may be
+            among them
+    depth   how far it lies; None for the mean of the lines
+    """
+    mean_depth = np.mean([(start[2] + end[2]) / 2 for start, _, end, _ in lines])
+    pieces = np.array(
+        [
+            (*start[:2], start_radius, *end[:2], end_radius)
+            for start, start_radius, end, end_radius in lines
+        ]
     )
+    shade = np.clip(1 - 0.7 * mean_depth, 0.75, 1.1)  # the far side is darker
+    members = {JOINT[name] for name in joints if name in JOINT}
+    return mean_depth if depth is None else depth, members, pieces, colour * shade
 
 
 def limb_parts(points, look, names, radii, cloth, share, nearer):
     """One bone of a limb, clothed over the given share of its length from the start."""
-    a, b = points[names[0]], points[names[1]]
-    r, s = np.array(radii) * look["girth"]
-    depth = (a + b)[2] / 2 - nearer
-    parts = [make_part([(a, r, b, s)], look[cloth if share >= 1 else "skin"], names, depth)]
+    start = points[names[0]]
+    end = points[names[1]]
+    start_radius, end_radius = np.array(radii) * look["girth"]
+    depth = (start + end)[2] / 2 - nearer
+    # all of it in cloth or in skin
+    bone = [(start, start_radius, end, end_radius)]
+    parts = [make_part(bone, look[cloth if share >= 1 else "skin"], names, depth)]
+    # on the skin a sleeve that ends on the way, a little wider and nearer
     if 0 < share < 1:
-        cuff = [(a, r + 0.004, a + share * (b - a), r + share * (s - r) + 0.005)]
-        parts.append(make_part(cuff, look[cloth], names[:1], depth - 1e-4))
+        cuff = start + share * (end - start)
+        cuff_radius = start_radius + share * (end_radius - start_radius) + 0.005
+        sleeve = [(start, start_radius + 0.004, cuff, cuff_radius)]
+        parts.append(make_part(sleeve, look[cloth], names[:1], depth - 1e-4))
     return parts
 
 
@@ -113,27 +128,31 @@ def head_parts(points, look):
         make_part([(jaw, 0.042, brow, 0.054)], skin, both, brow[2]),
         make_part(hair, look["hair"], both, crown[2] + 0.008),
     ]
-    for start, end, radius, tone in FACE:
-        a, b = points[start], points[end]
-        if (a + b)[2] / 2 < brow[2] - 0.012:
-            parts.append(make_part([(a, radius, b, radius)], tone * skin, both, brow[2] - 0.01))
+    for start_name, end_name, radius, tone in FACE:
+        start = points[start_name]
+        end = points[end_name]
+        if (start + end)[2] / 2 < brow[2] - 0.012:  # on the camera's side of the head
+            line = (start, radius, end, radius)
+            parts.append(make_part([line], tone * skin, both, brow[2] - 0.01))
     return parts
 
 
 def body_parts(points, look):
     """The parts of a body, farthest first, in body heights."""
-    tops = np.linspace(points["right_shoulder"], points["left_shoulder"], 5)
-    ends = np.linspace(points["right_hip"], points["left_hip"], 5)
-    waist = tops + 0.88 * (ends - tops)
-    g = look["girth"]
+    # the trunk: five capsules side by side, each of shirt above and trousers below the waist
+    shoulders = np.linspace(points["right_shoulder"], points["left_shoulder"], 5)  # (5, 3)
+    hips = np.linspace(points["right_hip"], points["left_hip"], 5)  # (5, 3)
+    waist = shoulders + 0.88 * (hips - shoulders)
+    girth = look["girth"]
     trunk = ("right_hip", "left_hip", "right_shoulder", "left_shoulder", "neck")
-    middle = (tops + ends)[:, 2].mean() / 2
-    shirt = [(a, 0.04 * g, b, 0.048 * g) for a, b in zip(tops, waist)]
-    pants = [(a, 0.05 * g, b, 0.053 * g) for a, b in zip(waist, ends)]
+    depth = (shoulders + hips)[:, 2].mean() / 2
+    shirt = [(top, 0.04 * girth, end, 0.048 * girth) for top, end in zip(shoulders, waist)]
+    trousers = [(top, 0.05 * girth, end, 0.053 * girth) for top, end in zip(waist, hips)]
     parts = [
-        make_part(shirt, look["shirt"], trunk, middle),
-        make_part(pants, look["trousers"], trunk[:2], middle - 1e-4),
+        make_part(shirt, look["shirt"], trunk, depth),
+        make_part(trousers, look["trousers"], trunk[:2], depth - 1e-4),
     ]
+    # the limbs and the head
     for side in ("right", "left"):
         for start, end, radii, cloth, bone, nearer in LIMBS:
             names = (f"{side}_{start}", f"{side}_{end}")
@@ -157,19 +176,27 @@ def draw_figure(image, parts, scale, shift):
 
 
 def find_hidden(owner, parts, joints, depths):
-    """(14,) bool: the joints inside the image that an object or another part covers."""
+    """Whether an object or another part covers each joint inside the image, (14,) bool.
+
+    owner   (H, W) as draw_figure returns it, with canvas.OBJECT where an object is
+    joints  (14, 2) px
+    depths  (14,), body heights
+    """
+    height, width = owner.shape
     hidden = np.zeros(len(joints), bool)
-    for j, (x, y) in enumerate(np.floor(joints).astype(int)):
-        if 0 <= y < owner.shape[0] and 0 <= x < owner.shape[1] and owner[y, x]:
-            depth, members = (
-                parts[owner[y, x] - 1][:2] if owner[y, x] != canvas.OBJECT else (-np.inf, ())
-            )
-            hidden[j] = j not in members and depths[j] - depth > HIDDEN_GAP
+    for joint, (x, y) in enumerate(np.floor(joints).astype(int)):
+        if not (0 <= y < height and 0 <= x < width) or not owner[y, x]:
+            continue
+        if owner[y, x] == canvas.OBJECT:
+            hidden[joint] = True  # an object is in front of everything
+        else:
+            depth, members = parts[owner[y, x] - 1][:2]
+            hidden[joint] = joint not in members and depths[joint] - depth > HIDDEN_GAP
     return hidden
 
 
 def inside(joints, width, height):
-    """(N,) bool: which joints (N, 2) lie inside the image."""
+    """Whether each of the joints (N, 2) px lies inside the image, (N,) bool."""
     return ((joints >= 0) & (joints < (width, height))).all(axis=1)
 
 
@@ -180,24 +207,30 @@ def render_person(rng, wide=False):
     [i, i + 1), so joints can lie outside a wide image) and hidden (14,) bool, which tells the
     joints inside the image that are covered by an object or by a nearer part of the body.
     """
+    # pose a body
     points = posing.pose_body(rng)
-    body = np.array([points[name] for name in LSP.joints])
+    body = np.array([points[name] for name in LSP.joints])  # (14, 3) body heights
+    # place it in a frame
     low = body[:, :2].min(0)
     extent = np.ptp(body[:, :2], axis=0)
-    size, corner, longest = (posing.frame_wide if wide else posing.frame_tight)(rng, extent)
+    frame = posing.frame_wide if wide else posing.frame_tight
+    size, corner, longest = frame(rng, extent)
     scale = longest / size.max()
     width, height = np.rint(size * scale).astype(int)
     shift = (corner - low) * scale
     joints = body[:, :2] * scale + shift
-    if inside(joints, width, height).sum() < MIN_LABELLED:
+    if inside(joints, width, height).sum() < MIN_LABELLED:  # too few: to the centre with it
         shift = shift + (width / 2, height / 2) - (joints.min(0) + joints.max(0)) / 2
         joints = body[:, :2] * scale + shift
+    # draw it, sometimes behind an object, and add the camera's noise
     image = canvas.draw_background(rng, width, height)
     look = choose_look(rng, image.mean(axis=(0, 1)))
     parts = body_parts(points, look)
     owner = draw_figure(image, parts, scale, shift)
     if rng.random() < 0.15:
         canvas.draw_object(rng, image, owner, joints)
-    image += rng.normal(0, rng.uniform(1, 6), image.shape[:2])[..., None]
+    noise = rng.normal(0, rng.uniform(1, 6), image.shape[:2])  # (H, W)
+    image += noise[..., None]
+    # look which joints are covered
     hidden = find_hidden(owner, parts, joints, body[:, 2])
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), joints, hidden
