@@ -14,20 +14,17 @@ import numpy as np
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 
-# levels of JSON: the project writes 6, and with hundreds what is done with it would exhaust the
-# stack
+# levels of JSON: the project writes 6, and hundreds would exhaust the stack of what reads them
 DEEPEST = 50
 LARGEST_NUMBER = 1e15  # in a table: what is larger makes no picture
 
 
 @contextmanager
 def replacing(path):
-    """A temporary path beside `path`.
+    """A temporary path beside `path`: what is written there replaces `path` when the block ends.
 
-    What was written there is flushed to disk and renamed over it at the end.
-
-    On an error the temporary is removed and `path` stays as it was. One that a killed run left is
-    replaced.
+    It is flushed to disk and renamed. On an error the temporary is removed and `path` stays as it
+    was. One that a killed run left is replaced.
     """
     temporary = temporary_of(path)
     try:
@@ -46,13 +43,15 @@ def replacing(path):
 
 
 def temporary_of(path):
-    """What `path` is called while it is being written."""
+    """The name of `path` while it is being written."""
     return path.with_name(path.name + ".tmp")
 
 
 def _flush_names(folder):
-    """Make the renames in a folder outlast a power failure, where the system can (Windows opens no
-    folder)."""
+    """Make the renames in a folder outlast a power failure, where the system can.
+
+    Windows cannot: it opens no folder.
+    """
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -120,6 +119,7 @@ def json_text(content, indent=None):
 
 
 def _finite(content):
+    """The content of a JSON file with null for each number that is not finite."""
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -128,7 +128,7 @@ def _finite(content):
 
 
 def load_json(path, made_by):
-    """The object in a JSON file; InputError where it is missing or none."""
+    """The object in a JSON file, a dictionary; InputError where it is missing or anything else."""
     content = parse_json(present(path, made_by), f"run {made_by} again")
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; run {made_by} again")
@@ -140,31 +140,31 @@ def parse_json(path, advice):
 
     Raises InputError, which ends in the advice, where it cannot be read or is nested too deep.
     """
+    # read it
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise InputError(f"{path}: is not JSON; {advice}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
+    # go down level by level, without recursion, which deep nesting would exhaust
     level = [content]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [child for parent in level for child in _children(parent)]
     if level:
         raise InputError(f"{path}: is nested more than {DEEPEST} deep; {advice}")
     return content
 
 
-def _inside(content):
+def _children(content):
+    """The values of a JSON object or list, one level down."""
     if isinstance(content, dict):
         return content.values()
     return content if isinstance(content, list) else ()
 
 
 def save_csv(path, rows):
-    """Write a table: rows are dictionaries, whose keys become the head line.
-
-    What a row lacks is nan.
-    """
+    """Write a table of rows, dictionaries whose keys are the columns; what one lacks is nan."""
     columns = dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(columns), restval="nan", lineterminator="\n")
@@ -173,10 +173,9 @@ def save_csv(path, rows):
 
 
 def append_csv(path, row):
-    """Add one row, a dictionary with the table's columns, to a table: whole or not at all, one
-    process at a time.
+    """Add one row, a dictionary with the table's columns, to a table: whole or not at all.
 
-    Raises InputError where the table there has other columns.
+    One process at a time does so. Raises InputError where the table there has other columns.
     """
     with lock(path.parent, path.name, wait=True):
         rows = load_rows(path, list(row)) if path.exists() else []
@@ -195,9 +194,9 @@ def load_rows(path, columns):
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
             rows = list(table)
-            sound = table.fieldnames == list(columns) and all(
-                None not in (*row, *row.values()) for row in rows
-            )
+            # csv has None as the key of what a row has too much, and as the value of what it lacks
+            complete = all(None not in (*row, *row.values()) for row in rows)
+            sound = complete and table.fieldnames == list(columns)
     except (csv.Error, ValueError):
         sound = False
     except OSError as error:
@@ -217,8 +216,8 @@ def load_csv(path, columns):
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         table = {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
-        wild = any((np.abs(table[key]) > LARGEST_NUMBER).any() for key in columns)
-        sound = not wild and not np.isnan(table["epoch"]).any()
+        too_large = any((np.abs(table[key]) > LARGEST_NUMBER).any() for key in columns)
+        sound = not too_large and not np.isnan(table["epoch"]).any()
     except (csv.Error, LookupError, TypeError, ValueError):
         sound = False
     if not sound:
