@@ -9,26 +9,23 @@ import numpy as np
 
 
 def centres_and_sizes(boxes_px):
-    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), ready to broadcast over
-    joints."""
+    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), to broadcast over joints."""
     sizes = boxes_px[..., None, 2:]
     centres = boxes_px[..., None, :2] + sizes / 2
     return centres, sizes
 
 
 def normalise(joints_px, boxes_px):
-    """Joints (..., J, 2) px -> (joints - centre) / (w, h) of their boxes (..., 4): DeepPose,
-    equation 1.
+    """Joints (..., J, 2) px -> (joints - centre) / (w, h) of their boxes (..., 4) px.
 
-    Only arithmetic, so tensors work as well as arrays.
+    DeepPose, equation 1. Only arithmetic, so tensors work as well as arrays.
     """
     centres, sizes = centres_and_sizes(boxes_px)
     return (joints_px - centres) / sizes
 
 
 def denormalise(joints, boxes_px):
-    """The inverse of normalise: joints (..., J, 2) in widths and heights of the box from its centre
-    -> px."""
+    """The inverse of normalise: joints (..., J, 2), normalised by boxes (..., 4) px -> px."""
     centres, sizes = centres_and_sizes(boxes_px)
     return joints * sizes + centres
 
@@ -57,19 +54,23 @@ def library_of(values):
 
 
 def scale_box(boxes_px, factor):
-    """Boxes (..., 4), factor times as wide and as high about the same centres."""
+    """Boxes (..., 4) px, factor times as wide and as high about the same centres."""
     sizes = boxes_px[..., 2:]
-    return np.concatenate([boxes_px[..., :2] - sizes * ((factor - 1) / 2), sizes * factor], -1)
+    corners = boxes_px[..., :2] - sizes * ((factor - 1) / 2)
+    return np.concatenate([corners, sizes * factor], -1)
 
 
 def to_aspect(boxes_px, frame):
-    """Boxes (..., 4) grown about their centres, along one axis, to the proportions of a frame (w,
-    h)."""
+    """Boxes (..., 4) px, grown along one axis, about their centres, to a frame's proportions.
+
+    frame  (w, h)
+    """
     aspect = frame[0] / frame[1]
     width = np.maximum(boxes_px[..., 2], boxes_px[..., 3] * aspect)
     height = np.maximum(boxes_px[..., 3], boxes_px[..., 2] / aspect)
     sizes = np.stack([width, height], -1)
-    return np.concatenate([boxes_px[..., :2] + (boxes_px[..., 2:] - sizes) / 2, sizes], -1)
+    corners = boxes_px[..., :2] + (boxes_px[..., 2:] - sizes) / 2
+    return np.concatenate([corners, sizes], -1)
 
 
 def whole(size_px):
@@ -85,8 +86,7 @@ def joints_box(joints_px):
 
 
 def image_to_frame(joints_px, boxes_px, frame, flip=None):
-    """Joints (..., J, 2) in pixels of an image -> pixels of the frame (w, h) that shows its box
-    (..., 4).
+    """Joints (..., J, 2) px of an image -> px of the frame (w, h) that shows its box (..., 4) px.
 
     flip  the skeleton's flip permutation where the frame shows the box mirrored: coordinates are
           mirrored, and left and right joints change places
@@ -97,26 +97,27 @@ def image_to_frame(joints_px, boxes_px, frame, flip=None):
 
 
 def frame_to_image(joints_px, boxes_px, frame, flip=None):
-    """The inverse of image_to_frame."""
+    """The inverse of image_to_frame: joints (..., J, 2) px of the frame -> px of the image."""
     joints = joints_px if flip is None else mirror(joints_px, frame[0], flip)
-    return joints * (boxes_px[..., None, 2:] / np.asarray(frame, float)) + boxes_px[..., None, :2]
+    scale = boxes_px[..., None, 2:] / np.asarray(frame, float)
+    return joints * scale + boxes_px[..., None, :2]
 
 
 def mirror(joints_px, width_px, flip):
-    """Joints (..., J, 2) of the mirrored image: x' = width - x, then left and right change
-    places."""
+    """Joints (..., J, 2) px of the mirrored image: x' = width - x, left and right exchanged."""
     mirrored = np.array(joints_px)
     mirrored[..., 0] = width_px - mirrored[..., 0]
     return mirrored[..., list(flip), :]
 
 
 def distance(joints_px, ends):
-    """Distance (...) px of two joints, by number, of (..., J, 2).
+    """Distance (...) px of two joints of (..., J, 2) px, which `ends` numbers.
 
     NaN where one is unlabelled. Tensors work too.
     """
     first, second = ends
-    return ((joints_px[..., first, :] - joints_px[..., second, :]) ** 2).sum(-1) ** 0.5
+    difference = joints_px[..., first, :] - joints_px[..., second, :]  # (..., 2)
+    return (difference**2).sum(-1) ** 0.5
 
 
 def extent(joints_px):
@@ -126,4 +127,5 @@ def extent(joints_px):
     """
     if isinstance(joints_px, np.ndarray):
         return np.ptp(joints_px, axis=-2).max(-1)
-    return (joints_px.amax(-2) - joints_px.amin(-2)).amax(-1)
+    sides = joints_px.amax(-2) - joints_px.amin(-2)  # (..., 2)
+    return sides.amax(-1)
