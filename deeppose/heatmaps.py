@@ -1,22 +1,23 @@
-"""Heatmaps, the joints they mean, and how sure that is: pure torch.
+"""Heatmaps, the joints that they stand for, and how sure that is: pure torch.
 
-A joint is the mean place under its heatmap (integral regression, Sun et al., ECCV 2018) or its peak.
+A joint is the mean place under its heatmap (integral regression, Sun et al., ECCV 2018) or its
+peak.
 """
 
 from typing import NamedTuple
 
 import torch
 
-# cells, the spread of the Gaussian that a heatmap should be where its network names no other
+# cells: standard deviation of the Gaussian that a heatmap should be, unless its network has another
 TARGET_SIGMA = 1.0
-# in heights of a perfect heatmap; below it a logarithm tells nothing
+# in heights of a perfect heatmap: smaller values are raised to it, as their logarithms tell nothing
 SMALLEST_VALUE = 1e-6
-# cells: a joint's confidence is its heatmap's share within so many of it, along both axes
+# cells: a joint's confidence is the share of its heatmap that lies so near, along both axes
 NEAR_CELLS = 1.5
 
 
 class Output(NamedTuple):
-    """What a network makes of N images, or of N crops for one joint each.
+    """Output of a network for N images, or for N crops of one joint each.
 
     joints      (N, J, 2), or (N, 2) for one joint each, normalised
     confidence  (N, J) or (N,) in [0, 1], NaN where the network has no heatmaps; None while training
@@ -30,10 +31,10 @@ class Output(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A heatmap's cells.
+    """A heatmap's cells, h x w of them.
 
     centres  (h * w, 2), normalised, x fastest
-    size     (2,): their width and height, normalised
+    size     (2,): a cell's width and height, normalised
     sigma    of the Gaussian that the heatmap should be, in cells
     """
 
@@ -43,8 +44,10 @@ class Cells(NamedTuple):
 
 
 def grid(x, y, sigma=TARGET_SIGMA):
-    """Cells at the places x (w,) and y (h,), normalised."""
-    return Cells(torch.cartesian_prod(y, x).flip(1), torch.stack([x[1] - x[0], y[1] - y[0]]), sigma)
+    """Cells whose centres are at x (w,) and y (h,), normalised and evenly spaced."""
+    centres = torch.cartesian_prod(y, x).flip(1)  # (h * w, 2)
+    size = torch.stack([x[1] - x[0], y[1] - y[0]])
+    return Cells(centres, size, sigma)
 
 
 def mean_place(log_heatmaps, cells):
@@ -54,14 +57,16 @@ def mean_place(log_heatmaps, cells):
 
 def confidence(log_heatmaps, cells, joints):
     """The heatmaps' share (...) within NEAR_CELLS of the joints (..., 2)."""
-    # (..., cells)
-    near = ((cells.centres - joints[..., None, :]).abs() <= NEAR_CELLS * cells.size).all(-1)
+    distances = (cells.centres - joints[..., None, :]).abs()  # (..., cells, 2)
+    near = (distances <= NEAR_CELLS * cells.size).all(-1)  # (..., cells)
     return (log_heatmaps.exp() * near).sum(-1).clamp(0, 1)
 
 
 def integrate(maps, cells, training):
-    """The Output of maps (N, J, h, w) of logits, in float32: each joint is the mean place under its
-    heatmap."""
+    """The Output of maps (N, J, h, w) of logits: each joint is the mean place under its heatmap.
+
+    In float32 even under autocast: a bfloat16 has 8 bits, too few for a place.
+    """
     with torch.autocast(maps.device.type, enabled=False):
         log_heatmaps = maps.float().flatten(2).log_softmax(2)  # (N, J, h * w)
         joints = mean_place(log_heatmaps, cells)
@@ -77,13 +82,15 @@ def unsure(joints):
 
 def highest_share(sigma):
     """The share that the highest cell has of a Gaussian of sigma cells whose mean it is."""
-    cells = torch.arange(-32, 33)
-    return (-cells.square() / (2 * sigma**2)).exp().sum().item() ** -2
+    offsets = torch.arange(-32, 33)  # cells along one axis, enough for any sigma of a few cells
+    along_one_axis = (-offsets.square() / (2 * sigma**2)).exp().sum().item()
+    return along_one_axis**-2
 
 
 def quarter_shift(maps, places):
-    """How far joints lie from the highest cells, (N, J, 2) in cells: a quarter toward each axis'
-    higher neighbour.
+    """Offsets (N, J, 2), in cells, of joints from the highest cells: a quarter along each axis.
+
+    They go toward the higher one of the two neighbours.
 
     maps    (N, J, h, w)
     places  (N, J), numbers of the highest cells
@@ -95,15 +102,14 @@ def quarter_shift(maps, places):
 
 
 def vertex_shift(maps, places):
-    """As quarter_shift, but to the vertex of the parabola through the logarithms of three cells
-    along each axis.
+    """As quarter_shift, but to the vertex of a parabola along each axis.
 
-    That is a Gaussian's mean, exactly: Zhang et al., CVPR 2020, without mixed derivatives, which a
-    round one has not. At the edge the three cells are the last ones, and the vertex may lie half a
-    cell beyond them.
+    It goes through the logarithms of three cells, so its vertex is a Gaussian's mean, exactly:
+    Zhang et al., CVPR 2020, without mixed derivatives, which a round Gaussian has not. At the edge
+    the three cells are the last ones, and the vertex may lie half a cell beyond them.
     """
     values, from_middle = _neighbours(maps, places)
-    before, middle, behind = values.clamp(min=SMALLEST_VALUE).log().unbind(3)
+    before, middle, behind = values.clamp(min=SMALLEST_VALUE).log().unbind(3)  # (N, J, 2) each
     bend = before - 2 * middle + behind  # below 0 about a peak
     vertex = (before - behind) / (2 * bend) - from_middle
     return torch.where(bend < 0, vertex, 0).clamp(-0.5, 0.5)
@@ -113,17 +119,21 @@ SHIFTS = {"quarter": quarter_shift, "vertex": vertex_shift}
 
 
 def _neighbours(maps, places):
-    """The values (N, J, 2, 3) of three cells in a line along x and y, and where among them the
-    highest cell is.
+    """The values (N, J, 2, 3) of three cells in a line along x and y, about the highest cell.
 
-    That is in the middle, 0, but at an edge, where it is -1 or 1: (N, J, 2).
+    And where among the three the highest is, (N, J, 2): in the middle, 0, but -1 or 1 at an edge.
+
+    maps, places  as quarter_shift takes them
     """
+    # x and y of the highest cells, and of the middle ones, which have neighbours on both sides
     height, width = maps.shape[2:]
     highest = torch.stack([places % width, places // width], 2)  # (N, J, 2)
     last_middle = highest.new_tensor([width, height]) - 2
     middle = torch.minimum(highest.clamp(min=1), last_middle)
-    x, y = (middle[..., None] + torch.arange(-1, 2, device=maps.device)).unbind(2)  # (N, J, 3) each
-    flat = maps.flatten(2)
+    # the values of the three about each middle
+    three = torch.arange(-1, 2, device=maps.device)
+    x, y = (middle[..., None] + three).unbind(2)  # (N, J, 3) each
+    flat = maps.flatten(2)  # (N, J, h * w)
     along_x = flat.gather(2, highest[..., 1:] * width + x)
     along_y = flat.gather(2, y * width + highest[..., :1])
     return torch.stack([along_x, along_y], 2), highest - middle
