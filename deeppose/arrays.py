@@ -206,7 +206,7 @@ class Dataset:
     def not_refined(self):
         """Names of the joints whose refiner could not be trained, or not be judged.
 
-        They have no label in all rows that are trained on, or in all that are held out.
+        No row that is trained on, or no row that is held out, has a label for them.
         """
         return tuple(self.facts.get("not_refined", ()))
 

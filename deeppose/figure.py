@@ -87,20 +87,26 @@ def make_part(lines, colour, joints=(), depth=None):
             among them
     depth   how far it lies; None for the mean of the lines
     """
-    mean_depth = np.mean([(start[2] + end[2]) / 2 for start, _, end, _ in lines])
-    pieces = np.array(
-        [
-            (*start[:2], start_radius, *end[:2], end_radius)
-            for start, start_radius, end, end_radius in lines
-        ]
-    )
+    pieces = []
+    depths = []
+    for start, start_radius, end, end_radius in lines:
+        pieces.append((*start[:2], start_radius, *end[:2], end_radius))
+        depths.append((start[2] + end[2]) / 2)
+    mean_depth = np.mean(depths)
+    if depth is None:
+        depth = mean_depth
     shade = np.clip(1 - 0.7 * mean_depth, 0.75, 1.1)  # the far side is darker
     members = {JOINT[name] for name in joints if name in JOINT}
-    return mean_depth if depth is None else depth, members, pieces, colour * shade
+    return depth, members, np.array(pieces), colour * shade
 
 
 def limb_parts(points, look, names, radii, cloth, share, nearer):
-    """One bone of a limb, clothed over the given share of its length from the start."""
+    """The parts of one bone of a limb, clothed over a share of its length from the start.
+
+    names          of its two joints
+    radii, nearer  body heights
+    cloth          key of its colour in `look`
+    """
     start = points[names[0]]
     end = points[names[1]]
     start_radius, end_radius = np.array(radii) * look["girth"]
@@ -120,7 +126,9 @@ def limb_parts(points, look, names, radii, cloth, share, nearer):
 def head_parts(points, look):
     """Neck, face and hair; eyes, nose and mouth only where the camera sees the face."""
     jaw, brow, crown, nape = (points[name] for name in ("jaw", "brow", "crown", "nape"))
-    hair = [(crown, 0.061, crown, 0.061)] + [(crown, 0.058, nape, 0.05)] * look["long_hair"]
+    hair = [(crown, 0.061, crown, 0.061)]
+    if look["long_hair"]:
+        hair.append((crown, 0.058, nape, 0.05))
     skin = look["skin"]
     both = ("head", "neck")
     parts = [

@@ -198,7 +198,7 @@ def mean_of(poses, layout):
 def not_refined(labels, held_out, skeleton):
     """Names of the joints whose refiner could not be trained, or not be judged.
 
-    They have no label in all rows that are trained on, or in all that are held out.
+    No row that is trained on, or no row that is held out, has a label for them.
 
     labels    (N, 2 J) of all training rows
     held_out  numbers of the rows held out
