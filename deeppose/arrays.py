@@ -325,6 +325,7 @@ def _read_facts(facts):
 
     Any error but InputError where one is missing or wrong.
     """
+    # convert, or check, one entry after the other
     described = skeleton.from_description(facts["skeleton"])
     width, height = (int(side) for side in facts["frame"])
     for part in ("train", "test"):
@@ -380,25 +381,25 @@ def _check_facts(path, entries, facts):
 def _check_rows(path, rows, columns):
     """InputError where a row (N, columns) names no set, image or person, or has an empty box."""
     numbers = rows[:, [columns.index(name) for name in IDENTITY]]
-    sound = ((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1)  # NaN is wrong as well
+    valid = ((numbers >= 0) & (numbers < LARGEST_NUMBER)).all(1)  # NaN is wrong as well
     boxes = rows[:, [columns.index(name) for name in BOX]]
-    sound &= np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
-    wrong = np.flatnonzero(~sound)
-    if wrong.size:
+    valid &= np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+    wrong_rows = np.flatnonzero(~valid)
+    if wrong_rows.size:
         raise InputError(
-            f"{path}: row {wrong[0]} names no set, image, person or box; run {STEP_1} again"
+            f"{path}: row {wrong_rows[0]} names no set, image, person or box; run {STEP_1} again"
         )
 
 
 def check_labels(path, labels_px, frame):
     """InputError for labels (N, J, 2) px that are infinite, half a joint, or far from the frame."""
-    half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])
+    half = np.isnan(labels_px[..., 0]) != np.isnan(labels_px[..., 1])  # (N, J)
     centre = np.array(frame) / 2
     far = np.abs(labels_px - centre) > FARTHEST * max(frame)  # False for NaN, which is no label
-    wrong = np.flatnonzero((half | far.any(-1)).any(-1))
-    if wrong.size:
+    wrong_rows = np.flatnonzero((half | far.any(-1)).any(-1))
+    if wrong_rows.size:
         raise InputError(
-            f"{path}: row {wrong[0]} holds a label that cannot be right; run {STEP_1} again"
+            f"{path}: row {wrong_rows[0]} holds a label that cannot be right; run {STEP_1} again"
         )
 
 

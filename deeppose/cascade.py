@@ -76,8 +76,8 @@ class Examples:
         self.sides = self._sides_px(self.estimates, data)  # (2, N)
         self.sides_drawn = self.sides
         if recipe.true_sizes:
-            of_truth = self._sides_px(self.true, data)
-            self.sides_drawn = np.where(np.isnan(of_truth), self.sides, of_truth)
+            true_sides = self._sides_px(self.true, data)
+            self.sides_drawn = np.where(np.isnan(true_sides), self.sides, true_sides)
         self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
         # a row without a label of any joint served teaches nothing
         served = self.labelled[:, self.joints].any(1)  # (N,)
@@ -135,11 +135,11 @@ class Examples:
         picks = rng.permuted(every_delta, axis=1)[:, : self.simulated]
         views = augment.draw(rows.size * count, self.recipe.ranges, rng)
         mirrored = views.mirrored.reshape(-1, count)  # (n, K)
-        asked = self._draw_joints(rows, mirrored, rng)  # (n, K)
-        sources = np.where(mirrored, self.flip[asked], asked)
+        asked_joints = self._draw_joints(rows, mirrored, rng)  # (n, K)
+        sources = np.where(mirrored, self.flip[asked_joints], asked_joints)
         # replace all estimates but the first by simulated ones
         estimates = self.estimates[rows, sources]  # (n, K, 2) px
-        errors = self.deltas[asked[:, 1:], picks]  # (n, K - 1, 2) px
+        errors = self.deltas[asked_joints[:, 1:], picks]  # (n, K - 1, 2) px
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
         # original: prediction + delta, so that it was displaced twice
         simulated = self.true[rows, sources][:, 1:] + errors
@@ -147,7 +147,8 @@ class Examples:
         # the boxes around them, and where in these the true joints are
         sides = self.sides_drawn[mirrored.astype(int), rows]  # (n, K) px
         targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
-        return geometry.box_around(estimates, sides), targets.astype(np.float32), asked, views
+        boxes = geometry.box_around(estimates, sides)
+        return boxes, targets.astype(np.float32), asked_joints, views
 
     def _draw_joints(self, rows, mirrored, rng):
         """The joint asked for in each crop (n, K): the one served, or any labelled one of several.
@@ -227,9 +228,9 @@ def judge(network, examples, run):
         predicted = []
         wanted = []
         for rows, boxes, offsets, mirrored in examples.held_out_errors(joint):
-            asked = np.full((len(rows), 1), joint)
+            asked_joints = np.full((len(rows), 1), joint)
             predicted_offsets, _ = predict_offsets(
-                network, examples.frames, rows, boxes[:, None], asked, run, mirrored
+                network, examples.frames, rows, boxes[:, None], asked_joints, run, mirrored
             )
             # box sides -> pose sizes
             predicted.append(scale * predicted_offsets[:, 0])
@@ -398,10 +399,10 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
              predict_offsets returns
     """
     library = geometry.library_of(joints_px)
-    refined = [joints_px[:, joint] for joint in range(skeleton.joint_count)]  # (n, 2) each
-    refined_confidence = [
-        confidence[:, joint] for joint in range(skeleton.joint_count)
-    ]  # (n,) each
+    # lists by joint, stacked at the end: nothing is edited in place
+    joint_numbers = range(skeleton.joint_count)
+    refined = [joints_px[:, joint] for joint in joint_numbers]  # (n, 2) each
+    refined_confidence = [confidence[:, joint] for joint in joint_numbers]  # (n,) each
     gains = dict.fromkeys(skeleton.joints)
     for refiner, joints in refiners:
         gains |= {skeleton.joints[joint]: refiner.gain(joint) for joint in joints}
@@ -412,9 +413,9 @@ def refine_by(predict, refiners, joints_px, confidence, skeleton):
         gain = library.asarray([refiner.gain(joint) for joint in used])[:, None]  # (K, 1)
         sides = refiner.boxing.sides_px(joints_px, skeleton)[:, None]  # (n, 1)
         estimates = joints_px[:, used]  # (n, K, 2)
-        asked = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
+        asked_joints = library.tile(library.asarray(used), (joints_px.shape[0], 1))  # (n, K)
         boxes = geometry.box_around(estimates, sides[..., None])  # (n, K, 4)
-        offsets, predicted_confidence = predict(refiner.network, boxes, asked)
+        offsets, predicted_confidence = predict(refiner.network, boxes, asked_joints)
         # move the estimates by them; a head without heatmaps leaves the confidence as it was
         moved = estimates + gain * offsets * sides[..., None]
         unknown = library.isnan(predicted_confidence)

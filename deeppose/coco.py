@@ -141,6 +141,7 @@ class _Reader:
 
     def take_image(self, entry):
         """Take an entry of `images`."""
+        # its id, by which annotations name it
         number = entry.get("id")
         if not is_whole(number):
             name = str(entry.get("file_name"))[:80]
@@ -149,6 +150,7 @@ class _Reader:
             raise InputError(f"{self.path}: two images have the id {number}; number them anew")
         if len(self.images) == MOST_IMAGES:
             raise InputError(f"{self.path}: holds more than {MOST_IMAGES} images; do not trust it")
+        # its size and name
         sides = [entry.get(side) for side in ("width", "height")]
         for side in sides:
             if side is not None and not (is_whole(side) and 0 < side <= LARGEST_COORDINATE_PX):
@@ -294,22 +296,22 @@ def content_of(found, numbers, known):
     ]
     return {
         "images": images,
-        "annotations": [_annotation(found, n) for n in people.tolist()],
+        "annotations": [_annotation(found, person) for person in people.tolist()],
         "categories": categories,
     }
 
 
-def _annotation(found, n):
-    """The n-th person of a CocoFile as an annotation."""
+def _annotation(coco_file, person):
+    """A person of a CocoFile, by number, as an annotation."""
     return {
-        "id": int(found.ids[n]),
-        "image_id": int(found.image_ids[n]),
-        "category_id": int(found.category_ids[n]),
-        "keypoints": found.keypoints[n].ravel().tolist(),
-        "num_keypoints": int(found.keypoint_counts[n]),
-        "bbox": found.boxes[n].tolist(),
-        "area": float(found.areas[n]),
-        "iscrowd": int(found.crowd[n]),
+        "id": int(coco_file.ids[person]),
+        "image_id": int(coco_file.image_ids[person]),
+        "category_id": int(coco_file.category_ids[person]),
+        "keypoints": coco_file.keypoints[person].ravel().tolist(),
+        "num_keypoints": int(coco_file.keypoint_counts[person]),
+        "bbox": coco_file.boxes[person].tolist(),
+        "area": float(coco_file.areas[person]),
+        "iscrowd": int(coco_file.crowd[person]),
     }
 
 

@@ -25,6 +25,7 @@ def joint_names(names, place):
     if not 0 < len(names) <= MOST_JOINTS:
         raise InputError(f"{place}: names {len(names)} joints; 1 to {MOST_JOINTS} are possible")
     lowered = tuple(name.lower() for name in names)
+    # each must be fit to name files: model_<joint>.pt
     for name, spelling in zip(lowered, names):
         if not NAME.fullmatch(name):
             raise InputError(

@@ -196,12 +196,12 @@ def load_rows(path, columns):
             rows = list(table)
             # csv has None as the key of what a row has too much, and as the value of what it lacks
             complete = all(None not in (*row, *row.values()) for row in rows)
-            sound = complete and table.fieldnames == list(columns)
+            is_table = complete and table.fieldnames == list(columns)
     except (csv.Error, ValueError):
-        sound = False
+        is_table = False
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
-    if not sound:
+    if not is_table:
         raise InputError(f"{path}: is no such table; {advice}")
     return rows
 
@@ -217,10 +217,10 @@ def load_csv(path, columns):
             rows = list(csv.DictReader(file))
         table = {key: np.array([float(row[key]) for row in rows]) for key in rows[0]}
         too_large = any((np.abs(table[key]) > LARGEST_NUMBER).any() for key in columns)
-        sound = not too_large and not np.isnan(table["epoch"]).any()
+        is_table = not too_large and not np.isnan(table["epoch"]).any()
     except (csv.Error, LookupError, TypeError, ValueError):
-        sound = False
-    if not sound:
+        is_table = False
+    if not is_table:
         raise InputError(
             f"{path}: is no table of {', '.join(columns)}; delete it, the training makes it anew"
         )

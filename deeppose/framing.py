@@ -289,6 +289,7 @@ def prepare(options, plan, layout, facts, left_out, places, beside=None):
 
 def print_table(workdir, jobs, layout, content):
     """Print what was written, for the person at the shell: the rows of each set, and the files."""
+    # the rows of each set
     print(f"\n{'rows of':<22}{'images':>8}{'rows':>8}{'mirrored':>10}{'held out':>10}")
     for part, words in (("train", "training"), ("test", "test")):
         for number, name in layout.set_names.items():
@@ -300,6 +301,7 @@ def print_table(workdir, jobs, layout, content):
             held_out = sum(len(job.rows) for job in set_jobs if job.held_out)
             label = f"{name}, {words}"
             print(f"{label:<22}{len(set_jobs):>8}{len(rows):>8}{mirrored:>10}{held_out:>10}")
+    # the files
     print(f"\n{'file':<22}{'shape':<24}{'type':<10}{'MB':>8}  unlabelled joints")
     for name in content["digests"]:
         array = np.load(workdir / name, mmap_mode="r")
