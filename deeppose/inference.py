@@ -5,17 +5,19 @@ from torch import nn
 
 
 def prepare(network, precision):
-    """Store a network's weights as they are used.
+    """Store a network's weights in the precision that they are used in.
 
-    Returns the network, which says just what it said before.
+    Returns the network, whose predictions stay the same.
 
     precision  "bf16": autocast would cast the weights anew for every photograph, 21 M of them; so
                it is done once here. The last layers, which the network names as its `joint_layers`
                and `joint_mixers`, stay in float32
     """
-    last = (*network.joint_layers, *getattr(network, "joint_mixers", ()))
+    float32_names = (*network.joint_layers, *getattr(network, "joint_mixers", ()))
     if precision == "bf16":
         for name, module in network.named_modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name not in last:
+            # only the kinds of layers whose weights autocast would cast
+            is_cast = isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+            if is_cast and name not in float32_names:
                 module.to(torch.bfloat16)
     return network

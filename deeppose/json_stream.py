@@ -13,7 +13,7 @@ from deeppose.shell import InputError
 LARGEST_FILE = 1_000_000_000  # bytes: COCO's largest has 0.24 billion
 LARGEST_ENTRY = 16_000_000  # characters: COCO's largest annotation has some 100,000
 PIECE = 1_000_000  # characters that are read at once
-AFTER_A_VALUE = tuple(",:]} \t\n\r")
+AFTER_A_VALUE = tuple(",:]} \t\n\r")  # a number is complete where one of these follows
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -29,8 +29,10 @@ class _Text:
         self.decoder = json.JSONDecoder()
 
     def read_on(self):
-        """Drop what was taken, and read as much again as is left: a long entry is tried a few times
-        alone."""
+        """Drop what was taken, and read as much again as is left.
+
+        The text doubles each time, so that even a long entry is tried only a few times.
+        """
         left = self.text[self.place :]
         piece = self.file.read(max(PIECE, len(left)))
         self.text = left + piece
@@ -38,7 +40,7 @@ class _Text:
         self.ended = not piece
 
     def peek(self):
-        """The next character that is no space; "" at the end of the file."""
+        """Next character that is no space, not yet taken; "" at the end of the file."""
         while True:
             self.place = SPACE.match(self.text, self.place).end()
             if self.place < len(self.text):
@@ -60,10 +62,11 @@ class _Text:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.place)
             except ValueError:
+                # before the end of the file the rest of the value may only not be read yet
                 if self.ended:
                     raise
             else:
-                # "0" and "0." may be the beginnings of 0.5
+                # without what follows, "0" may be a value or the beginning of 0.5
                 complete = self.text[end : end + 1] in AFTER_A_VALUE
                 if complete or self.ended:
                     self.place = end
@@ -76,7 +79,7 @@ class _Text:
             self.read_on()
 
     def items(self):
-        """Take a list, an entry at a time."""
+        """Take a list; yields its entries one at a time."""
         self.take("[")
         separator = "," if self.peek() != "]" else ""
         while separator == ",":
@@ -88,12 +91,11 @@ class _Text:
 
 
 def entries(path):
-    """(key, entry) of each list in the file's object, in the file's order.
+    """Yield (key, entry) of each list in the file's object, in the file's order.
 
-    (None, entry) of a file that is one list.
-
-    What else lies in the object is skipped. InputError where the file is missing, too large or not
-    JSON, maybe not before much of it was handed out.
+    A file that is one list gives (None, entry). Whatever else lies in the object is skipped.
+    Raises InputError where the file is missing, too large or not JSON, perhaps only after much of
+    it was handed out.
     """
     check(path)
     try:
@@ -114,7 +116,7 @@ def entries(path):
 
 
 def _object_entries(text):
-    """(key, entry) of each list in the object that comes next."""
+    """Yield (key, entry) of each list in the object that comes next."""
     text.take("{")
     separator = "," if text.peek() != "}" else ""
     while separator == ",":
@@ -125,7 +127,7 @@ def _object_entries(text):
         if text.peek() == "[":
             yield from ((key, entry) for entry in text.items())
         else:
-            text.value()
+            text.value()  # no list: skipped
         separator = text.peek()
         if separator == ",":
             text.take(",")

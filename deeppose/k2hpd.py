@@ -1,4 +1,4 @@
-"""Kinect2 Human Pose Dataset's annotation files: a line an image, its name and its joints.
+"""Kinect2 Human Pose Dataset's annotation files: one line an image, with its name and joints.
 
 No torch here.
 """
@@ -22,7 +22,7 @@ class Odd(ValueError):
 
 
 def read_annotations(path):
-    """Names of the images and joints (N, 19, 2) px, float64, of a text file, in the file's order.
+    """Image names and joints (N, 19, 2) px, float64, of a text file, in the file's order.
 
     A line is `NNNNNNNN.png x,y,x,y,...` in whole numbers; NUL bytes before the name and blank lines
     are left out, joints outside the frame are kept. Raises InputError, which names the file and the
@@ -30,19 +30,20 @@ def read_annotations(path):
     """
     names = []
     joints = []
-    number = 0
+    line_number = 0
     try:
         with open(path, "rb") as file:
+            # bounded by one byte too many: _parse refuses a line that fills it
             while line := file.readline(LONGEST_LINE + 1):
-                number += 1
-                if number > MOST_LINES:
+                line_number += 1
+                if line_number > MOST_LINES:
                     raise Odd("is one more than annotations can have")
                 if not line.isspace():
                     name, joints_px = _parse(line)
                     names.append(name)
                     joints.append(joints_px)
     except Odd as odd:
-        raise InputError(f"{path}: line {number}: {odd}; fetch the set again") from None
+        raise InputError(f"{path}: line {line_number}: {odd}; fetch the set again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not names:
@@ -54,18 +55,18 @@ def _parse(line):
     """Name and joints (19, 2) px, int32, of one line; Odd where it is broken."""
     if len(line) > LONGEST_LINE:
         raise Odd(f"is longer than {LONGEST_LINE} bytes")
-    parts = line.lstrip(b"\0").decode("ascii", "replace").split()
-    if len(parts) != 2:
+    words = line.lstrip(b"\0").decode("ascii", "replace").split()
+    if len(words) != 2:
         raise Odd("is not a name, a blank, and numbers with commas between")
-    name, numbers = parts
+    name, coordinate_list = words
     if not IMAGE_NAME.fullmatch(name):
         raise Odd(f"{name!r:.40} is not the name of a file like 00000003.png")
-    numbers = numbers.split(",")
-    if len(numbers) != 2 * JOINT_COUNT:
-        raise Odd(f"has {len(numbers)} numbers, not {2 * JOINT_COUNT}")
-    for number in numbers:
-        if not WHOLE_NUMBER.fullmatch(number):
-            raise Odd(f"{number!r:.40} is no whole number")
-        if abs(int(number)) > LARGEST_COORDINATE_PX:
-            raise Odd(f"a joint lies at {int(number)} pixels")
-    return name, np.array(numbers, np.int32).reshape(JOINT_COUNT, 2)
+    coordinates = coordinate_list.split(",")
+    if len(coordinates) != 2 * JOINT_COUNT:
+        raise Odd(f"has {len(coordinates)} numbers, not {2 * JOINT_COUNT}")
+    for coordinate in coordinates:
+        if not WHOLE_NUMBER.fullmatch(coordinate):
+            raise Odd(f"{coordinate!r:.40} is no whole number")
+        if abs(int(coordinate)) > LARGEST_COORDINATE_PX:
+            raise Odd(f"a joint lies at {int(coordinate)} pixels")
+    return name, np.array(coordinates, np.int32).reshape(JOINT_COUNT, 2)

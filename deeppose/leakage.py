@@ -18,24 +18,28 @@ ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)
 
 
 def describe(identities):
-    """The text of each set, {"<set>": "1-5,7,9:1-3"}, for rows (N, 3) of set, image and person (0:
-    the only one)."""
+    """Text of each set, {"<set>": "1-5,7,9:1-3"}, that names the images and people of rows.
+
+    identities  (N, 3): set, image and person (0: the only one of its image)
+    """
     texts = {}
-    for number in np.unique(identities[:, 0]):
-        # (image, person), sorted
-        pairs = np.unique(identities[identities[:, 0] == number, 1:], axis=0)
-        alone = pairs[pairs[:, 1] == 0, 0]
-        several = pairs[pairs[:, 1] > 0]
-        entries = [_span(run) for run in _split(alone, np.diff(alone) > 1)]
-        image_step, person_step = np.diff(several, axis=0).T
-        for run in _split(several, (image_step > 0) | (person_step > 1)):
+    for set_number in np.unique(identities[:, 0]):
+        in_set = identities[:, 0] == set_number
+        pairs = np.unique(identities[in_set, 1:], axis=0)  # (n, 2): image and person, sorted
+        sole_images = pairs[pairs[:, 1] == 0, 0]
+        shared = pairs[pairs[:, 1] > 0]
+        # images of one person: a run is of consecutive images
+        entries = [_span(run) for run in _split(sole_images, np.diff(sole_images) > 1)]
+        # images of several people: a run is of one image's consecutive people
+        image_step, person_step = np.diff(shared, axis=0).T
+        for run in _split(shared, (image_step > 0) | (person_step > 1)):
             entries.append(f"{run[0, 0]}:{_span(run[:, 1])}")
-        texts[str(number)] = ",".join(entries)
+        texts[str(set_number)] = ",".join(entries)
     return texts
 
 
 def _split(rows, ends):
-    """The rows (n, ...) in pieces, each ending where `ends` (n - 1,) is true; no piece is empty."""
+    """Rows (n, ...) in pieces, each ending where `ends` (n - 1,) is true; no piece is empty."""
     return np.split(rows, np.flatnonzero(ends) + 1) if len(rows) else []
 
 
@@ -45,24 +49,27 @@ def _span(numbers):
 
 
 def named(texts, images):
-    """Those of the images, a set of (set, image), that describe()'s texts name, whoever is in them,
-    sorted.
+    """Those of the images that describe()'s texts name, whoever is in them: sorted (set, image).
 
-    ValueError where the texts are no describe()'s.
+    images  a set of (set, image)
+    Raises ValueError where the texts are none of describe()'s.
     """
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("no text a set")
-    found = []
-    for number, text in texts.items():
-        wanted = np.array(sorted(image for one, image in images if one == int(number)), np.int64)
-        found += [(int(number), int(image)) for image in wanted[_within(wanted, text)]]
-    return sorted(found)
+    named_images = []
+    for set_key, text in texts.items():
+        in_set = [image for set_number, image in images if set_number == int(set_key)]
+        candidates = np.array(sorted(in_set), np.int64)  # (n,)
+        for image in candidates[_within(candidates, text)]:
+            named_images.append((int(set_key), int(image)))
+    return sorted(named_images)
 
 
 def _within(numbers, text):
-    """Which of the image numbers (n,) a set's text names: bool (n,)."""
+    """Mask, bool (n,), of the image numbers (n,) that a set's text names."""
     if not text:
         return np.zeros(len(numbers), bool)
+    # first and last image of each span
     spans = []
     for entry in text.split(","):
         if not (match := ENTRY.fullmatch(entry)):
@@ -70,34 +77,30 @@ def _within(numbers, text):
         spans.append((int(match[1]), int(match[2] or match[1])))
     first, last = np.array(sorted(spans), np.int64).T
     last = np.maximum.accumulate(last)  # of all spans that begin no later, should they overlap
-    # the last span that begins no later than the number, -1 for none
-    place = np.searchsorted(first, numbers, "right") - 1
-    return (place >= 0) & (numbers <= last[place])
+    # a number can only be in the last span that begins no later than it, or in one before that
+    span = np.searchsorted(first, numbers, "right") - 1  # (n,), -1: all begin later
+    return (span >= 0) & (numbers <= last[span])
 
 
 def images_of(identities):
-    """The set of (set, image) of rows (N, 3)."""
-    return {(number, image) for number, image, _ in identities.tolist()}
+    """Set of (set, image) of rows (N, 3)."""
+    return {(set_number, image) for set_number, image, _ in identities.tolist()}
 
 
 def seen_in_training(train, test):
-    """How many of the test rows (M, 3) show an image that a row (N, 3) of the training part shows
-    as well."""
-    seen = images_of(train)
-    return sum((number, image) in seen for number, image, _ in test.tolist())
+    """Number of test rows, of (M, 3), that show an image of the training rows (N, 3) as well."""
+    train_images = images_of(train)
+    return sum((set_number, image) in train_images for set_number, image, _ in test.tolist())
 
 
 def note_seen(workdir):
-    """Entry of dataset.json, {"seen_in_training": test rows}, which is also said.
+    """Entry of dataset.json, {"seen_in_training": number of test rows}, printed as a warning too.
 
-    It is {} where no test row is.
-
-    Reads train_rows.npy and test_rows.npy. Held-out rows count as training: they choose epochs and
-    gains.
+    It is {} where there is no such row. Reads train_rows.npy and test_rows.npy. Held-out rows count
+    as training: they choose epochs and gains.
     """
-    train, test = (
-        arrays.identities(np.load(workdir / f"{part}_rows.npy")) for part in ("train", "test")
-    )
+    train = arrays.identities(np.load(workdir / "train_rows.npy"))
+    test = arrays.identities(np.load(workdir / "test_rows.npy"))
     seen = seen_in_training(train, test)
     if not seen:
         return {}
@@ -109,10 +112,9 @@ def note_seen(workdir):
 
 
 def ancestors(path):
-    """Entries of model_1.json about a model that another's training begins from, and about those
-    before it: the nearest first.
+    """Entries of model_1.json about the models that a training begins from, the nearest first.
 
-    path  of the whole model, whose .json is beside it
+    path  of the nearest, a whole model, whose .json is beside it and tells of those before it
     """
     facts = files.load_json(path.with_suffix(".json"), STEP_2)
     nearest = {name: facts[name] for name in INHERITED if name in facts}
@@ -120,31 +122,34 @@ def ancestors(path):
 
 
 def _ancestors_in(facts):
-    """The entries that a model_1.json has of ancestors; none where it was edited into nonsense."""
+    """Entries that a model_1.json has of ancestors; none where it was edited into nonsense."""
     entries = facts.get("ancestors")
-    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def check_model(path, data):
-    """InputError where model_1.pt at `path`, or a model that it began from, was trained on images
-    that the Dataset holds out or tests on.
+    """InputError where a model was trained on images that the Dataset holds out or tests on.
 
-    Those that the Dataset itself has in both parts pass, since its scores are marked. A warning is
-    printed where the model comes from other arrays. A model whose .json is missing, or names no
-    images, passes.
+    The model is model_1.pt at `path`, and with it each model that it began from. Images that the
+    Dataset itself has in both parts pass, since its scores are marked. A warning is printed where
+    the model comes from other arrays. A model whose .json is missing, or names no images, passes.
     """
     provenance = path.with_suffix(".json")
     if not provenance.exists():
         return
-    known = files.load_json(provenance, STEP_2)
-    if known.get("trained_on") is not None:
-        _check_unseen(path, provenance, known["trained_on"], data)
-    # an ancestor may have learnt from another data set, whose numbers mean other images
-    for ancestor in _ancestors_in(known):
+    # the model itself
+    facts = files.load_json(provenance, STEP_2)
+    if facts.get("trained_on") is not None:
+        _check_unseen(path, provenance, facts["trained_on"], data)
+    # its ancestors; one that learnt from another data set passes, whose numbers mean other images
+    for ancestor in _ancestors_in(facts):
         of_these_sets = ancestor.get("sets") and ancestor["sets"] == data.facts.get("sets")
         if of_these_sets and ancestor.get("trained_on") is not None:
             _check_unseen(path, provenance, ancestor["trained_on"], data)
-    settings = known.get("settings")
+    # other arrays of the same photographs are no leakage, but may be a mistake
+    settings = facts.get("settings")
     if isinstance(settings, dict) and settings.get("dataset", data.digests) != data.digests:
         print(
             f"warning: {path} was trained on other arrays than those of {data.folder / 'dataset.json'}"
@@ -152,6 +157,7 @@ def check_model(path, data):
 
 
 def _check_unseen(path, provenance, texts, data):
+    """InputError where describe()'s texts name images that the Dataset holds out or tests on."""
     train = data.identities("train")
     held_out = images_of(train[data.held_out])
     test = images_of(data.identities("test"))
@@ -165,9 +171,9 @@ def _check_unseen(path, provenance, texts, data):
             f"{provenance}: its trained_on names no images; run {STEP_2} again"
         ) from None
     if leaked:
-        number, image = leaked[0]
+        set_number, image = leaked[0]
         raise InputError(
             f"{path}: was trained on images that {data.folder / 'dataset.json'} holds out or tests on "
-            f"({len(leaked)}, such as image {image} of set {number}); train it on this data, {STEP_2}, "
+            f"({len(leaked)}, such as image {image} of set {set_number}); train it on this data, {STEP_2}, "
             "or test it on other images"
         )

@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-# share of an accelerator's free memory that the frames may take, which leaves room for training
-FILLS = 0.5
+FILLS = 0.5  # of an accelerator's free memory, at most, by the frames: training needs room too
 PIECE_BYTES = 2**28  # uploaded at a time
 
 
@@ -19,7 +18,7 @@ class Frames:
         self.resident = _upload(images, device) if _fits(images, device) else None
 
     def take(self, rows):
-        """The frames with these row numbers: uint8 (n, frame, frame, 3) on the device."""
+        """Frames with these row numbers: uint8 (n, frame, frame, 3) on the device."""
         if self.resident is not None:
             return self.resident[torch.from_numpy(rows).to(self.device)]
         batch = torch.from_numpy(np.take(self.images, rows, 0))
@@ -28,8 +27,7 @@ class Frames:
         return batch.to(self.device, non_blocking=True)
 
     def batches(self, batches):
-        """`take` for each of these arrays of row numbers, read one batch ahead of where it is
-        used."""
+        """Yield `take` of each of these arrays of row numbers, read one batch ahead of its use."""
         if self.resident is not None:
             yield from map(self.take, batches)
         else:
@@ -41,7 +39,8 @@ def ahead(function, items):
     with ThreadPoolExecutor(1) as thread:
         coming = None
         for item in items:
-            coming, ready = thread.submit(function, item), coming
+            ready = coming
+            coming = thread.submit(function, item)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
@@ -54,9 +53,10 @@ def _fits(images, device):
 
 
 def _upload(images, device):
-    """All frames on the device, piece by piece: never in the main memory as a whole."""
+    """Copy all frames to the device, piece by piece: they are never in main memory as a whole."""
     frames = torch.empty(images.shape, dtype=torch.uint8, device=device)
-    length = max(1, PIECE_BYTES // max(1, images[:1].nbytes))
-    for start in range(0, len(images), length):
-        frames[start : start + length] = torch.from_numpy(np.array(images[start : start + length]))
+    piece_rows = max(1, PIECE_BYTES // max(1, images[:1].nbytes))
+    for start in range(0, len(images), piece_rows):
+        piece = np.array(images[start : start + piece_rows])  # reads what is memory-mapped
+        frames[start : start + piece_rows] = torch.from_numpy(piece)
     return frames

@@ -18,7 +18,7 @@ try:
 
     def _take(file):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except ImportError:  # Windows, which locks bytes, and against reading too: one far behind the text
+except ImportError:  # Windows locks bytes, against reading too: so one far behind the text is taken
     import msvcrt
 
     def _take(file):
@@ -31,18 +31,20 @@ NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network d
 
 @contextmanager
 def lock(workdir, output, wait=False):
-    """While the block runs, no other process makes `output`, such as "model_1", in the working
-    directory.
+    """Keep other processes from making `output`, such as "model_1", in the working directory.
+
+    That holds while the block runs.
 
     wait  for a process that holds it, instead of stopping
     Raises RunError, naming it, where another process holds it, InputError where the folder cannot
     be written to.
     """
     path = workdir / f"{output}.lock"
-    while not (file := _try(path, wait)):
+    while not (file := _try_lock(path, wait)):
         time.sleep(0.1)
     with file:
         try:
+            # name the holder, for whoever comes next
             file.truncate(0)
             file.seek(0)
             file.write(
@@ -58,9 +60,9 @@ def lock(workdir, output, wait=False):
                 pass  # Windows removes no open file; the name does no harm
 
 
-def _try(path, wait):
+def _try_lock(path, wait):
     """The lock's open file; None where it is worth another try."""
-    # no link is followed, since it would lead out of the folder
+    # open the file; no link is followed, since it would lead out of the folder
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
         file = open(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace")
@@ -69,6 +71,7 @@ def _try(path, wait):
             f"{path.parent}: cannot be written to ({error.strerror}); "
             "--workdir names another folder"
         ) from None
+    # take the lock, or tell who has it
     try:
         _take(file)
     except OSError as error:
@@ -82,6 +85,7 @@ def _try(path, wait):
         raise RunError(
             f"{path}: {holder}, is making this; wait for it, or name another --workdir"
         ) from None
+    # a lock on a file that was removed meanwhile keeps nobody out
     try:
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file

@@ -1,6 +1,6 @@
-"""What training makes small: errors of coordinates and of heatmaps, over the labelled joints alone.
+"""Losses that training makes small, of coordinates and of heatmaps, over labelled joints alone.
 
-NaN: no label.
+NaN in the true joints means no label.
 """
 
 import torch
@@ -20,28 +20,26 @@ def masked_loss(predicted, true, kind="mse", count=None):
     count  what to divide by, where it is not their number in `true`
     """
     labelled = ~torch.isnan(true)
-    error = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
+    # without NaN even where there is no label, since NaN times 0 would spoil the gradient
+    errors = torch.where(labelled, predicted - torch.nan_to_num(true), 0)
     if kind == "none":
-        return (error * 0).sum()
+        return (errors * 0).sum()  # 0, but with a gradient, as every other loss
     if kind == "image_mse":
-        joints = labelled.flatten(1).sum(1).div(2).clamp(min=1)  # (N,): labelled ones an image
-        each = error.square().flatten(1).sum(1) / joints
-        return each.sum() / (labelled.flatten(1).any(1).sum() if count is None else count).clamp(
-            min=1
-        )
-    if kind == "mse":
-        each = error.square()
+        labelled_joints = labelled.flatten(1).sum(1).div(2).clamp(min=1)  # (N,)
+        losses = errors.square().flatten(1).sum(1) / labelled_joints  # (N,)
+    elif kind == "mse":
+        losses = errors.square()
     elif kind == "l1":
-        each = error.abs()
+        losses = errors.abs()
     else:
-        each = F.smooth_l1_loss(
-            error, torch.zeros_like(error), reduction="none", beta=SMOOTH_L1_BETA
-        )
-    return each.sum() / (labelled.sum() if count is None else count).clamp(min=1)
+        zeros = torch.zeros_like(errors)
+        losses = F.smooth_l1_loss(errors, zeros, reduction="none", beta=SMOOTH_L1_BETA)
+    divisor = count_of(true, kind) if count is None else count
+    return losses.sum() / divisor.clamp(min=1)  # a batch without any label has the loss 0
 
 
 def count_of(true, kind):
-    """What masked_loss divides by: labelled coordinates, or for "image_mse" images with a label."""
+    """Number that masked_loss divides by: labelled coordinates, or for "image_mse" their images."""
     labelled = ~torch.isnan(true)
     return labelled.flatten(1).any(1).sum() if kind == "image_mse" else labelled.sum()
 
@@ -54,11 +52,12 @@ def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     cells  deeppose.heatmaps.Cells: where the cells are, and the Gaussians' sigma
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
     """
-    # (N, J, cells, 2), in cells
-    away = (torch.nan_to_num(true)[:, :, None] - cells.centres) / cells.size
-    exponent = -away.square().sum(3) / (2 * cells.sigma**2)
+    joints = torch.nan_to_num(true)[:, :, None]  # (N, J, 1, 2)
+    offsets = (joints - cells.centres) / cells.size  # (N, J, cells, 2), in sides of a cell
+    exponents = -offsets.square().sum(3) / (2 * cells.sigma**2)  # (N, J, cells)
     if kind == "cross_entropy":
-        each = -(exponent.softmax(2) * heatmaps).sum(2)  # (N, J)
+        losses = -(exponents.softmax(2) * heatmaps).sum(2)  # (N, J)
     else:
-        each = (heatmaps - TARGET_PEAK * exponent.exp()).square().mean(2)
-    return torch.where(torch.isnan(true[..., 0]), 0, each).sum() / count.clamp(min=1)
+        losses = (heatmaps - TARGET_PEAK * exponents.exp()).square().mean(2)  # (N, J)
+    unlabelled = torch.isnan(true[..., 0])
+    return torch.where(unlabelled, 0, losses).sum() / count.clamp(min=1)

@@ -8,13 +8,19 @@ that stay in the cache, in buffers that are used again.
 
 import torch
 
-SIZE, ALPHA, BETA, K = 5, 1e-4, 0.75, 1.0  # AlexNet's window and exponent; torch's k
+SIZE = 5  # channels of the window: AlexNet's
+ALPHA = 1e-4  # torch's, of the mean of the squares; the paper's is of their sum
+BETA = 0.75  # AlexNet's
+K = 1.0  # torch's; the paper has 2
 PIECE = 200_000  # numbers worked on at a time on a CPU: 0.8 MB in float32
 
 
 def _sum_window(padded, pairs, out):
-    """Padded rows (R, C + 4) -> out (R, C): for each channel the sum over the SIZE = 5 channels
-    around it."""
+    """Fill out (R, C) with each channel's sum over the SIZE = 5 channels around it; returns it.
+
+    padded  rows (R, C + 4);  pairs  a buffer (R, C + 3)
+    """
+    # sums of two neighbours are used twice each: 3 additions, not 4
     channels = out.shape[1]
     torch.add(padded[:, :-1], padded[:, 1:], out=pairs)
     torch.add(pairs[:, :channels], pairs[:, 2 : channels + 2], out=out)
@@ -22,36 +28,33 @@ def _sum_window(padded, pairs, out):
 
 
 def _pieces(buffer_widths, *tensors):
-    """Tensors (N, C, H, W) as matching pieces of rows (R, C), with buffers (R, C + extra) in at
-    least float32.
+    """Tensors (N, C, H, W) as matching pieces of rows (R, C), with buffers (R, C + extra).
 
-    The channels are next to each other in memory. buffer_widths gives (extra, first content) of
-    each buffer; None: any.
+    Buffers are of float32 or more. The channels are next to each other in memory. buffer_widths
+    gives (extra, first content) of each buffer; None: any.
     """
     channels = tensors[0].shape[1]
     rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in tensors]
-    length = (
-        min(len(rows[0]), max(1, PIECE // channels))
-        if rows[0].device.type == "cpu"
-        else len(rows[0])
-    )
+    length = len(rows[0])
+    if rows[0].device.type == "cpu":
+        length = min(length, max(1, PIECE // channels))
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    buffers = [
-        torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
-        for extra, _ in buffer_widths
-    ]
-    for buffer, (_, content) in zip(buffers, buffer_widths):
+    buffers = []
+    for extra, content in buffer_widths:
+        buffer = torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
         if content is not None:
             buffer.fill_(content)
-    for pieces in zip(*(part.split(length) for part in rows)):
+        buffers.append(buffer)
+    for pieces in zip(*(tensor_rows.split(length) for tensor_rows in rows)):
         yield *pieces, *(buffer[: len(pieces[0])] for buffer in buffers)
 
 
-# what the buffers that _raise needs begin with
-SUMMED = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))
+# buffers of _fill_powers: wide, padded (whose border has a k's share and no square), pairs, root
+# and scale
+POWER_BUFFERS = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (0, None))
 
 
-def _raise(x, wide, padded, pairs, root, scale):
+def _fill_powers(x, wide, padded, pairs, root, scale):
     """Fill wide with x, root with d^-1/2 and scale with d^-3/4 of d = k + alpha / size * sum."""
     wide.copy_(x)
     share = padded.new_full((), K / SIZE)  # of k in each of the five squares
@@ -64,8 +67,8 @@ class _LocalResponseNorm(torch.autograd.Function):
     def forward(ctx, x):
         ctx.save_for_backward(x)
         y = torch.empty_like(x, memory_format=torch.channels_last)
-        for x_rows, out, wide, padded, pairs, root, scale in _pieces(SUMMED, x, y):
-            _raise(x_rows, wide, padded, pairs, root, scale)
+        for x_rows, out, wide, padded, pairs, root, scale in _pieces(POWER_BUFFERS, x, y):
+            _fill_powers(x_rows, wide, padded, pairs, root, scale)
             out.copy_(scale.mul_(wide))
         return y
 
@@ -73,12 +76,14 @@ class _LocalResponseNorm(torch.autograd.Function):
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         grad_x = torch.empty_like(x, memory_format=torch.channels_last)
-        more = ((0, None), (SIZE - 1, 0.0))
-        for x_rows, grad_rows, out, wide, padded, pairs, root, scale, wide_grad, across in _pieces(
-            SUMMED + more, x, grad, grad_x
-        ):
-            _raise(x_rows, wide, padded, pairs, root, scale)
+        grad_buffers = ((0, None), (SIZE - 1, 0.0))  # wide_grad, and across with a border of 0
+        pieces = _pieces(POWER_BUFFERS + grad_buffers, x, grad, grad_x)
+        for x_rows, grad_rows, out, *powers, wide_grad, across in pieces:
+            wide, _, pairs, root, scale = powers
+            _fill_powers(x_rows, *powers)
+            # through the channel's own numerator
             scale.mul_(wide_grad.copy_(grad_rows))
+            # through the denominators of the channels around it
             root.mul_(root).mul_(scale)
             torch.mul(root, wide, out=across[:, SIZE // 2 : -(SIZE // 2)])  # x * grad * d^-7/4
             _sum_window(across, pairs, root).mul_(wide)
@@ -91,7 +96,7 @@ def local_response_norm(x):
 
     Differentiable once.
     """
-    # also while exporting, which would unroll the pieces for one number of images
+    # true while exporting too, which would unroll the pieces for one number of images
     if torch.compiler.is_compiling():
         return torch.nn.functional.local_response_norm(x, SIZE, ALPHA, BETA, K)
     return _LocalResponseNorm.apply(x)
