@@ -12,8 +12,7 @@ import numpy as np
 
 from deeppose.shell import InputError
 
-# compressed bytes; MPII's annotations have 12 million, LSPe's labels 3.4 million
-LARGEST_FILE = 100_000_000
+LARGEST_FILE = 100_000_000  # bytes, compressed: MPII's have 12 million, LSPe's 3.4 million
 LARGEST_UNPACKED = 400_000_000  # bytes, all variables together: MPII's are about 150 million
 LARGEST_RESULT = 1_200_000_000  # bytes of memory, roughly: MPII's annotations take half of that
 DEEPEST = 32  # cells in structs in cells: MPII's are 6 deep
@@ -23,7 +22,8 @@ ARRAY_BYTES = 120  # memory of an array or a text, beside what it holds
 ENTRY_BYTES = 32  # memory of an entry of a dict or a list
 
 # types of elements
-MATRIX, COMPRESSED = 14, 15
+MATRIX = 14
+COMPRESSED = 15
 NUMBERS = {
     1: "i1",
     2: "u1",
@@ -38,14 +38,15 @@ NUMBERS = {
 }
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 # classes of arrays
-CELL, STRUCT, CHAR = 1, 2, 4
+CELL = 1
+STRUCT = 2
+CHAR = 4
 NUMERIC = range(6, 16)
 UNREAD = {3: "an object", 5: "a sparse array", 16: "a function handle", 17: "an object"}
-# class of newer objects, which have a name where others have their shape
-SHAPELESS = 17
+SHAPELESS = 17  # newer objects, which have a name where others have their shape
 COMPLEX_FLAG = 0x800
 
-EMPTY = np.empty((0, 0))  # shared by all empty arrays that the file leaves out
+EMPTY = np.empty((0, 0))  # one for all empty arrays that the file leaves out, so read-only
 EMPTY.setflags(write=False)
 
 
@@ -68,7 +69,7 @@ class Items(list):
 
 
 def read(name, opener, key, largest=LARGEST_UNPACKED):
-    """The variable `key` of the MATLAB file that opener() opens; `name` is for the errors.
+    """The variable `key` of the MATLAB file that opener() opens; errors call the file `name`.
 
     largest  bytes that the file may unpack to
     Numbers come as float64 of the array's shape, one number as a float; text as str, several rows
@@ -100,6 +101,7 @@ def read(name, opener, key, largest=LARGEST_UNPACKED):
 
 
 def _content(name, opener):
+    """The file's bytes, one more than LARGEST_FILE at most: read() refuses so many."""
     try:
         with opener() as file:
             return file.read(LARGEST_FILE + 1)
@@ -109,18 +111,20 @@ def _content(name, opener):
 
 def _variable(content, key, largest):
     """The value of the variable `key`; raises what read() turns into an InputError."""
+    # the header's last two bytes are "MI" in the order of the machine that wrote them
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
         raise Broken("it does not begin as one")
     file = _Arrays(memoryview(content), order)
-    place = 128
+    place = 128  # past the header
+    # the variables, one after the other, compressed or not
     while place + 8 <= len(content):
         kind, start, stop, place = file.element(place, len(content))
         arrays = file
         if kind == COMPRESSED:
             place = stop  # these alone are not filled up to a multiple of 8 bytes
             unpacked = _inflate(file.content[start:stop], largest)
-            largest -= len(unpacked)
+            largest -= len(unpacked)  # the limit is of all variables together
             arrays = _Arrays(memoryview(unpacked), order)
             kind, start, stop, _ = arrays.element(0, len(unpacked))
         if kind == MATRIX and arrays.name(start, stop) == key:
@@ -148,24 +152,22 @@ class _Arrays:
         self.two_words = struct.Struct(order + "II")
         self.two_lengths = struct.Struct(order + "ii")
         self.number_types = {kind: np.dtype(order + code) for kind, code in NUMBERS.items()}
-        self.encodings = {
-            kind: code + {"<": "-le", ">": "-be"}[order] if code in ("utf-16", "utf-32") else code
-            for kind, code in TEXTS.items()
-        }
+        self.encodings = {}
+        for kind, encoding in TEXTS.items():
+            # without an order Python would want a mark at the beginning
+            if encoding in ("utf-16", "utf-32"):
+                encoding += {"<": "-le", ">": "-be"}[order]
+            self.encodings[kind] = encoding
         self.memory = 0
 
     def take(self, size):
-        """Count `size` bytes of memory.
-
-        OverflowError where all arrays together would take too much.
-        """
+        """Count `size` bytes of memory; OverflowError where all arrays together take too much."""
         self.memory += size
         if self.memory > LARGEST_RESULT:
             raise OverflowError
 
     def element(self, place, end):
-        """The element at `place`: its type, where its data start and stop, and where the next
-        element is."""
+        """Type of the element at `place`, start and stop of its data, and place of the next one."""
         if place + 8 > end:
             raise Broken("it is cut short")
         kind, size = self.two_words.unpack_from(self.content, place)
@@ -178,10 +180,11 @@ class _Arrays:
         stop = start + size
         if stop > end:
             raise Broken("it is cut short")
-        return kind, start, stop, stop + -size % 8
+        return kind, start, stop, stop + -size % 8  # filled up to a multiple of 8 bytes
 
     def header(self, place, end):
-        """Class, flags and shape of the array at `place`, and where its name is."""
+        """Class, flags and shape of the array at `place`, and the place of its name."""
+        # its class and flags
         _, start, stop, place = self.element(place, end)
         if stop - start != 8:
             raise Broken("an array in it has no class")
@@ -189,6 +192,7 @@ class _Arrays:
         kind = flags & 0xFF
         if kind in UNREAD:
             raise Unread(UNREAD[kind])
+        # its shape
         _, start, stop, place = self.element(place, end)
         if stop - start == 8:
             shape = self.two_lengths.unpack_from(self.content, start)
@@ -211,9 +215,9 @@ class _Arrays:
         return str(self.content[start:stop], "latin-1")
 
     def value(self, place, end, depth=0):
-        """The array whose parts lie from `place` to `end`, in the form that read() returns."""
+        """Array whose parts lie from `place` to `end`, in the form that read() returns."""
         self.take(ARRAY_BYTES)
-        if place == end:
+        if place == end:  # the file leaves out what is empty
             return EMPTY
         if depth > DEEPEST:
             raise Broken(f"its arrays are nested more than {DEEPEST} deep")
@@ -254,8 +258,8 @@ class _Arrays:
             letters = str(self.content[start:stop], self.encodings[kind])
         except UnicodeDecodeError:
             raise Broken("text in it is in no known encoding") from None
-        count = math.prod(shape)
         # MATLAB counts letters above U+FFFF as two
+        count = math.prod(shape)
         if not len(letters) <= count <= 2 * len(letters):
             raise Broken("text in it has another number of letters than its shape says")
         if shape[0] == 1 or not letters:
@@ -263,6 +267,7 @@ class _Arrays:
         if len(letters) != count or len(shape) != 2:
             raise Broken("text of several rows in it is broken")
         self.take(ARRAY_BYTES * shape[0])
+        # letters are stored column by column
         return [letters[row :: shape[0]] for row in range(shape[0])]
 
     def cells(self, place, end, shape, depth):
@@ -288,11 +293,13 @@ class _Arrays:
         return Items(elements, shape)
 
     def fields(self, place, end):
-        """Names of a struct array's fields, and where its values begin."""
+        """Names of a struct array's fields, and the place of its values."""
+        # bytes that each name takes, filled up with NUL
         _, start, stop, place = self.element(place, end)
         if stop - start != 4:
             raise Broken("names of fields in it have no length")
         (length,) = struct.unpack_from(self.order + "i", self.content, start)
+        # the names, one after the other
         _, start, stop, place = self.element(place, end)
         if start == stop:
             return [], place
@@ -300,15 +307,15 @@ class _Arrays:
             raise Broken("names of fields in it are broken")
         self.take(ARRAY_BYTES * ((stop - start) // length))
         fields = []
-        for k in range(start, stop, length):
-            fields.append(str(self.content[k : k + length], "latin-1").split("\0")[0])
+        for name_start in range(start, stop, length):
+            name = str(self.content[name_start : name_start + length], "latin-1")
+            fields.append(name.split("\0")[0])
         if len(set(fields)) != len(fields) or "" in fields:
             raise Broken("names of fields in it are broken")
         return fields, place
 
     def inner(self, place, end, depth):
-        """The array that is an element of a cell or struct array at `place`, and where the next one
-        is."""
+        """Element at `place` of a cell or struct array, an array, and the place of the next one."""
         kind, start, stop, place = self.element(place, end)
         if kind != MATRIX:
             raise Broken(f"an element of the unknown type {kind} lies where an array should")

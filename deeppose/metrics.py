@@ -19,19 +19,18 @@ import numpy as np
 from deeppose.oks import oks
 from deeppose.skeleton import ALL_STICKS, threshold_key
 
-# steps a unit: PDJ's curve is drawn to 0.5 units, as the paper's figures
-PDJ_STEPS = 20
+PDJ_STEPS = 20  # of the threshold, a unit: PDJ is given every 0.05
 AUC_LIMIT = 0.5
 PCKH_THRESHOLD = 0.5  # of the head's size: MPII
-# of the images, for intervals whose ends vary by a tenth of their length
-RESAMPLES = 1000
+RESAMPLES = 1000  # of the images: the ends of an interval then vary by a tenth of its length
 TRAINED_ON = "trained_on_"  # begins the columns of rows that are trained on
 LEVEL = 95  # per cent that an interval covers
 
 
 def _errors(predicted, true):
     """Distances (N, J) between predicted and true joints (N, J, 2); NaN where there is no label."""
-    predicted, true = np.asarray(predicted, float), np.asarray(true, float)
+    predicted = np.asarray(predicted, float)
+    true = np.asarray(true, float)
     if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
         raise ValueError(
             f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
@@ -43,14 +42,12 @@ def _errors(predicted, true):
 
 def _rate(right, counted):
     """Share of right among counted, two arrays of sums; NaN where nothing was counted."""
-    return np.divide(
-        right, counted, out=np.full(np.shape(right), np.nan), where=np.asarray(counted) > 0
-    )
+    unknown = np.full(np.shape(right), np.nan)
+    return np.divide(right, counted, out=unknown, where=np.asarray(counted) > 0)
 
 
 def _end_points(joints, ends):
-    """Points (N, L, 2) of limb ends: each end is a joint index or a tuple of indices, its point
-    their mean."""
+    """Points (N, L, 2) of L limb ends, each a joint's index or a tuple of indices: their mean."""
     return np.stack([joints[:, np.atleast_1d(end)].mean(1) for end in ends], 1)
 
 
@@ -65,14 +62,15 @@ def limb_lengths(joints, limbs):
 
 
 def _correct(predicted, true, limbs, threshold, strict):
-    """(N, L) booleans: which limbs are right, and which count at all."""
+    """Masks (N, L) of the limbs that are right, and of those that count at all."""
     starts, stops = zip(*limbs)
-    predicted, true = np.asarray(predicted, float), np.asarray(true, float)
+    predicted = np.asarray(predicted, float)
+    true = np.asarray(true, float)
     start_errors = _errors(_end_points(predicted, starts), _end_points(true, starts))
     stop_errors = _errors(_end_points(predicted, stops), _end_points(true, stops))
     allowed = threshold * limb_lengths(true, limbs)
-    error = np.maximum(start_errors, stop_errors) if strict else (start_errors + stop_errors) / 2
-    return error <= allowed, ~np.isnan(allowed)
+    errors = np.maximum(start_errors, stop_errors) if strict else (start_errors + stop_errors) / 2
+    return errors <= allowed, ~np.isnan(allowed)
 
 
 def pcp(predicted, true, limbs, threshold=0.5, strict=True):
@@ -90,8 +88,7 @@ def pcp(predicted, true, limbs, threshold=0.5, strict=True):
 
 
 def _detected(predicted, true, diameter, threshold):
-    """(N, J) booleans: which joints lie within threshold x diameter (N,), and which count at
-    all."""
+    """Masks (N, J) of the joints within threshold x diameter (N,), and of those that count."""
     errors = _errors(predicted, true)
     diameter = np.asarray(diameter, float)[:, None]
     counted = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
@@ -99,8 +96,9 @@ def _detected(predicted, true, diameter, threshold):
 
 
 def pdj(predicted, true, diameter, threshold):
-    """Percentage of detected joints, (J,) fractions (Sapp and Taskar, CVPR 2013; DeepPose, section
-    4.1).
+    """Percentage of detected joints, (J,) fractions.
+
+    Source: Sapp and Taskar, CVPR 2013; DeepPose, section 4.1.
 
     predicted, true  (N, J, 2)
     diameter         (N,) true torso diameters; an image whose diameter is NaN is left out
@@ -111,7 +109,7 @@ def pdj(predicted, true, diameter, threshold):
 
 
 def pdj_pooled(predicted, true, diameter, threshold):
-    """PDJ of all joints of all images in one pot: a fraction."""
+    """PDJ of all joints of all images together: a fraction."""
     right, counted = _detected(predicted, true, diameter, threshold)
     return float(_rate(right.sum(), counted.sum()))
 
@@ -124,10 +122,13 @@ def pckh(predicted, true, head, threshold=PCKH_THRESHOLD, groups=None):
     groups  tuples of joints to be pooled, as skeleton.joint_groups.values(): one fraction each
             ("symmetric" PCKh)
     """
-    right, counted = (part.sum(0) for part in _detected(predicted, true, head, threshold))
-    if groups is None:
-        return _rate(right, counted)
-    return _rate(_by_group(right, groups), _by_group(counted, groups))
+    detected, counted = _detected(predicted, true, head, threshold)
+    right_sums = detected.sum(0)
+    counted_sums = counted.sum(0)
+    if groups is not None:
+        right_sums = _by_group(right_sums, groups)
+        counted_sums = _by_group(counted_sums, groups)
+    return _rate(right_sums, counted_sums)
 
 
 def _by_group(sums, groups):
@@ -136,19 +137,16 @@ def _by_group(sums, groups):
 
 
 def _closeness(predicted, true, diameter, limit):
-    """(N, J): the area under one joint's own step of PDJ, over limit, and which joints count.
+    """Area (N, J) under each joint's own PDJ from 0 to limit, over limit, and which joints count.
 
-    The thresholds go from 0 to limit.
-
-    A joint that is off by t diameters gives max(0, 1 - t / limit); with a zero diameter only an
-    exact hit gives 1.
+    That PDJ is a step from 0 to 1: a joint that is off by t diameters gives max(0, 1 - t / limit).
+    With a zero diameter only an exact hit gives 1.
     """
     right, counted = _detected(predicted, true, diameter, limit)
-    reach = limit * np.asarray(diameter, float)[:, None]
-    share = np.divide(
-        _errors(predicted, true), reach, out=np.zeros(right.shape), where=right & (reach > 0)
-    )
-    return np.where(right, 1 - share, 0), counted
+    reach = limit * np.asarray(diameter, float)[:, None]  # (N, 1)
+    zeros = np.zeros(right.shape)
+    missed = np.divide(_errors(predicted, true), reach, out=zeros, where=right & (reach > 0))
+    return np.where(right, 1 - missed, 0), counted
 
 
 def auc(predicted, true, diameter, limit=AUC_LIMIT):
@@ -161,13 +159,13 @@ def auc(predicted, true, diameter, limit=AUC_LIMIT):
 
 
 def _half_squares(predicted, true):
-    """(N, J): half the mean square of a joint's two coordinates' errors, and which count.
+    """Half the mean square (N, J) of a joint's two coordinates' errors, and which joints count.
 
-    See the score "loss".
+    It is the score "loss".
     """
     errors = _errors(predicted, true)
     counted = ~np.isnan(np.asarray(true, float)).any(2)
-    return np.where(counted, errors**2 / 4, 0), counted
+    return np.where(counted, errors**2 / 4, 0), counted  # half of the mean of two
 
 
 def _mean(rates):
@@ -176,8 +174,7 @@ def _mean(rates):
 
 
 def part_scores(per_stick, skeleton):
-    """PCP of each stick (..., L) -> {part: mean (...) of its sticks} and the skeleton's means, by
-    name."""
+    """Means (...) of the PCP (..., L) of sticks: part or name of a skeleton's mean -> mean."""
     parts = np.array(skeleton.stick_parts)
     scores = {part: _mean(per_stick[..., parts == part]) for part in skeleton.limbs}
     means = {}
@@ -190,7 +187,9 @@ def part_scores(per_stick, skeleton):
 
 
 def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
-    """What every score is the ratio of: name -> (right, counted), each (N, K), one row an image.
+    """Terms of every score, the ratio of their sums: name -> (right, counted), each (N, K).
+
+    A row is an image; K is the number of joints, limbs or, of OKS, 1.
 
     sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the
                      distance of two joints
@@ -198,88 +197,94 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     head_thresholds  of PCKh, beside pckh_thresholds
     """
     true = np.asarray(true, float)
-    found = {}
+    terms = {}
     if "pcp" in skeleton.scores:
-        found["pcp_strict"] = _correct(predicted, true, skeleton.sticks, 0.5, True)
-        found["pcp_relaxed"] = _correct(predicted, true, skeleton.sticks, 0.5, False)
+        terms["pcp_strict"] = _correct(predicted, true, skeleton.sticks, 0.5, True)
+        terms["pcp_relaxed"] = _correct(predicted, true, skeleton.sticks, 0.5, False)
     if "pdj" in skeleton.scores:
-        unit = skeleton.units_px(true, sizes)
-        found["auc"] = _closeness(predicted, true, unit, AUC_LIMIT)
+        unit = skeleton.units_px(true, sizes)  # (N,)
+        terms["auc"] = _closeness(predicted, true, unit, AUC_LIMIT)
         for threshold in sorted({*pdj_thresholds(skeleton), *skeleton.thresholds, *thresholds}):
-            found["pdj", threshold] = _detected(predicted, true, unit, threshold)
+            terms["pdj", threshold] = _detected(predicted, true, unit, threshold)
     if "pckh" in skeleton.scores:
-        head = skeleton.head_px(true, sizes)
+        head = skeleton.head_px(true, sizes)  # (N,)
         for threshold in sorted({*pckh_thresholds(skeleton), *head_thresholds}):
-            found["pckh", threshold] = _detected(predicted, true, head, threshold)
+            terms["pckh", threshold] = _detected(predicted, true, head, threshold)
     if "oks" in skeleton.scores:
-        likeness = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])
-        known = ~np.isnan(likeness)  # (N,): something is labelled, and the area is known
-        found["oks"] = np.where(known, likeness, 0)[:, None], known[:, None]
+        similarity = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])  # (N,)
+        counted = ~np.isnan(similarity)  # (N,): something is labelled, and the area is known
+        terms["oks"] = np.where(counted, similarity, 0)[:, None], counted[:, None]
     if "loss" in skeleton.scores:
-        found["loss"] = _half_squares(predicted, true)
-    return found
+        terms["loss"] = _half_squares(predicted, true)
+    return terms
 
 
 def pdj_thresholds(skeleton):
-    """At which PDJ is given at least: 0, 0.05 ... units."""
-    return tuple(k / PDJ_STEPS for k in range(round(PDJ_STEPS * skeleton.curve_to) + 1))
+    """Thresholds at which PDJ is given at least: 0, 0.05 ... units."""
+    last_step = round(PDJ_STEPS * skeleton.curve_to)
+    return tuple(step / PDJ_STEPS for step in range(last_step + 1))
 
 
 def pckh_thresholds(skeleton):
-    """At which PCKh is given: the skeleton's thresholds where heads are its unit."""
+    """Thresholds at which PCKh is given: the skeleton's where heads are its unit, else 0.5."""
     return skeleton.thresholds if skeleton.unit == "head" else (PCKH_THRESHOLD,)
 
 
 def _summary(tallies, weights, skeleton, thresholds=()):
-    """Every score for B weightings (B, N) of the images: the keys of metrics_stage_N.json, each
-    with (B,) values."""
-    # (B, K) twice
-    sums = {name: [weights @ part.astype(float) for part in pair] for name, pair in tallies.items()}
+    """Every score (B,) for B weightings (B, N) of the images, keyed as in metrics_stage_N.json."""
+    sums = {}
+    for name, (right, counted) in tallies.items():
+        sums[name] = weights @ right.astype(float), weights @ counted.astype(float)  # (B, K) each
 
     def by_joint(name):
         return dict(zip(skeleton.joints, _rate(*sums[name]).T))
 
     def pooled(name):
-        return _rate(*(part.sum(1) for part in sums[name]))
+        right_sums, counted_sums = sums[name]
+        return _rate(right_sums.sum(1), counted_sums.sum(1))
 
+    summary = {}
     # of limbs
-    found = {
-        name: part_scores(_rate(*sums[name]), skeleton)
-        for name in ("pcp_strict", "pcp_relaxed")
-        if name in sums
-    }
+    for name in ("pcp_strict", "pcp_relaxed"):
+        if name in sums:
+            summary[name] = part_scores(_rate(*sums[name]), skeleton)
     # of joints, by the skeleton's unit
     if "pdj" in skeleton.scores:
-        given = sorted(name[1] for name in sums if name[0] == "pdj")
-        found["pdj"] = {threshold_key(t): pooled(("pdj", t)) for t in given}
-        found["auc"] = pooled("auc")
-        found |= {
-            f"pdj_per_joint_{t:g}": by_joint(("pdj", t))
-            for t in (*skeleton.thresholds, *thresholds)
-        }
+        tallied = sorted(name[1] for name in sums if name[0] == "pdj")
+        summary["pdj"] = {threshold_key(t): pooled(("pdj", t)) for t in tallied}
+        summary["auc"] = pooled("auc")
+        for t in (*skeleton.thresholds, *thresholds):
+            summary[f"pdj_per_joint_{t:g}"] = by_joint(("pdj", t))
     # of joints, by the head's size
     if "pckh" in skeleton.scores:
         groups = skeleton.joint_groups
         for t in [name[1] for name in sums if name[0] == "pckh"]:
-            symmetric = _rate(*(_by_group(part, groups.values()) for part in sums["pckh", t]))
-            found[f"pckh_{t:g}"] = pooled(("pckh", t))
-            found[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
+            right_sums, counted_sums = sums["pckh", t]
+            symmetric = _rate(
+                _by_group(right_sums, groups.values()), _by_group(counted_sums, groups.values())
+            )  # (B, G)
+            summary[f"pckh_{t:g}"] = pooled(("pckh", t))
+            summary[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
             if skeleton.unit == "head":
-                found[f"pckh_per_joint_{t:g}"] = by_joint(("pckh", t))
-    found |= {name: pooled(name) for name in ("oks", "loss") if name in sums}
-    return found
+                summary[f"pckh_per_joint_{t:g}"] = by_joint(("pckh", t))
+    # of whole people
+    for name in ("oks", "loss"):
+        if name in sums:
+            summary[name] = pooled(name)
+    return summary
 
 
-def _each(function, *scores):
+def _map_scores(function, *scores):
     """The same nested dictionary with function(values, ...) in place of each score."""
     if isinstance(scores[0], dict):
-        return {key: _each(function, *(score[key] for score in scores)) for key in scores[0]}
+        return {key: _map_scores(function, *(score[key] for score in scores)) for key in scores[0]}
     return function(*scores)
 
 
 def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
-    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json, as
-    fractions.
+    """Every score of predicted against true joints (N, J, 2), keyed as in metrics_stage_N.json.
+
+    Scores are fractions.
 
     sizes, thresholds, head_thresholds  see tally
     Raises ValueError for an empty set, and where no image has the labels that a score needs.
@@ -291,91 +296,88 @@ def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
             "the head"
         )
     summary = _summary(tallies, np.ones((1, len(true))), skeleton, thresholds)
-    scores = _each(lambda values: float(values[0]), summary)
+    scores = _map_scores(lambda values: float(values[0]), summary)
     unlabelled = np.isnan(np.asarray(true, float)).any(2).all(0)  # (J,)
-    return scores | {
-        "never_labelled": [name for name, never in zip(skeleton.joints, unlabelled) if never]
-    }
+    never_labelled = [name for name, never in zip(skeleton.joints, unlabelled) if never]
+    return scores | {"never_labelled": never_labelled}
 
 
 def intervals(predicted, true, skeleton, sizes=None, thresholds=(), before=None, seed=0):
-    """The LEVEL % interval [low, high] of every score, by bootstrap over images (Efron, 1979;
-    percentiles).
+    """LEVEL % interval [low, high] of every score, keyed as `score` does.
+
+    By bootstrap over images: Efron, 1979; percentiles.
 
     before  other predictions (N, J, 2): the intervals are then those of what was gained over them,
             image by image
     seed    the same seed draws the same images, whatever the predictions
     """
+    # a resample is a weighting: how often each image was drawn
     count = len(true)
-    weights = (
-        np.random.default_rng(seed)
-        .multinomial(count, np.full(count, 1 / count), RESAMPLES)
-        .astype(float)
-    )
-    scores = _summary(
-        tally(predicted, true, skeleton, sizes, thresholds), weights, skeleton, thresholds
-    )
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)  # (RESAMPLES, N)
+    weights = draws.astype(float)
+    tallies = tally(predicted, true, skeleton, sizes, thresholds)
+    scores = _summary(tallies, weights, skeleton, thresholds)
+    # of a gain, both scores of the same resample: their errors largely cancel
     if before is not None:
-        former = _summary(
-            tally(before, true, skeleton, sizes, thresholds), weights, skeleton, thresholds
-        )
-        scores = _each(np.subtract, scores, former)
+        former_tallies = tally(before, true, skeleton, sizes, thresholds)
+        former_scores = _summary(former_tallies, weights, skeleton, thresholds)
+        scores = _map_scores(np.subtract, scores, former_scores)
     ends = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)
-    return _each(lambda values: _percentiles(values, ends), scores)
+    return _map_scores(lambda values: _percentiles(values, ends), scores)
 
 
 def _percentiles(values, ends):
-    """Percentiles as a list; of resamples in which nothing was labelled (NaN) none is taken."""
+    """Percentiles as a list; resamples in which nothing was labelled (NaN) are left out."""
     values = values[~np.isnan(values)]
-    return (
-        [float(end) for end in np.percentile(values, ends)]
-        if len(values)
-        else [float("nan")] * len(ends)
-    )
+    if not len(values):
+        return [float("nan")] * len(ends)
+    return [float(end) for end in np.percentile(values, ends)]
 
 
 def chosen(scores, skeleton):
-    """The score that picks an epoch, of metrics.score's dictionary."""
+    """Score that picks an epoch, of metrics.score's dictionary."""
     for key in skeleton.chosen_by:
         scores = scores[key]
     return scores
 
 
 def chosen_name(skeleton):
-    """What that score is called: PDJ@0.2."""
+    """Name of the score that picks an epoch: PDJ@0.2."""
     kind, _, threshold = "_".join(skeleton.chosen_by).partition("_")
     name = {"pdj": "PDJ", "pckh": "PCKh", "oks": "OKS"}[kind]
     return f"{name}@{float(threshold):g}" if threshold else name
 
 
 def headline(scores, skeleton):
-    """The scores that an epoch is reported by: their columns in curves_stage_1.csv -> (name,
-    score)."""
+    """Scores that an epoch is reported by: column in curves_stage_1.csv -> (name, score)."""
     kind, _, threshold = "_".join(skeleton.chosen_by).partition("_")
     column = f"{kind}_{float(threshold):g}" if threshold else kind
-    found = {column: (chosen_name(skeleton), chosen(scores, skeleton))}
+    reported = {column: (chosen_name(skeleton), chosen(scores, skeleton))}
     if "pcp" in skeleton.scores and skeleton.means:
-        mean = next(iter(skeleton.means))
-        found[f"pcp_strict_{mean}"] = "strict PCP", scores["pcp_strict"][mean]
-    return found
+        first_mean = next(iter(skeleton.means))
+        reported[f"pcp_strict_{first_mean}"] = "strict PCP", scores["pcp_strict"][first_mean]
+    return reported
 
 
 def columns(scores, skeleton):
     """One number for each score of metrics.score's dictionary, by its column in curves_stage_1.csv.
 
     Those of `headline` come first; of PCP there are the skeleton's means, of PDJ its thresholds,
-    and of what is given by group ("symmetric" PCKh, left and right pooled) the mean over the
-    groups.
+    and of scores by group ("symmetric" PCKh, left and right pooled) the mean over the groups.
     """
-    found = {column: value for column, (_, value) in headline(scores, skeleton).items()}
+    numbers = {column: value for column, (_, value) in headline(scores, skeleton).items()}
     for name, value in scores.items():
         if name == "pdj":
-            given = {float(t): rate for t, rate in value.items()}
-            found |= {f"pdj_{t:g}": rate for t, rate in given.items() if t in skeleton.thresholds}
+            for key, rate in value.items():
+                if float(key) in skeleton.thresholds:
+                    numbers[f"pdj_{float(key):g}"] = rate
         elif name.startswith("pcp_"):
-            found |= {f"{name}_{mean}": value[mean] for mean in skeleton.means if mean in value}
+            for mean in skeleton.means:
+                if mean in value:
+                    numbers[f"{name}_{mean}"] = value[mean]
         elif name.startswith("pckh_symmetric_"):
-            found[name] = float(_mean(np.array(list(value.values()))))
+            numbers[name] = float(_mean(np.array(list(value.values()))))
         elif isinstance(value, float):
-            found[name] = value
-    return found
+            numbers[name] = value
+    return numbers

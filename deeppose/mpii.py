@@ -49,9 +49,9 @@ class Person:
 
 
 def read_file(path):
-    """Every rect of the annotation file `path`, or of the one in an archive (.zip, .tar.gz): list
-    of Person.
+    """Every rect, as a list of Person, of the annotation file `path`, or of that in an archive.
 
+    An archive is a .zip or .tar.gz.
     Raises InputError where it cannot be read, as read_annotations does.
     """
     if path.suffix == ".zip":
@@ -59,7 +59,8 @@ def read_file(path):
         inside = [name for name in entries if name.split("/")[-1] == FILE_NAME]
         if not inside:
             raise InputError(f"{path}: holds no {FILE_NAME}; download it again")
-        return read_annotations(f"{path}/{inside[0]}", entries[inside[0]])
+        entry_name = inside[0]
+        return read_annotations(f"{path}/{entry_name}", entries[entry_name])
     if path.suffix == ".gz":
         return read_annotations(f"{path}/{FILE_NAME}", downloads.open_in_tar(path, FILE_NAME))
     return read_annotations(path, partial(open, path, "rb"))
@@ -68,10 +69,12 @@ def read_file(path):
 def read_annotations(name, opener):
     """Every rect of the annotation file that opener() opens, in the file's order: list of Person.
 
-    name  for the errors. An image without rects has no record; a rect without points has joints of
-          NaN.
+    An image without rects has no record; a rect without points has joints of NaN.
+
+    name  what errors call the file
     Raises InputError where the file is broken or holds what cannot be right.
     """
+    # the file as a whole
     release = matlab.read(name, opener, "RELEASE")
     try:
         release = _only(release, "RELEASE")
@@ -79,6 +82,7 @@ def read_annotations(name, opener):
         training = _training(release.get("img_train"), len(images))
     except Odd as odd:
         raise InputError(f"{name}: {odd}; fetch the set again") from None
+    # image by image; MATLAB counts from 1
     people = []
     for image_index, image in enumerate(images):
         try:
@@ -135,7 +139,7 @@ def _joints(annopoints):
         return joints, visible
     for point in _items(_only(annopoints, "annopoints").get("point"), "point"):
         joint = _number(point.get("id"), "id")
-        if joint not in range(JOINT_COUNT):
+        if joint not in range(JOINT_COUNT):  # nor is NaN, a missing id
             raise Odd(f"a point's id is {joint:g}, not one of 0 to {JOINT_COUNT - 1}")
         x = _number(point.get("x"), "x")
         y = _number(point.get("y"), "y")
@@ -188,13 +192,15 @@ def _only(value, field):
 
 def _is_empty(value):
     """Whether a value is missing or an empty array, text or struct array."""
-    if value is None or isinstance(value, float):
-        return value is None
+    if value is None:
+        return True
+    if isinstance(value, float):  # not even 0 is empty
+        return False
     return value.size == 0 if isinstance(value, np.ndarray) else not value
 
 
 def _shown(value):
-    """A value for an error, in a few words."""
+    """A value in a few words, for an error."""
     if isinstance(value, np.ndarray):
         return f"an array {value.shape}"
     return f"a list of {len(value)}" if isinstance(value, list) else f"{value!r:.40}"

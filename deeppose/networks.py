@@ -38,7 +38,7 @@ STEP_2 = "Train_stage_1.py (step 2) makes it"
 
 
 def build(name, joint_count, options):
-    """The network of that name; InputError for an option that it does not know."""
+    """Network of that name; InputError for an option that it does not know."""
     network_class, _ = NETWORKS[name]
     try:
         return network_class(joint_count, **options)
@@ -50,10 +50,10 @@ def build(name, joint_count, options):
 class Stage_1:
     """A stage-1 network and how it sees frames.
 
-    name        of NETWORKS
-    frame       (w, h) px of the frames that it is shown
-    margin      frame sides / box sides: it looks at the box in the frame's middle
-    input_size  (w, h) px of what it takes
+    name         of NETWORKS
+    frame        (w, h) px of the frames that it is shown
+    margin       frame sides / box sides: it looks at the box in the frame's middle
+    input_size   (w, h) px of the images that it takes
     depth_white  see arrays.Dataset
     """
 
@@ -67,24 +67,25 @@ class Stage_1:
 
     @property
     def view_box(self):
-        """What it looks at, as a box (4,) px of the frame."""
+        """Box (4,) px of the frame that it looks at."""
         return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
 
     def view(self, images, boxes_px=None):
-        """Frames (n, 3, h, w) -> what the network takes.
+        """Frames (n, 3, h, w) -> images (n, 3, h, w) of input_size, which the network takes.
 
-        boxes_px  (n, 4), what of each is looked at (None: view_box)
+        boxes_px  (n, 4) of the frames, looked at (None: view_box)
         """
-        whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
-        if whole and boxes_px is None:
+        # nothing to resample: training on whole frames takes them as they are
+        shows_whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
+        if shows_whole and boxes_px is None:
             return images
-        box = torch.as_tensor(
-            self.view_box if boxes_px is None else boxes_px, dtype=torch.float32
-        ).to(images.device)
-        return crops.crop(images, box.expand(images.shape[0], 4)[:, None], self.input_size)
+        boxes_px = self.view_box if boxes_px is None else boxes_px
+        boxes = torch.as_tensor(boxes_px, dtype=torch.float32).to(images.device)
+        boxes = boxes.expand(images.shape[0], 4)[:, None]  # (n, 1, 4): one crop a frame
+        return crops.crop(images, boxes, self.input_size)
 
     def described(self):
-        """What model_1.json tells of it, for `load`."""
+        """Entries of model_1.json about it, for `load`."""
         return {
             "network": self.name,
             "skeleton": self.skeleton.described(),
@@ -95,10 +96,10 @@ class Stage_1:
         }
 
     def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
-        """Joints float32 (len(rows), J, 2) px of the frame, and how sure it is of each (len(rows),
-        J).
+        """Joints float32 (len(rows), J, 2) px of the frame, and confidence (len(rows), J).
 
         frames  a Frames
+        what    a label for the progress bar; None shows none
         flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a
                 network that decodes heatmaps the mean is of these
         twice   look again, at a box around the pose that was found at first; what it shows comes
@@ -106,54 +107,59 @@ class Stage_1:
                 enlarged, not seen more finely
         boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
-        joints, confidence = self._predict(frames, rows, run, what, flip, boxes)
+        joints, confidence = self._predict_once(frames, rows, run, what, flip, boxes)
         if twice:
-            seen = np.broadcast_to(self.view_box if boxes is None else boxes, (len(rows), 4))
-            boxes = two_pass.boxes_around(joints, seen)
-            joints, confidence = self._predict(
-                frames, rows, run, what and f"{what}, again", flip, boxes
-            )
+            first_boxes = self.view_box if boxes is None else boxes
+            first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
+            boxes = two_pass.boxes_around(joints, first_boxes)
+            label = what and f"{what}, again"
+            joints, confidence = self._predict_once(frames, rows, run, label, flip, boxes)
         return joints, confidence
 
-    def _predict(self, frames, rows, run, what, flip, boxes):
+    def _predict_once(self, frames, rows, run, what, flip, boxes):
+        """`predict` without `twice`."""
         if flip and hasattr(self.network, "decode"):
-            return self._look(frames, rows, run, what, self._see_twice, boxes)
-        joints, confidence = self._look(frames, rows, run, what, self._see, boxes)
-        if flip:
-            if boxes is not None:
-                boxes = boxes.copy()
-                boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
-            mirrored, sure = self._look(
-                frames,
-                rows,
-                run,
-                what and f"{what}, mirrored",
-                lambda images, boxes_px: self._see(images.flip(3), boxes_px),
-                boxes,
-            )
-            order = list(self.skeleton.flip)
-            joints = (joints + geometry.mirror(mirrored, self.frame[0], order)) / 2
-            confidence = (confidence + sure[:, order]) / 2
+            return self._infer(frames, rows, run, what, self._apply_flip_test, boxes)
+        joints, confidence = self._infer(frames, rows, run, what, self._apply, boxes)
+        if not flip:
+            return joints, confidence
+        # the mirror images, in which the boxes lie mirrored too
+        if boxes is not None:
+            boxes = boxes.copy()
+            boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
+
+        def apply_mirrored(images, boxes_px):
+            return self._apply(images.flip(3), boxes_px)
+
+        label = what and f"{what}, mirrored"
+        mirrored_joints, mirrored_confidence = self._infer(
+            frames, rows, run, label, apply_mirrored, boxes
+        )
+        # mirrored back, left and right exchanged
+        order = list(self.skeleton.flip)
+        joints = (joints + geometry.mirror(mirrored_joints, self.frame[0], order)) / 2
+        confidence = (confidence + mirrored_confidence[:, order]) / 2
         return joints, confidence
 
-    def _see(self, images, boxes_px):
-        """The network's Output for frames (n, 3, h, w), of which it looks at boxes (n, 4) px (None:
-        view_box)."""
+    def _apply(self, images, boxes_px):
+        """The network's Output for boxes (n, 4) px of frames (n, 3, h, w); None: view_box."""
         return self.network(self.view(images, boxes_px))
 
-    def _see_twice(self, images, boxes_px):
-        """`_see`, from the mean of their heatmaps and their mirror images'."""
-        seen = self.view(images, boxes_px)
-        maps = self.network.predict_heatmaps(seen)  # (n, J, h, w)
-        mirrored = self.network.predict_heatmaps(seen.flip(3)).flip(3)[:, list(self.skeleton.flip)]
-        return self.network.decode((maps + mirrored) / 2, self.input_size)
+    def _apply_flip_test(self, images, boxes_px):
+        """`_apply`, from the mean of the heatmaps and the mirror images'."""
+        views = self.view(images, boxes_px)
+        heatmaps = self.network.predict_heatmaps(views)  # (n, J, h, w)
+        mirrored = self.network.predict_heatmaps(views.flip(3)).flip(3)
+        mirrored = mirrored[:, list(self.skeleton.flip)]  # left and right exchanged
+        return self.network.decode((heatmaps + mirrored) / 2, self.input_size)
 
-    def _look(self, frames, rows, run, what, see, boxes):
+    def _infer(self, frames, rows, run, what, apply, boxes):
+        """Joints float32 (len(rows), J, 2) px of the frame, and confidence, by apply's Outputs."""
         self.network.eval()
 
         def compute(images, piece):
-            found = see(images, None if boxes is None else boxes[piece])
-            return found.joints, found.confidence
+            output = apply(images, None if boxes is None else boxes[piece])
+            return output.joints, output.confidence
 
         joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
         boxes = self.view_box if boxes is None else boxes
@@ -161,15 +167,15 @@ class Stage_1:
 
 
 def input_size(view_size, input_px=0, stretch=False):
-    """(w, h) px of what a network takes of a view (w, h) px.
+    """Size (w, h) px of the images that a network takes of a view (w, h) px.
 
     input_px  the longer side (0: as it is);  stretch  a square, whatever the view's aspect
     """
-    longer = max(view_size)
-    wanted = input_px or round(longer)
+    longer_side = max(view_size)
+    wanted_side = input_px or round(longer_side)
     if stretch:
-        return wanted, wanted
-    return tuple(max(1, round(side * wanted / longer)) for side in view_size)
+        return wanted_side, wanted_side
+    return tuple(max(1, round(side * wanted_side / longer_side)) for side in view_size)
 
 
 def load(folder, run, data=None):
@@ -185,10 +191,12 @@ def load_file(path, run, data=None):
     """
     weights = checkpoint.read_weights(path, STEP_2)
     facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))
+    # what its .json tells, which anybody may have edited
     try:
         network_class, _ = NETWORKS[facts["network"]]
-        known = skeleton.from_description(facts["skeleton"])
-        frame, size = (tuple(int(side) for side in facts[key]) for key in ("frame", "input_size"))
+        model_skeleton = skeleton.from_description(facts["skeleton"])
+        frame = tuple(int(side) for side in facts["frame"])
+        size = tuple(int(side) for side in facts["input_size"])
         margin = float(facts["margin"])
         if (
             len(frame) != 2
@@ -200,24 +208,25 @@ def load_file(path, run, data=None):
             raise ValueError("size")
         depth_white = facts.get("depth_white")
         arrays.check_white(depth_white)
-        with torch.device("meta"):
-            network = network_class(known.joint_count, **facts["options"])
+        with torch.device("meta"):  # without weights, which are loaded below
+            network = network_class(model_skeleton.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
             f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}"
         ) from None
     if data is not None:
-        _check_fits(path, data, known, frame, margin, depth_white)
+        _check_fits(path, data, model_skeleton, frame, margin, depth_white)
     network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
-    return Stage_1(network, facts["network"], known, frame, margin, size, depth_white), facts
+    model = Stage_1(network, facts["network"], model_skeleton, frame, margin, size, depth_white)
+    return model, facts
 
 
-def _check_fits(path, data, known, frame, margin, depth_white):
+def _check_fits(path, data, model_skeleton, frame, margin, depth_white):
     """InputError where a model was made for other joints, frames or depths than the Dataset's."""
-    if known.joints != data.skeleton.joints:
+    if model_skeleton.joints != data.skeleton.joints:
         raise InputError(
-            f"{path}: is of the skeleton {known.name}, with other joints than {data.skeleton.name}; "
-            f"{STEP_2}"
+            f"{path}: is of the skeleton {model_skeleton.name}, with other joints than "
+            f"{data.skeleton.name}; {STEP_2}"
         )
     if (frame, margin) != (data.frame, data.margin):
         raise InputError(

@@ -21,15 +21,15 @@ NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def _similarity(predicted, true, sigmas, areas):
-    """(..., J) in [0, 1] of joints (..., J, 2) px, with sigmas (J,) and areas (...) px^2.
+    """Similarity (..., J) in [0, 1] of joints (..., J, 2) px; 0 for a predicted NaN.
 
-    It is 0 for a predicted NaN.
+    sigmas (J,), areas (...) px^2
     """
-    squared = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
-    variances = (2 * np.asarray(sigmas, float)) ** 2
-    # as COCO does, so that an area of 0 divides nothing by 0
-    scale = np.asarray(areas, float)[..., None] + np.spacing(1)
-    return np.nan_to_num(np.exp(-squared / variances / scale / 2), nan=0.0)
+    squared_distances = ((predicted - true) ** 2).sum(-1)  # (..., J) px^2
+    variances = (2 * np.asarray(sigmas, float)) ** 2  # (J,), a share of the area
+    # the spacing is COCO's, so that an area of 0 divides nothing by 0
+    scales = np.asarray(areas, float)[..., None] + np.spacing(1)  # (..., 1) px^2
+    return np.nan_to_num(np.exp(-squared_distances / variances / scales / 2), nan=0.0)
 
 
 def oks(predicted, true, sigmas, areas):
@@ -50,15 +50,15 @@ def oks(predicted, true, sigmas, areas):
             f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
         )
     labelled = ~np.isnan(true).any(-1)  # (N, J)
-    similar = (_similarity(predicted, true, sigmas, areas) * labelled).sum(1)
-    count = labelled.sum(1)
-    known = (count > 0) & ~np.isnan(areas)
-    return np.divide(similar, count, out=np.full(len(true), np.nan), where=known)
+    similarity_sums = (_similarity(predicted, true, sigmas, areas) * labelled).sum(1)  # (N,)
+    labelled_counts = labelled.sum(1)  # (N,)
+    scored = (labelled_counts > 0) & ~np.isnan(areas)
+    unknown = np.full(len(true), np.nan)
+    return np.divide(similarity_sums, labelled_counts, out=unknown, where=scored)
 
 
 def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
-    """Indices of the poses of one image that stay, best score first: those that are no duplicates
-    of a better one.
+    """Indices of one image's poses that are no duplicates of a better one, best score first.
 
     joints     (M, J, 2) px
     scores     (M,)
@@ -75,25 +75,25 @@ def nms(joints, scores, areas, sigmas, threshold=NMS_THRESHOLD):
         best = order[0]
         others = order[1:]
         kept.append(int(best))
-        alike = _similarity(
-            joints[others], joints[best], sigmas, (areas[others] + areas[best]) / 2
-        ).mean(-1)
-        order = others[alike <= threshold]
+        mean_areas = (areas[others] + areas[best]) / 2
+        similarity = _similarity(joints[others], joints[best], sigmas, mean_areas)
+        order = others[similarity.mean(-1) <= threshold]
     return kept
 
 
 def rescore(peaks, box_scores, threshold=PEAK_THRESHOLD):
-    """Scores (M,) of poses: the mean of the heatmaps' peaks (M, J) above the threshold, times the
-    boxes' scores (M,).
+    """Scores (M,) of poses: the mean of a pose's peaks above the threshold, times its box's score.
 
-    0 for a pose without such a peak.
+    It is 0 for a pose without such a peak.
+
+    peaks       (M, J), of the heatmaps
+    box_scores  (M,)
     """
     peaks = np.asarray(peaks, float)
     counted = peaks > threshold
-    count = counted.sum(1)
-    means = np.divide(
-        np.where(counted, peaks, 0).sum(1), count, out=np.zeros(len(peaks)), where=count > 0
-    )
+    counts = counted.sum(1)
+    peak_sums = np.where(counted, peaks, 0).sum(1)
+    means = np.divide(peak_sums, counts, out=np.zeros(len(peaks)), where=counts > 0)
     return means * np.asarray(box_scores, float)
 
 
@@ -114,19 +114,24 @@ def coco_scores(annotations, results, sigmas):
     sigmas = np.asarray(sigmas, float)
     content = content_of(annotations)
     name = "annotations" if isinstance(annotations, dict) else annotations
+    length = 3 * len(sigmas)
+    # pycocotools prints its progress, and the scores as a table of its own
     with contextlib.redirect_stdout(io.StringIO()):
         true = COCO()
-        true.dataset = _true_dataset(content, name, 3 * len(sigmas))
+        true.dataset = _true_dataset(content, name, length)
         true.createIndex()
-        found = COCO()
-        found.dataset = {**true.dataset, "annotations": _found(results, true, 3 * len(sigmas))}
-        found.createIndex()
-        judge = COCOeval(true, found, "keypoints")
-        judge.params.kpt_oks_sigmas = sigmas
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return {name: float(value) if value >= 0 else np.nan for name, value in zip(NAMES, judge.stats)}
+        predicted = COCO()
+        predicted_people = _predicted_people(results, true, length)
+        predicted.dataset = {**true.dataset, "annotations": predicted_people}
+        predicted.createIndex()
+        evaluation = COCOeval(true, predicted, "keypoints")
+        evaluation.params.kpt_oks_sigmas = sigmas
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    # -1 is pycocotools' word for a score of nobody
+    scores = zip(NAMES, evaluation.stats)
+    return {name: float(value) if value >= 0 else np.nan for name, value in scores}
 
 
 def _tools():
@@ -159,24 +164,21 @@ def content_of(annotations):
 
 
 def _true_dataset(content, name, length):
-    """What pycocotools needs of a file's content, completed and numbered anew.
+    """Content of a file as pycocotools needs it, completed and numbered anew.
 
-    Raises InputError for what is no such content.
-
-    pycocotools takes an annotation with the id 0 for none, and of two with one id the later.
+    Numbered, since pycocotools takes an annotation with the id 0 for none, and of two with one id
+    the later. Raises InputError for what is no such content.
     """
     try:
         images = {int(image["id"]) for image in content["images"]}
         categories = {int(category["id"]) for category in content["categories"]}
-        people = [
-            _true_person(number, entry, length)
-            for number, entry in enumerate(content["annotations"], 1)
-        ]
-        strays = [
-            person
-            for person in people
-            if person["image_id"] not in images or person["category_id"] not in categories
-        ]
+        people = []
+        strays = []
+        for number, entry in enumerate(content["annotations"], 1):
+            person = _true_person(number, entry, length)
+            people.append(person)
+            if person["image_id"] not in images or person["category_id"] not in categories:
+                strays.append(person)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         raise InputError(
             f"{name}: holds no keypoint annotations of {length // 3} joints in COCO's format"
@@ -194,9 +196,9 @@ def _true_dataset(content, name, length):
 
 
 def _true_person(number, entry, length):
-    """An annotation with all that pycocotools asks for.
+    """Annotation with all that pycocotools asks for.
 
-    Raises one of several exceptions where it cannot be had.
+    Raises one of several exceptions where it cannot be had: see _true_dataset.
     """
     keypoints = np.array(entry.get("keypoints") or np.zeros(length), float)
     joints = keypoints.reshape(length // 3, 3)
@@ -219,18 +221,17 @@ def _true_person(number, entry, length):
     }
 
 
-def _found(results, true, length):
-    """Results as annotations, as pycocotools' loadRes makes them, which can do nothing with an
-    empty list.
+def _predicted_people(results, true, length):
+    """Annotations of results, as pycocotools' loadRes makes them, which fails on an empty list.
 
     The area is that of the joints' extent: a pose that is no person's counts as wrong in its size
     alone.
     """
-    found = []
+    people = []
     for number, entry in enumerate(results, 1):
         keypoints, score = _checked_result(number, entry, true, length)
         extent = np.ptp(keypoints.reshape(-1, 3)[:, :2], axis=0)
-        found.append(
+        people.append(
             {
                 "id": number,
                 "image_id": entry["image_id"],
@@ -240,7 +241,7 @@ def _found(results, true, length):
                 "area": float(extent.prod()),
             }
         )
-    return found
+    return people
 
 
 def _checked_result(number, entry, true, length):
@@ -251,12 +252,12 @@ def _checked_result(number, entry, true, length):
     try:
         keypoints = np.array(entry["keypoints"], float)
         score = float(entry["score"])
-        known = entry["image_id"] in true.imgs and entry["category_id"] in true.cats
+        is_listed = entry["image_id"] in true.imgs and entry["category_id"] in true.cats
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(
             f"result {number} has not the form {{image_id, category_id, keypoints, score}}"
         ) from None
-    if not known:
+    if not is_listed:
         raise InputError(
             f"result {number} is of image {entry['image_id']} and category {entry['category_id']}, "
             "which the annotations do not list"
