@@ -42,22 +42,20 @@ PORT = 8000
 MOST_BYTES = 50_000_000  # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PIXELS = 60_000_000  # of a photograph: 180 MB once it is decoded
 MOST_PEOPLE = 50  # in a photograph
-# scans of a JPEG: each takes time for all pixels, and an empty one takes few bytes
-MOST_SCANS = 50
+MOST_SCANS = 50  # of a JPEG: each takes time for all pixels, and an empty one takes few bytes
 MOST_CONNECTIONS = 64  # at once, each with a thread; a browser opens 6
 HEAD_SECONDS = 10  # for a request's head to arrive
 BODY_SECONDS = 30  # for a photograph to arrive, and for an answer to be taken
-# so long a refused sender is listened to, since else it may not hear the refusal
-LAST_SECONDS = 5
-RETRY_SECONDS = 1  # what a sender who finds another one served is told to wait
+LAST_SECONDS = 5  # for the rest of a refused body: who is cut off may not hear the refusal
+RETRY_SECONDS = 1  # to wait, for a sender who finds another one served
 JPEG_QUALITY = 90
-# not by urlsplit(), which sees a host in "evil@localhost"
+# a Host header; urlsplit() would see the host localhost in "evil@localhost"
 HOST = re.compile(r"(?:\[([\w:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
-# the marker of a JPEG's segment, that of a restart aside
+# the marker of a JPEG's segment, but for that of a restart, which has no content
 SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 SCAN = b"\xda"
 END_OF_IMAGE = b"\xd9"
-# stricter than int(), which takes a sign, blanks, underscores, and digits of other scripts
+# a Content-Length; int() would take a sign, blanks, underscores, and digits of other scripts
 LENGTH = re.compile("[0-9]{1,15}")
 
 
@@ -96,8 +94,8 @@ def serve(address, port, skeleton, stages, pose, white=downloads.WHITE):
     with Server(address, port, skeleton, stages, pose, white) as server:
         if not server.is_local:
             print(
-                f"predict.py: warning: whoever reaches {address} may use this page and this computer's time, without "
-                "a password and unencrypted",
+                f"predict.py: warning: whoever reaches {address} may use this page and this "
+                "computer's time, without a password and unencrypted",
                 file=sys.stderr,
             )
         print(f"The page is at {server.url} (Ctrl-C ends it)", flush=True)
@@ -124,18 +122,21 @@ class Server(ThreadingMixIn, TCPServer):
     request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, address, port, skeleton, stages, pose, white=downloads.WHITE):
+        # where to listen, and by which names
         try:
-            found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise InputError(f"--address {address}: is no address of this computer") from None
-        self.address_family, _, _, _, place = found[0]
+        self.address_family, _, _, _, place = resolved[0]
         self.names = {"localhost", "127.0.0.1", "::1", address.lower()}
+        # the work, one photograph at a time
         self.pose = pose
         self.white = white
         self.turn = threading.Lock()
         self.room = threading.BoundedSemaphore(MOST_CONNECTIONS)
         # a single thread, so that torch sets up its own threads once
         self.worker = ThreadPoolExecutor(1, "pose")
+        # the page, the same for everybody
         html = PAGE.read_text(encoding="utf-8")
         data = {
             "joints": skeleton.joints,
@@ -161,7 +162,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     @property
     def url(self):
-        """Where a browser on this computer finds the page."""
+        """Address at which a browser on this computer finds the page."""
         host, port = self.server_address[:2]
         if self.anywhere:
             host = "localhost"
@@ -174,9 +175,9 @@ class Server(ThreadingMixIn, TCPServer):
         browser then sends that name; so names are listed, and where all addresses are served, any
         address in figures will do.
         """
-        if not (parts := HOST.fullmatch(host)):
+        if not (match := HOST.fullmatch(host)):
             return False
-        name = (parts[1] or parts[2]).lower()
+        name = (match[1] or match[2]).lower()  # an IPv6 address, or any other
         try:
             return name in self.names or self.anywhere and bool(ipaddress.ip_address(name))
         except ValueError:
@@ -184,7 +185,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     @contextmanager
     def one_at_a_time(self):
-        """The turn to send a photograph and have it worked on; Refusal where another has it."""
+        """Hold the turn to send a photograph and have it worked on; Refusal where another does."""
         if not self.turn.acquire(blocking=False):
             raise Refusal(503, "another photograph is being worked on; try again")
         try:
@@ -193,10 +194,7 @@ class Server(ThreadingMixIn, TCPServer):
             self.turn.release()
 
     def run(self, work, photograph):
-        """The answer that work(photograph) gives, in the worker's thread.
-
-        Raises Refusal where it fails.
-        """
+        """The answer of work(photograph), in the worker's thread; Refusal where it fails."""
         try:
             future = self.worker.submit(work, photograph)
         except RuntimeError:  # Ctrl-C came first
@@ -232,8 +230,8 @@ class Server(ThreadingMixIn, TCPServer):
             self.room.release()
 
     def handle_error(self, request, client_address):
-        """Say what went wrong, except that a sender left before the answer: other files are read
-        within run()."""
+        """Print a fault of the code; that a sender left before the answer is none."""
+        # any OSError here is the connection's, since other files are read within run()
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -244,7 +242,7 @@ class Server(ThreadingMixIn, TCPServer):
 
 
 class Arriving(io.RawIOBase):
-    """What a connection sends until a deadline, after which reading raises TimeoutError.
+    """Stream of what a connection sends until a deadline, after which reading raises TimeoutError.
 
     A socket's own time-out starts anew with each byte, so that one byte now and then would keep it
     for ever.
@@ -293,20 +291,23 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(self._work_on_body)
 
     def _answer(self, find):
+        """Send what find() returns, the arguments of _send after the status; or the refusal."""
         try:
             self._check_sender()
-            found = find()
+            answer = find()
         except Refusal as refusal:
             self._refuse(refusal.status, str(refusal))
         else:
-            self._send(200, *found)
+            self._send(200, *answer)
 
     def _find_page(self):
+        """The page, as _send takes it; Refusal of any other path."""
         if self.path != "/":
             raise Refusal(404, "there is nothing but the page, at /")
         return "text/html; charset=utf-8", self.server.page
 
     def _work_on_body(self):
+        """The work's answer, as _send takes it; Refusal at the first check that fails."""
         work = self._find_work()
         length = self._check_length()
         with self.server.one_at_a_time():
@@ -316,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check_sender(self):
         """Refusal of who is not the page that this server sent."""
-        if self.headers.defects:  # of which the rest, the Origin perhaps, was not read
+        if self.headers.defects:  # the lines after it, the Origin perhaps, were not read
             raise Refusal(400, "a line of the request's head is none")
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or not self.server.knows(hosts[0]):
@@ -326,43 +327,44 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(403, "only the page itself may ask, not a page from elsewhere")
 
     def _find_work(self):
-        """What the path and the query ask for: a function of the photograph's bytes."""
+        """Function of the photograph's bytes that the path and the query ask for."""
         path, _, query = self.path.partition("?")
         if path == "/photograph":
             return partial(show, white=self.server.white)
         if path != "/pose":
             raise Refusal(404, "photographs go to /pose or /photograph")
+        # /pose?name=NAME&box=X0,Y0,X1,Y1&box=
         try:
-            asked = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
-            people = [boxes.box(text) for text in asked.get("box", ())] or None
+            fields = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
+            people = [boxes.box(text) for text in fields.get("box", ())] or None
         except Exception:  # argparse's error of a box, or too many fields
             raise Refusal(400, "the boxes must be x0,y0,x1,y1") from None
         if people and len(people) > MOST_PEOPLE:
             raise Refusal(400, f"a photograph may have {MOST_PEOPLE} boxes, this has {len(people)}")
-        name = asked.get("name", ["photograph"])[0]
-        return lambda photograph: (
-            "application/json",
-            as_json(self.server.pose(photograph, people, name)),
-        )
+        name = fields.get("name", ["photograph"])[0]
+
+        def find_pose(photograph):
+            return "application/json", as_json(self.server.pose(photograph, people, name))
+
+        return find_pose
 
     def _check_length(self):
-        """The body's bytes, as the head tells them; Refusal where it does not, or of too many."""
+        """Number of the body's bytes, as the head has it; Refusal of none and of too many."""
         lengths = self.headers.get_all("Content-Length", [])
-        if (
-            "Transfer-Encoding" in self.headers
-            or len(lengths) != 1
-            or not LENGTH.fullmatch(lengths[0])
-        ):
+        is_one_number = len(lengths) == 1 and LENGTH.fullmatch(lengths[0])
+        if "Transfer-Encoding" in self.headers or not is_one_number:
             raise Refusal(411, "a photograph needs one Content-Length, and no Transfer-Encoding")
-        if int(lengths[0]) > MOST_BYTES:
+        length = int(lengths[0])
+        if length > MOST_BYTES:
             raise Refusal(
                 413,
                 f"a photograph may have {MOST_BYTES / 1e6:.0f} MB, this has "
-                f"{int(lengths[0]) / 1e6:.0f}; reduce it first",
+                f"{length / 1e6:.0f}; reduce it first",
             )
-        return int(lengths[0])
+        return length
 
     def _read_body(self, length):
+        """The body, `length` bytes; Refusal where it takes too long or ends early."""
         self.arriving.allow(BODY_SECONDS)
         try:
             photograph = self.rfile.read(length)
@@ -375,6 +377,7 @@ class Handler(BaseHTTPRequestHandler):
         return photograph
 
     def _send(self, status, kind, content, headers=()):
+        """Send bytes of a media type, with further headers as (name, value)."""
         self.connection.settimeout(BODY_SECONDS)
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -385,15 +388,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status, words):
-        """Answer, then let the rest of the body arrive, bounded: a browser cut off while it sends
-        hears nothing."""
+        """Answer, then let the rest of the body arrive, within bounds.
+
+        A browser that is cut off while it sends hears nothing.
+        """
         retry = [("Retry-After", str(RETRY_SECONDS))] if status == 503 else []
         self._send(status, "application/json", as_json({"error": words}), retry)
         self.connection.shutdown(socket.SHUT_WR)
         self.arriving.allow(LAST_SECONDS)
         left = 2 * MOST_BYTES
-        while left > 0 and (some := self.rfile.read1(2**16)):
-            left -= len(some)
+        while left > 0 and (arrived := self.rfile.read1(2**16)):
+            left -= len(arrived)
 
     def send_error(self, code, message=None, explain=None):
         """Refuse what http.server itself finds wrong with a request."""
@@ -414,18 +419,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def content_policy(html):
-    """The Content-Security-Policy under which the page's own style and script work, and nothing
-    else does."""
+    """Content-Security-Policy under which nothing but the page's own style and script works."""
 
-    def digest(tag):
+    def source(tag):
         content = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
-        return (
-            "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
-        )
+        digest = hashlib.sha256(content.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
 
     return (
-        f"default-src 'none'; style-src {digest('style')}; script-src {digest('script')}; img-src blob: data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src {source('style')}; script-src {source('script')}; "
+        "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
 
 
@@ -437,30 +441,32 @@ def check_scans(photograph):
     if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
         raise Refusal(
             400,
-            f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another program",
+            f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another "
+            "program",
         )
 
 
 def scan_count(jpeg):
-    """How many scans a JPEG's first image has, as far as MOST_SCANS + 1.
+    """Number of scans of a JPEG's first image, as far as MOST_SCANS + 1.
 
     Each segment's content is passed over, since a thumbnail in it has scans too, and so is what
     follows the image, such as the film of a moving photograph. In a scan's own data each byte 255
     is followed by 0 or by a restart's marker.
     """
     count = 0
-    place = 2
-    while (
-        count <= MOST_SCANS and (found := SEGMENT.search(jpeg, place)) and found[1] != END_OF_IMAGE
-    ):
-        count += found[1] == SCAN
-        place = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
+    place = 2  # past the start of the image
+    while count <= MOST_SCANS:
+        marker = SEGMENT.search(jpeg, place)
+        if marker is None or marker[1] == END_OF_IMAGE:
+            break
+        count += marker[1] == SCAN
+        # after the marker comes the length of the content, its own two bytes included
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
     return count
 
 
 def show(photograph, white):
-    """A photograph's bytes -> what _send takes: the JPEG, upright, and the photograph's own width
-    and height.
+    """A photograph's bytes as an upright JPEG, with its own width and height as a header.
 
     Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is
     decoded at full size, since one that has its people to be found in it by hand needs more pixels

@@ -1,4 +1,4 @@
-"""People in photographs: what is to be cut from each, and what is wrong with their files.
+"""People in photographs: the rows to be cut from each, and checks of their files.
 
 No torch here.
 """
@@ -42,9 +42,11 @@ class Job:
     """One photograph and the rows to be cut from it.
 
     part        "train" or "test"
-    set_number  of the data set, image of the photograph in it
+    set_number  of the data set
+    image       the photograph's number in it
     name        the photograph's, relative to its data set's folder
-    opener      opens its file; path is what errors call it
+    path        what errors call it
+    opener      function that opens its file
     held_out    whether its rows are never trained on
     size        (w, h) px that it must have, where its labels are made for that size; None: any
     """
@@ -73,8 +75,9 @@ class Job:
                 f"{self.size[1]}, for which its joints are; fetch the set again"
             )
         for row in self.rows:
-            # False below for NaN, which is no label
-            outside = np.maximum(-row.joints, row.joints - image.size)
+            # px beyond the left or the right border, the top or the bottom; NaN stays NaN, so that
+            # a joint without a label passes
+            outside = np.maximum(-row.joints, row.joints - image.size)  # (J, 2)
             if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
                 raise InputError(
                     f"{self.path}: has a joint far outside, labels and images do not fit; "
@@ -89,7 +92,7 @@ class Job:
 
 
 class BrokenImages(Exception):
-    """Images that cannot be used: found, a dict (set number, image) -> what is wrong."""
+    """Images that cannot be used; `found` is a dict (set number, image) -> what is wrong."""
 
     def __init__(self, found):
         super().__init__()
@@ -103,20 +106,17 @@ def name_broken(complaints, skip, most_named=None):
 
     most_named  how many are named, the rest being counted; None: all
     """
+    # name them; a single one only in the error, which names it anyway
     named = complaints[:most_named]
+    mark = " (skipped)" if skip else ""
     if skip or len(complaints) > 1:
-        for line in named:
-            print(f"{line} (skipped)" if skip else line)
+        for complaint in named:
+            print(f"{complaint}{mark}")
     if len(named) < len(complaints):
-        print(
-            f"... and {len(complaints) - len(named)} more such images"
-            + (" (skipped)" if skip else "")
-        )
+        print(f"... and {len(complaints) - len(named)} more such images{mark}")
+    # stop, unless they are to be skipped
     if complaints and not skip:
-        words = (
-            "all named above"
-            if len(named) == len(complaints)
-            else f"{len(named)} of them named above"
-        )
-        others = f" ({len(complaints)} such images, {words})" if len(complaints) > 1 else ""
+        share = f"{len(named)} of them" if len(named) < len(complaints) else "all"
+        count = len(complaints)
+        others = f" ({count} such images, {share} named above)" if count > 1 else ""
         raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")
