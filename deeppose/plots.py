@@ -21,7 +21,7 @@ LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the 
     "real, trained on": {"color": "#D55E00", "linestyle": (0, (5, 1))},
     "real, on the test images": {"color": "#0072B2", "linestyle": (0, ())},
 }
-# the columns that are drawn first; those of the scores follow
+# columns of curves_*.csv that are drawn; of stage 1 those of the scores are too
 STAGE_1_CURVES = ("epoch", "train_loss", "held_out_loss")
 STAGE_2_CURVES = ("epoch", "loss_with_gain", "loss", "loss_without", "gain")
 SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "linestyle": "--"})
@@ -34,7 +34,7 @@ POINTS = 1000  # of a cloud: more are no clearer
 
 
 def _panels(count, width, height, columns=COLUMNS, **shared):
-    """A figure and `count` axes in rows of `columns`, what is left over taken away."""
+    """A figure, sized in inches a panel, and `count` axes of it in rows of `columns`."""
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared).reshape(-1)
@@ -45,14 +45,16 @@ def _panels(count, width, height, columns=COLUMNS, **shared):
 
 def pdj_points(predicted, true, skeleton, sizes, thresholds):
     """PDJ of each joint pair at each threshold: group -> (T,) fractions."""
-    diameter = skeleton.units_px(true, sizes)
-    return {
-        group: [
-            metrics.pdj_pooled(predicted[:, list(members)], true[:, list(members)], diameter, t)
-            for t in thresholds
+    units = skeleton.units_px(true, sizes)  # (N,)
+    points = {}
+    for group, members in skeleton.joint_groups.items():
+        group_predicted = predicted[:, list(members)]
+        group_true = true[:, list(members)]
+        points[group] = [
+            metrics.pdj_pooled(group_predicted, group_true, units, threshold)
+            for threshold in thresholds
         ]
-        for group, members in skeleton.joint_groups.items()
-    }
+    return points
 
 
 def pdj_curves(path, predictions, true, skeleton, sizes=None):
@@ -80,21 +82,21 @@ def pdj_curves(path, predictions, true, skeleton, sizes=None):
 
 
 def error_clouds(path, stages, true, skeleton, sizes=None):
-    """Write each joint's displacements from the truth, of the first and the last of the stages, in
-    units.
+    """Write each joint's errors, in units, of the first and of the last of the stages.
 
     stages  name -> joints (N, J, 2) px
     """
-    ends = list(stages)[0], list(stages)[-1]
-    clouds = {
-        name: unit_errors(stages[name], true, skeleton, sizes).swapaxes(0, 1) for name in ends
-    }
+    first = list(stages)[0]
+    last = list(stages)[-1]
+    clouds = {}
+    for name in (first, last):
+        errors = unit_errors(stages[name], true, skeleton, sizes)  # (N, J, 2)
+        clouds[name] = errors.swapaxes(0, 1)
     _clouds(path, clouds, skeleton, " \N{RIGHTWARDS ARROW} ", skeleton.unit_name)
 
 
 def scores_by_factor(path, scores, intervals, plain, skeleton):
-    """Write the scores that epochs are reported by, over the factor that true boxes are scaled by,
-    with intervals.
+    """Write metrics.headline's scores, with intervals, over the factor that scales true boxes.
 
     scores, intervals  "x 1.2" -> metrics.score's and metrics.intervals' dictionaries
     plain              metrics.score's on step 1's frames: a level to compare with
@@ -102,13 +104,13 @@ def scores_by_factor(path, scores, intervals, plain, skeleton):
     factors = [float(name.removeprefix("x ")) for name in scores]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for look, (column, (name, level)) in zip(
-        SCORE_LOOKS, metrics.headline(plain, skeleton).items()
-    ):
+    plain_scores = metrics.headline(plain, skeleton)
+    for look, (column, (name, level)) in zip(SCORE_LOOKS, plain_scores.items()):
         values = [metrics.headline(score, skeleton)[column][1] for score in scores.values()]
         ends = [metrics.headline(interval, skeleton)[column][1] for interval in intervals.values()]
+        lows, highs = zip(*ends)
         axes.plot(factors, values, marker="o", linewidth=1.8, label=f"{name}, true boxes", **look)
-        axes.fill_between(factors, *zip(*ends), color=look["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(factors, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
         axes.axhline(
             level,
             color=look["color"],
@@ -125,7 +127,7 @@ def scores_by_factor(path, scores, intervals, plain, skeleton):
 
 
 def score_name(column):
-    """What a column of curves_stage_1.csv is called: pdj_0.2 is PDJ@0.2."""
+    """Name of the score in a column of curves_stage_1.csv: pdj_0.2 is PDJ@0.2."""
     kind, _, rest = column.partition("_")
     kind = {"pdj": "PDJ", "pckh": "PCKh", "oks": "OKS", "pcp": "PCP"}.get(kind, kind)
     return f"{kind}@{rest}" if rest[:1].isdigit() else f"{kind} {rest.replace('_', ' ')}".strip()
@@ -140,26 +142,26 @@ def learning_clouds(path, clouds, skeleton):
 
 
 def _clouds(path, clouds, skeleton, between, unit):
-    """A panel a joint: a cross marks a mean, an ellipse of the cloud's shape holds half of it.
+    """Write one panel a joint, with the clouds' points, means and half ellipses, in `unit`.
 
-    The medians stand above.
+    The clouds' median errors stand above, with `between` between them.
     """
     figure, panels = _panels(skeleton.joint_count, 1.75, 2.05, columns=7, sharex=True, sharey=True)
     for joint, axes in enumerate(panels):
         medians = []
-        for above, (name, errors) in enumerate(clouds.items()):
-            errors = errors[joint][np.isfinite(errors[joint]).all(1)]
-            # of a joint that was not refined both clouds are one
-            _cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - above))
+        for position, (name, errors) in enumerate(clouds.items()):
+            errors = errors[joint][np.isfinite(errors[joint]).all(1)]  # (n, 2)
+            # the first on top: of a joint that was not refined both clouds are one, and the first's
+            # broken line shows on the other's
+            _draw_cloud(axes, errors, LOOKS[name], 3 + 2 * (len(clouds) - position))
             medians.append(np.median(np.linalg.norm(errors, axis=1)) if len(errors) else np.nan)
-        axes.set_title(
-            f"{skeleton.joints[joint].replace('_', ' ')}\n"
-            + between.join(f"{m:.2f}" for m in medians),
-            fontsize=9,
-        )
+        joint_name = skeleton.joints[joint].replace("_", " ")
+        median_texts = between.join(f"{median:.2f}" for median in medians)
+        axes.set_title(f"{joint_name}\n{median_texts}", fontsize=9)
         axes.set(xlim=(-CLOUD_REACH, CLOUD_REACH), ylim=(CLOUD_REACH, -CLOUD_REACH), aspect="equal")
         axes.axhline(0, color="black", linewidth=0.5)
         axes.axvline(0, color="black", linewidth=0.5)
+    # what all panels share
     figure.supxlabel(
         f"error to the right, {unit}; above each joint its median error: {between.join(clouds)}",
         fontsize=10,
@@ -171,10 +173,10 @@ def _clouds(path, clouds, skeleton, between, unit):
     save(figure, path)
 
 
-def _cloud(axes, errors, look, above):
-    """Errors (N, 2) as points, with their mean and ellipse."""
+def _draw_cloud(axes, errors, look, zorder):
+    """Draw errors (N, 2) as points, a cross at their mean, and the ellipse that holds half."""
     axes.scatter(*errors[:POINTS].T, s=3, alpha=0.4, linewidths=0, color=look["color"])
-    if len(errors) < 3:
+    if len(errors) < 3:  # they have no shape
         return
     centre, width, height, angle = half_ellipse(errors)
     axes.add_patch(
@@ -185,41 +187,37 @@ def _cloud(axes, errors, look, above):
             angle=angle,
             fill=False,
             linewidth=1.6,
-            zorder=above,
+            zorder=zorder,
             edgecolor=look["color"],
             linestyle=look["linestyle"],
         )
     )
-    axes.plot(*centre, "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=above)
+    axes.plot(*centre, "+", color=look["color"], markersize=9, markeredgewidth=1.6, zorder=zorder)
 
 
 def _title(group, count):
     """A group of joints in words: "left_foot" and "right_foot" are "feet"."""
     name = group.replace("_", " ")
-    return (
-        name
-        if count == 1
-        else name.replace("foot", "feet")
-        if name.endswith("foot")
-        else f"{name}s"
-    )
+    if count == 1:
+        return name
+    return name.replace("foot", "feet") if name.endswith("foot") else f"{name}s"
 
 
 def half_ellipse(errors):
-    """Centre (2,), width, height and angle in degrees of the ellipse, of their covariance's shape,
-    of half of (N, 2).
+    """Centre (2,), width, height and angle in degrees of the ellipse that holds half of (N, 2).
 
-    Not of a normal distribution's half: what is far off, such as a left joint taken for the right
-    one, would widen it.
+    It has the covariance's shape. It is not that of half of a normal distribution, which what is
+    far off, such as a left joint taken for the right one, would widen.
     """
     centre = errors.mean(0)
     covariance = np.cov(errors.T)
-    spread, turn = np.linalg.eigh(covariance)
-    away = errors - centre
-    # squared distances in variances (Mahalanobis)
-    reach = np.quantile(((away @ np.linalg.pinv(covariance)) * away).sum(1), CLOUD_SHARE)
-    width, height = 2 * np.sqrt(reach * np.maximum(spread, 0))
-    return centre, width, height, np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
+    variances, axes = np.linalg.eigh(covariance)  # (2,), and the axes as columns (2, 2)
+    offsets = errors - centre
+    # squared distances in variances (Mahalanobis), of which the ellipse reaches to the middle one
+    squared_distances = ((offsets @ np.linalg.pinv(covariance)) * offsets).sum(1)  # (N,)
+    reach = np.quantile(squared_distances, CLOUD_SHARE)
+    width, height = 2 * np.sqrt(reach * np.maximum(variances, 0))
+    return centre, width, height, np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
 
 
 def stage_1_training(path, curves):
@@ -227,15 +225,19 @@ def stage_1_training(path, curves):
 
     curves  column of curves_stage_1.csv -> (rows,)
     """
+    # the held-out rows' scores
     names = [
         name
-        for name in curves  # of the held-out rows' scores; the first chooses the epoch
+        for name in curves
         if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)
     ]
+    # the epoch that the first of them chose; not a place between epochs, which --score-every adds
     epochs = curves["epoch"]
-    ends = epochs[epochs == np.round(epochs)]  # what --score-every adds between them is not chosen
-    at_ends = np.isin(epochs, ends)
-    chosen = ends[np.argmax(curves[names[0]][at_ends])] if names and len(ends) else epochs[-1]
+    whole_epochs = epochs[epochs == np.round(epochs)]
+    chosen = epochs[-1]
+    if names and len(whole_epochs):
+        scores_of_epochs = curves[names[0]][np.isin(epochs, whole_epochs)]
+        chosen = whole_epochs[np.argmax(scores_of_epochs)]
     # the losses
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
@@ -265,7 +267,8 @@ def stage_1_training(path, curves):
             label=f"{score_name(name)}, held-out rows",
             **_marks(epochs),
         )
-        if (trained_on := metrics.TRAINED_ON + name) in curves:
+        trained_on = metrics.TRAINED_ON + name
+        if trained_on in curves:
             scores.plot(
                 epochs,
                 curves[trained_on],
@@ -285,17 +288,16 @@ def stage_1_training(path, curves):
 
 
 def learning_curves(path, curves):
-    """Write held-out PDJ@0.2 and strict PCP of several runs over the training images that they had
-    seen.
+    """Write held-out PDJ@0.2 and strict PCP of several runs over the training images seen so far.
 
     curves  run -> {"images", "pdj_0.2", "pcp_strict_mean_4"}, (epochs,) each
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, (key, title) in zip(
-        panels, (("pdj_0.2", "PDJ@0.2"), ("pcp_strict_mean_4", "strict PCP, mean of 4"))
-    ):
-        for (name, curve), style in zip(curves.items(), itertools.cycle(("-", "--", "-.", ":"))):
+    titles = {"pdj_0.2": "PDJ@0.2", "pcp_strict_mean_4": "strict PCP, mean of 4"}
+    for axes, (key, title) in zip(panels, titles.items()):
+        styles = itertools.cycle(("-", "--", "-.", ":"))
+        for (name, curve), style in zip(curves.items(), styles):
             axes.plot(curve["images"], curve[key], style, marker=".", label=name)
         axes.set(
             title=f"held-out {title}", xscale="log", ylim=(0, None), xlabel="training images seen"
@@ -322,23 +324,19 @@ def stage_2_training(path, curves):
         # drawn last, on top: with a gain of 0 it lies on the other line
         "loss_without": ("held-out rows, unrefined", LOOKS["mean pose"]),
     }
-    figure, panels = _panels(
-        len(curves), 1.9, 2.1, columns=min(7, max(3, len(curves))), sharex=True
-    )
+    column_count = min(7, max(3, len(curves)))
+    figure, panels = _panels(len(curves), 1.9, 2.1, columns=column_count, sharex=True)
     # the axis is the longest run's, since a joint may be trained for longer
     longest = max((columns["epoch"] for columns in curves.values()), key=len)
     for axes, (joint, columns) in zip(panels, curves.items()):
+        epochs = columns["epoch"]
         for key, (_, look) in lines.items():
-            axes.plot(
-                columns["epoch"], columns[key], linewidth=1.5, **look, **_marks(columns["epoch"])
-            )
-        # of equal epochs the last, which is the one that was kept
-        best = len(columns["epoch"]) - 1 - np.argmin(columns["loss_with_gain"][::-1])
-        axes.set_title(
-            f"{joint.replace('_', ' ')}\ngain {columns['gain'][best]:.2f} (epoch "
-            f"{columns['epoch'][best]:.0f})",
-            fontsize=9,
-        )
+            axes.plot(epochs, columns[key], linewidth=1.5, **look, **_marks(epochs))
+        # of equally good epochs the last, which is the one that was kept
+        best = len(epochs) - 1 - np.argmin(columns["loss_with_gain"][::-1])
+        joint_name = joint.replace("_", " ")
+        gain = columns["gain"][best]
+        axes.set_title(f"{joint_name}\ngain {gain:.2f} (epoch {epochs[best]:.0f})", fontsize=9)
         axes.set(xlim=_around(longest))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.tick_params(labelsize=8)
@@ -351,6 +349,7 @@ def stage_2_training(path, curves):
 
 
 def _marks(epochs):
+    """Marks on a curve whose points can still be told apart."""
     return {"marker": "o", "markersize": 3} if len(epochs) < 30 else {}
 
 

@@ -10,7 +10,7 @@ import torch
 from deeppose import checkpoint, files
 from deeppose.shell import InputError, RunError
 
-CONNECT_SECONDS = 5  # longer, and `auto` starts from random weights
+CONNECT_SECONDS = 5  # to wait for an answer, before `auto` starts from random weights
 
 
 def add_argument(parser):
@@ -27,22 +27,26 @@ def add_argument(parser):
 
 
 def load_initial(network, choice, skeleton):
-    """Load what --weights names into the network; returns what it was, for the record.
+    """Load what --weights names into the network; returns its description, for the record.
 
-    The network's `backbone` takes torchvision's weights, whose name its class has as IMAGENET
+    The network's `backbone` takes torchvision's weights, which the network names as its `imagenet`
     (None: there are none).
     """
+    # random weights, or a file's
     if choice == "none":
         return "random"
     if choice not in ("auto", "imagenet"):
         return _load_file(network, Path(choice), skeleton)
+    # ImageNet's: there may be none for this network
     imagenet = network.imagenet
     if imagenet is None:
         if choice == "imagenet":
             raise InputError(
-                "--weights imagenet: torchvision has none for this network; use --weights none or a FILE"
+                "--weights imagenet: torchvision has none for this network; "
+                "use --weights none or a FILE"
             )
         return "random"
+    # or they may be out of reach
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet.url).name
     if not cached.is_file() and not _page_answers(imagenet.url):
         if choice == "imagenet":
@@ -51,15 +55,14 @@ def load_initial(network, choice, skeleton):
                 "fetch it, or use --weights none"
             )
         print(
-            "No ImageNet weights: none cached, and no connection to fetch them. Starting from RANDOM weights, "
-            "which score far lower; see --weights."
+            "No ImageNet weights: none cached, and no connection to fetch them. "
+            "Starting from RANDOM weights, which score far lower; see --weights."
         )
         return "random"
     if not cached.is_file():
         _download(imagenet.url, cached)
-    _load_backbone(
-        network, checkpoint.read_weights(cached, "delete it, so that it is fetched again"), cached
-    )
+    weights = checkpoint.read_weights(cached, "delete it, so that it is fetched again")
+    _load_backbone(network, weights, cached)
     return f"ImageNet (torchvision {type(imagenet).__name__}.{imagenet.name})"
 
 
@@ -71,10 +74,16 @@ def find_model(choice):
 
 
 def _load_file(network, path, skeleton):
-    """Load a file of torchvision's, or a whole model, told apart by the .json that a model has
-    beside it."""
+    """Load a file of torchvision's, or a whole model, which has a .json beside it.
+
+    Returns its description, for the record.
+    """
     path = path / "model_1.pt" if path.is_dir() else path
-    made_by = "--weights takes torchvision's weights (.pth) or a whole model (model_1.pt with model_1.json beside it)"
+    made_by = (
+        "--weights takes torchvision's weights (.pth) or a whole model "
+        "(model_1.pt with model_1.json beside it)"
+    )
+    # a backbone's weights
     if path.suffix == ".npz":
         _load_backbone(network, checkpoint.read_arrays(path, made_by), path)
         return f"file {path.name}"
@@ -82,6 +91,7 @@ def _load_file(network, path, skeleton):
     if not path.with_suffix(".json").is_file():
         _load_backbone(network, weights, path)
         return f"file {path.name}"
+    # a whole model's, or those of them that fit
     facts = files.load_json(path.with_suffix(".json"), "the training")
     try:
         joints = list(facts["skeleton"]["joints"])
@@ -92,22 +102,23 @@ def _load_file(network, path, skeleton):
     taken = adopt(network, weights, joints, skeleton.joints)
     if not taken:
         raise InputError(f"{path}: nothing in it fits this network; {made_by}")
-    whole = taken == len(network.state_dict()) and set(skeleton.joints) <= set(joints)
-    return f"model {path.parent.name}/{path.name}" + ("" if whole else f", {taken} of its tensors")
+    is_whole = taken == len(network.state_dict()) and set(skeleton.joints) <= set(joints)
+    share = "" if is_whole else f", {taken} of its tensors"
+    return f"model {path.parent.name}/{path.name}{share}"
 
 
 def adopt(network, weights, joints, wanted):
-    """Copy what fits of another model's weights into the network; returns how many tensors it was.
+    """Copy what fits of another model's weights into the network; returns the number of tensors.
 
     joints, wanted  the joint names of the other model and of the network: what has a channel a
                     joint (the modules that the network names as `joint_layers`) is taken joint by
                     joint, by name
     """
-    own = network.state_dict()
     taken = 0
-    for name, value in own.items():
+    for name, value in network.state_dict().items():
         other = weights.get(name)
         layer = name.rpartition(".")[0]
+        # a joint a row and a column, a joint a row, or no joints at all
         if other is not None and layer in getattr(network, "joint_mixers", ()):
             taken += _copy_mixer(value, other, joints, wanted)
             continue
@@ -124,30 +135,30 @@ def adopt(network, weights, joints, wanted):
 def _copy_joints(value, other, joints, wanted):
     """Copy the rows of the joints that both have; true if there is one.
 
-    A joint may have several rows in a line.
+    A joint may have several rows, one after the other.
     """
-    each = len(value) // len(wanted)
-    if len(other) != each * len(joints):
+    rows = len(value) // len(wanted)  # of each joint
+    if len(other) != rows * len(joints):
         return False
-    both = [name for name in wanted if name in joints]
-    for name in both:
-        here = wanted.index(name) * each
-        there = joints.index(name) * each
-        value[here : here + each] = other[there : there + each]
-    return bool(both)
+    common = [name for name in wanted if name in joints]
+    for name in common:
+        here = wanted.index(name) * rows
+        there = joints.index(name) * rows
+        value[here : here + rows] = other[there : there + rows]
+    return bool(common)
 
 
 def _copy_mixer(value, other, joints, wanted):
-    """As _copy_joints, of a layer's weights (J, J, ...) or bias (J,): rows and columns."""
+    """Copy as _copy_joints does, of weights (J, J, ...) rows and columns, of a bias (J,) rows."""
     if value.dim() == 1:
         return _copy_joints(value, other, joints, wanted)
     if other.shape != (len(joints), len(joints), *value.shape[2:]):
         return False
-    both = [name for name in wanted if name in joints]
-    here = torch.tensor([wanted.index(name) for name in both], dtype=torch.long)
-    there = torch.tensor([joints.index(name) for name in both], dtype=torch.long)
+    common = [name for name in wanted if name in joints]
+    here = torch.tensor([wanted.index(name) for name in common], dtype=torch.long)
+    there = torch.tensor([joints.index(name) for name in common], dtype=torch.long)
     value[here[:, None], here] = other[there[:, None], there]
-    return bool(both)
+    return bool(common)
 
 
 def _load_backbone(network, weights, path):
@@ -156,23 +167,25 @@ def _load_backbone(network, weights, path):
     backbone = getattr(network, "backbone", None)
     if backbone is None:
         raise InputError(
-            f"{path}: this network has no backbone that takes torchvision's weights; use --weights none"
+            f"{path}: this network has no backbone that takes torchvision's weights; "
+            "use --weights none"
         )
     if hasattr(network, "from_imagenet"):
         _load_translated(network, weights, path)
         return
-    own = backbone.state_dict()
-    fits = {name: value for name, value in weights.items() if name in own}
-    if set(own) - set(fits) or set(weights) - set(own) - set(network.unused_weights):
+    names = set(backbone.state_dict())
+    fitting = {name: value for name, value in weights.items() if name in names}
+    missing = names - set(fitting)
+    unknown = set(weights) - names - set(network.unused_weights)
+    if missing or unknown:
         raise InputError(
             f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}"
         )
-    checkpoint.load_weights(backbone, fits, path, made_by)
+    checkpoint.load_weights(backbone, fitting, path, made_by)
 
 
 def _load_translated(network, weights, path):
-    """Load weights whose names or layout are others than the network's, which translates them
-    itself."""
+    """Load weights that the network itself translates, from names or a layout unlike its own."""
     made_by = "see --weights, and from_imagenet in the network's file"
     try:
         taken = network.from_imagenet(weights)
@@ -187,8 +200,9 @@ def _load_translated(network, weights, path):
 def _download(url, path):
     """Fetch the weights, checked against the hash in their name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    hash_prefix = path.stem.rpartition("-")[2]
     try:
-        torch.hub.download_url_to_file(url, path, hash_prefix=path.stem.rpartition("-")[2])
+        torch.hub.download_url_to_file(url, path, hash_prefix=hash_prefix)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise RunError(
             f"{url}: cannot be fetched ({error}); fetch it yourself, or use --weights none"
@@ -199,7 +213,8 @@ def _page_answers(url):
     """Whether the weights' server answers within CONNECT_SECONDS, name look-up included."""
     answered = threading.Event()
 
-    def ask():
+    # in a thread, since urlopen's timeout does not bound the name look-up
+    def request_head():
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()
@@ -207,7 +222,7 @@ def _page_answers(url):
         except (OSError, http.client.HTTPException):
             pass  # no answer
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)
     return answered.is_set()

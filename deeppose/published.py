@@ -14,9 +14,12 @@ from deeppose.skeleton import MPII
 class Published:
     """Scores that others published on a data set's test images.
 
+    title   of the table
     heads   groups of columns, as tables.Table has them; the last column says what was trained on
     keys    where each column stands in metrics.score's dictionary; a tuple of names at its end: the
             mean of theirs
+    rows    the name, a fraction or None a key, and what was trained on
+    note    below the table
     images  how many test images they are of
     """
 
@@ -28,9 +31,9 @@ class Published:
     images: int
 
 
+# the 3 to 6 points were measured here, by perturbing true poses
 CLIPPED = (
     "† clips predictions to the person's true box before it scores them, which with Gaussian errors\n"
-    # measured here, by perturbing true poses
     "of 6 to 10 px adds 3 to 6 points of strict PCP (mean of 6 parts, box extension 1.0)"
 )
 LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
@@ -49,74 +52,71 @@ LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PC
     ("DeepPose, stage 3 *", None, None, 0.61, None, "LSP + LSPe"),
 )
 # MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is
-# the mean of joints.
+# the mean of joints
 MPII_JOINTS = tuple(name for name in MPII.joints if name not in ("pelvis", "thorax"))
 MPII_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 # left and right as one: deeppose_tf's total is the mean of these
 MPII_GROUPS = tuple(MPII.joint_groups)
+NOT_GIVEN = (None,) * 8  # by those who print the mean of 14 joints alone
 MPII_ROWS = (  # name, head top, MPII_LIMBS, mean of 10 groups, mean of 14 joints, trained on
     ("deeppose_tf, random †", 0.795, 0.716, 0.521, 0.346, 0.641, 0.583, 0.512, 0.654, None, "MPII"),
     (
         "deeppose_tf, ImageNet †",
-        0.872,
-        0.852,
-        0.696,
-        0.520,
-        0.813,
-        0.697,
-        0.620,
-        0.780,
+        *(0.872, 0.852, 0.696, 0.520, 0.813, 0.697, 0.620, 0.780),
         None,
         "MPII",
     ),
-    ("DeepPose, ResNet-50 ‡", None, None, None, None, None, None, None, None, 0.826, "MPII"),
-    ("SimpleBaseline, R-50 ‡", None, None, None, None, None, None, None, None, 0.882, "MPII"),
-    ("HRNet-W32 ‡", None, None, None, None, None, None, None, None, 0.900, "MPII"),
+    ("DeepPose, ResNet-50 ‡", *NOT_GIVEN, 0.826, "MPII"),
+    ("SimpleBaseline, R-50 ‡", *NOT_GIVEN, 0.882, "MPII"),
+    ("HRNet-W32 ‡", *NOT_GIVEN, 0.900, "MPII"),
 )
 PUBLISHED = {
     "lsp": Published(
-        "Published, LSP test",
-        (
+        title="Published, LSP test",
+        heads=(
             ("strict PCP@0.5", ("4 limbs", "10 sticks")),
             ("relaxed", ("4 limbs",)),
             ("", ("PCK@0.2", "trained on")),
         ),
-        (
+        keys=(
             ("pcp_strict", "mean_4"),
             ("pcp_strict", "mean_10"),
             ("pcp_relaxed", "mean_4"),
             ("pdj", "0.20"),
         ),
-        LSP_ROWS,
-        f"* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n{CLIPPED}",
-        1000,
+        rows=LSP_ROWS,
+        note="* as recalled, not checked; the paper does not say which PCP, most likely relaxed\n"
+        f"{CLIPPED}",
+        images=1000,
     ),
     "mpii": Published(
-        "Published, MPII",
-        (
+        title="Published, MPII",
+        heads=(
             ("PCKh@0.5", ("head", "should.", "elbow", "wrist", "hip", "knee", "ankle")),
             ("mean of", ("10", "14")),
             ("", ("data",)),
         ),
-        (
+        keys=(
             ("pckh_symmetric_0.5", "head_top"),
             *(("pckh_symmetric_0.5", limb) for limb in MPII_LIMBS),
             ("pckh_symmetric_0.5", MPII_GROUPS),
             ("pckh_per_joint_0.5", MPII_JOINTS),
         ),
-        MPII_ROWS,
-        "† true boxes; its head is from neck to head top, a third more than MPII's (measured: 1.33)\n"
+        rows=MPII_ROWS,
+        note="† true boxes; its head is from neck to head top, a third more than MPII's (measured: 1.33)\n"
         "‡ MMPose's models, from ImageNet's weights, on the 2,958 persons of MPII's validation split",
-        1991,
+        images=1991,
     ),
 }
 
 
 def own_row(scores, published):
-    """The columns of one of metrics.score's dictionaries, to stand beside the published ones."""
+    """Columns of one of metrics.score's dictionaries, to stand beside the published ones."""
     return [_at(scores[kind], key) for kind, key in published.keys]
 
 
 def _at(scores, key):
     """The score at a key, or the mean of those at a tuple of keys."""
-    return sum(scores[one] for one in key) / len(key) if isinstance(key, tuple) else scores[key]
+    if isinstance(key, tuple):
+        return sum(scores[name] for name in key) / len(key)
+    return scores[key]

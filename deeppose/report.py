@@ -16,9 +16,10 @@ from PIL import Image
 from deeppose import files
 
 PAGE = Path(__file__).with_name("report_page.html")
-# an image's mean, at most: as base64 a third more, so that 1,000 take 11.3 of the 15 MB allowed
+# of an image, on average: as base64 a third more, so that 1,000 take 11.3 of the 15 MB allowed
 JPEG_BYTES = 8_500
-QUALITIES = (85, 75, 65, 50, 35)
+QUALITIES = (85, 75, 65, 50, 35)  # of the JPEGs, the first of them that is small enough
+SAMPLE_SIZE = 40  # images by which the quality is chosen
 
 
 def write(
@@ -37,7 +38,7 @@ def write(
     """Write the report.
 
     score_tables  Tables;  pictures  caption -> path of a PNG
-    images        uint8 (N, h, w, 3);  names  what each is called
+    images        uint8 (N, h, w, 3);  names  of each
     poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of
                   the frame
     units_px      (N,): what each image's errors are measured in, px of the frame
@@ -46,22 +47,26 @@ def write(
     # what the page's script shows: every image with its poses
     stages = [name for name in poses if name != "true"]
     jpegs = _thumbnails(images)
-    shown = []
-    for n in range(len(images)):
-        sure = {name: _rounded(values[n]) for name, values in confidence.items()}
-        unit = _rounded(units_px[n : n + 1])[0]
-        shown.append(
-            {"row": n, "name": names[n], "jpeg": jpegs[n], "unit": unit, "confidence": sure}
-            | {name: _points(joints[n]) for name, joints in poses.items()}
-        )
+    entries = []
+    for row in range(len(images)):
+        entry = {
+            "row": row,
+            "name": names[row],
+            "jpeg": jpegs[row],
+            "unit": _rounded(units_px[row : row + 1])[0],
+            "confidence": {name: _rounded(values[row]) for name, values in confidence.items()},
+        }
+        poses_of_row = {name: _points(joints[row]) for name, joints in poses.items()}
+        entries.append(entry | poses_of_row)
+    right_joints = [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"]
     data = {
         "frame": [images.shape[2], images.shape[1]],
         "joints": skeleton.joints,
         "bones": skeleton.bone_ends,
-        "right": [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"],
+        "right": right_joints,
         "unit": skeleton.unit_name,
         "stages": stages,
-        "images": shown,
+        "images": entries,
     }
     # what stands in the page as it is
     parts = {
@@ -89,8 +94,7 @@ def _rounded(values):
 
 
 def _points(joints_px):
-    """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for a joint that has no
-    label."""
+    """One pose (J, 2) px as [[x, y], ...] to a tenth of a pixel, null for an unlabelled joint."""
     return [
         [round(float(x), 1), round(float(y), 1)] if np.isfinite((x, y)).all() else None
         for x, y in joints_px
@@ -98,59 +102,58 @@ def _points(joints_px):
 
 
 def _uri(kind, content):
+    """Data address of an image's bytes, kind "png" or "jpeg"."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _jpeg(image, quality):
+    """Bytes of an image (h, w, 3) as a JPEG."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, "JPEG", quality=quality)
     return data.getvalue()
 
 
 def _thumbnails(images):
-    """Every image as a JPEG data address, in the best of QUALITIES that keeps within JPEG_BYTES on
-    average."""
-    sample = images[np.linspace(0, len(images) - 1, min(len(images), 40)).astype(int)]
+    """Data addresses of all images, in the best of QUALITIES that keeps the mean in JPEG_BYTES."""
+    places = np.linspace(0, len(images) - 1, min(len(images), SAMPLE_SIZE)).astype(int)
+    sample = images[places]
     for quality in QUALITIES:
-        if sum(len(_jpeg(image, quality)) for image in sample) <= JPEG_BYTES * len(sample):
+        sample_bytes = sum(len(_jpeg(image, quality)) for image in sample)
+        if sample_bytes <= JPEG_BYTES * len(sample):
             break
     return [_uri("jpeg", _jpeg(image, quality)) for image in images]
 
 
 def _picture(caption, path):
+    """A PNG under its caption, as HTML."""
     caption = html.escape(caption)
+    source = _uri("png", path.read_bytes())
     return (
-        f'<figure><figcaption>{caption}</figcaption><img alt="{caption}" src="{_uri("png", path.read_bytes())}">'
-        "</figure>"
+        f'<figure><figcaption>{caption}</figcaption><img alt="{caption}" src="{source}"></figure>'
     )
 
 
 def table_html(table):
     """A Table as HTML."""
+    # a row of the groups' titles, where there are any, and one of the columns' heads
     groups = ""
     if any(title for title, _ in table.groups):
-        groups = (
-            "<tr><td></td>"
-            + "".join(
-                f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
-                for title, heads in table.groups
-            )
-            + "</tr>"
+        titles = "".join(
+            f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
+            for title, heads in table.groups
         )
-    heads = (
-        '<tr><th class="name"></th>'
-        + "".join(f"<th>{html.escape(head)}</th>" for head in table.heads)
-        + "</tr>"
-    )
-    rows = "\n".join(
-        f"<tr><th>{html.escape(name)}</th>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for name, cells in table.rows
-    )
+        groups = f"<tr><td></td>{titles}</tr>"
+    head_cells = "".join(f"<th>{html.escape(head)}</th>" for head in table.heads)
+    heads = f'<tr><th class="name"></th>{head_cells}</tr>'
+    # the rows, each begun by its name
+    rows = []
+    for name, texts in table.rows:
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
+    body = "\n".join(rows)
     note = "".join(f'<p class="soft">{html.escape(line)}</p>' for line in table.note.splitlines())
     caption = f"<caption>{html.escape(table.title)}</caption>"
     return (
         f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
-        f"<tbody>{rows}</tbody></table></div>{note}</div>"
+        f"<tbody>{body}</tbody></table></div>{note}</div>"
     )
