@@ -22,9 +22,9 @@ from deeppose import crops, shell
 from deeppose.shell import InputError
 
 SAVE_MINUTES = 5
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-# how long a process may wait for the others, whose joints may take longer
-PATIENCE = datetime.timedelta(days=30)
+M_TRIM_THRESHOLD = -1  # as glibc's malloc.h numbers what mallopt sets
+M_MMAP_MAX = -4
+PATIENCE = datetime.timedelta(days=30)  # with other processes, whose joints may take longer
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,29 @@ class Runtime:
 
     @property
     def dtype(self):
-        """Of images and crops, as the first convolution takes them."""
+        """Type of images and crops, as the first convolution takes them."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def autocast(self):
-        """bfloat16 for what is safe in it, or nothing.
+        """Context in which what is safe in bfloat16 is computed in it, if that is the precision.
 
         The networks keep their last layer in float32 themselves.
         """
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def place(self, network):
-        """The network on this device, in the memory layout its convolutions are fastest with."""
+        """The network on this device, in the memory layout that its convolutions are fastest in."""
         network = network.to(self.device, memory_format=torch.channels_last)
         if self.compile:
             network.compile()
         return network
 
     def alone(self):
-        """The same for work that this process does without the others."""
+        """The same Runtime for work that this process does without the others."""
         return replace(self, rank=0, world=1)
 
     def share(self, network):
-        """The network as it is trained by all processes together: gradients are means over the
-        processes.
+        """The network as all processes train it together, with the mean of their gradients.
 
         Its weights stay those of `network`. Batch statistics are of all processes' images on GPUs,
         of each process's own on CPUs, where PyTorch has no synchronised normalisation.
@@ -75,9 +74,8 @@ class Runtime:
             return network
         if self.device.type != "cuda":
             return DistributedDataParallel(network)
-        return DistributedDataParallel(
-            torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device]
-        )
+        synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return DistributedDataParallel(synchronised, [self.device])
 
     def sum(self, values):
         """Values (K,), a float64 tensor on the CPU, summed over the processes."""
@@ -88,7 +86,7 @@ class Runtime:
         return values
 
     def wait(self):
-        """Until all processes have come this far."""
+        """Wait until all processes have come this far."""
         if self.world > 1:
             distributed.barrier()
 
@@ -98,13 +96,15 @@ class Runtime:
             name = f"CPU, {torch.get_num_threads()} threads"
         elif self.device.type == "cuda":
             name += f", {torch.cuda.get_device_name(self.device)}"
-        return (
-            f"{name}, {self.precision}, channels-last, {'compiled, ' if self.compile else ''}"
-            f"{f'{self.world} processes, ' if self.world > 1 else ''}torch {torch.__version__}"
-        )
+        words = [name, self.precision, "channels-last"]
+        if self.compile:
+            words.append("compiled")
+        if self.world > 1:
+            words.append(f"{self.world} processes")
+        return ", ".join([*words, f"torch {torch.__version__}"])
 
     def facts(self):
-        """What a rerun needs to be the same, for the provenance files."""
+        """Entries of the provenance files: a rerun with other ones may end with other weights."""
         return {
             "device": str(self.device),
             "precision": self.precision,
@@ -119,8 +119,7 @@ class Runtime:
 
 
 def parser(description, **workdir):
-    """An ArgumentParser that shows a script's docstring, with --workdir, --device, --precision and
-    --compile.
+    """ArgumentParser of a script's docstring with --workdir, --device, --precision and --compile.
 
     workdir  shell.parser's further arguments
     """
@@ -203,8 +202,7 @@ def add_log_argument(arguments):
 
 
 def log(options):
-    """A context in which --log has what is printed, of several processes what the first one
-    prints."""
+    """Context in which --log has what is printed, of several processes by the first."""
     if options.log is None or int(os.environ.get("RANK", 0)) > 0:
         return nullcontext()
     return shell.log(options.log, getattr(options, "resume", False))
@@ -247,22 +245,19 @@ def choose(options, parallel=False):
             f"--device {options.device}: would put all {world} processes on one device; "
             "use --device cuda, or leave it out, so that each takes its own"
         )
-    # the device, tried by a number
+    # the device
     try:
-        wanted = options.device
-        if wanted == "auto":
-            wanted = (
-                torch.accelerator.current_accelerator()
-                if torch.accelerator.is_available()
-                else "cpu"
-            )
-        device = torch.device(wanted)
+        name = options.device
+        if name == "auto":
+            has_accelerator = torch.accelerator.is_available()
+            name = torch.accelerator.current_accelerator() if has_accelerator else "cpu"
+        device = torch.device(name)
         if device.type == "cuda" and device.index is None:
-            device = torch.device(
-                "cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
-            )
+            # one for each of torchrun's processes
+            index = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+            device = torch.device("cuda", index)
             torch.cuda.set_device(device)
-        torch.zeros(1, device=device).cpu()
+        torch.zeros(1, device=device).cpu()  # fails now, not in the middle of the step
     except Exception:  # each backend has its own way of saying that it is not there
         raise InputError(f"--device {options.device}: there is no such device here") from None
     # how it computes
@@ -283,8 +278,7 @@ def choose(options, parallel=False):
 
 @contextmanager
 def _process_group(backend):
-    """torch's process group, whose threads have ended when it is left: else they may abort a
-    process that is done.
+    """Hold torch's process group, and end its threads, which may abort a process that is done.
 
     After an error it is left as it is, since the other processes may be waiting in it.
     """
@@ -296,8 +290,7 @@ def _process_group(backend):
 
 
 def _keep_freed_memory():
-    """Have the C library use freed memory again, instead of returning it and fetching new pages for
-    every batch.
+    """Have the C library use freed memory again, not return it and fetch new pages every batch.
 
     Measured on 2 cores: training 5 % (ResNet) and 10 % (AlexNet) faster, prediction 40 %.
     """
@@ -307,7 +300,7 @@ def _keep_freed_memory():
 
 
 def progress(items, what=None, **options):
-    """The items, with a progress bar labelled `what`.
+    """Iterable of the items, with a progress bar labelled `what`.
 
     There is no bar without a label or a terminal, nor in further processes.
     """
@@ -317,6 +310,7 @@ def progress(items, what=None, **options):
 
 def _has_bf16(device):
     """Whether bfloat16 arithmetic is in the hardware, not emulated."""
+    # torch tells it of GPUs, Linux of CPUs
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -329,21 +323,21 @@ def _has_bf16(device):
 
 
 def rng(seed, *place):
-    """NumPy's generator for one place in a run, such as ("permutation", epoch): a function of seed
-    and place alone."""
-    words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in place]
-    return np.random.default_rng((seed, *words))
+    """NumPy's generator for one place in a run, such as ("permutation", epoch).
+
+    It depends on seed and place alone, so that a resumed run draws the same.
+    """
+    numbers = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in place]
+    return np.random.default_rng((seed, *numbers))
 
 
 def seed_torch(seed, *place):
-    """Seed torch (initial weights, dropout) for one place in a run, so that a resumed run draws the
-    same."""
+    """Seed torch (initial weights, dropout) for one place in a run: see rng."""
     torch.manual_seed(int(rng(seed, *place).integers(2**63)))
 
 
 def choose_rows(rows, wanted, seed):
-    """`wanted` of the row numbers, drawn by the seed and sorted (all where None or more than there
-    are)."""
+    """Row numbers, `wanted` of them drawn by the seed and sorted; all for None or too many."""
     if wanted is None or wanted >= len(rows):
         return rows
     return np.sort(rng(seed, "rows").choice(rows, wanted, replace=False))
@@ -351,7 +345,7 @@ def choose_rows(rows, wanted, seed):
 
 @torch.inference_mode()
 def infer(compute, frames, rows, run, batch_size=64, what=None):
-    """What compute makes of frames: a list of arrays, float32, one for each tensor that it returns.
+    """Results of compute on frames: a list of float32 arrays, one for each tensor it returns.
 
     Of several processes each computes some of the batches, which are those of one process, and all
     get everything.
@@ -363,24 +357,24 @@ def infer(compute, frames, rows, run, batch_size=64, what=None):
     what     a label for the progress bar; None shows none
     """
     pieces = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
+    own_pieces = pieces[run.rank :: run.world]
     # a process without a piece of its own computes the first, to learn the shapes
-    own = pieces[run.rank :: run.world] or pieces[:1]
-    batches = frames.batches([rows[piece] for piece in own])
-    found = []
+    computed_pieces = own_pieces or pieces[:1]
+    batches = frames.batches([rows[piece] for piece in computed_pieces])
+    bar = progress(zip(computed_pieces, batches), what, total=len(computed_pieces), unit=" batches")
+    outputs = []  # a tuple of tensors a piece
     with run.autocast():  # once, since it casts the weights anew whenever it is entered
-        for piece, batch in progress(zip(own, batches), what, total=len(own), unit=" batches"):
-            found.append(compute(crops.to_float(batch, run.dtype), piece))
+        for piece, batch in bar:
+            outputs.append(compute(crops.to_float(batch, run.dtype), piece))
     if run.world > 1:
-        return [
-            _gathered(parts, pieces[run.rank :: run.world], len(rows), run) for parts in zip(*found)
-        ]
-    return [torch.cat(parts).float().cpu().numpy() for parts in zip(*found)]
+        return [_gather(parts, own_pieces, len(rows), run) for parts in zip(*outputs)]
+    return [torch.cat(parts).float().cpu().numpy() for parts in zip(*outputs)]
 
 
-def _gathered(parts, pieces, count, run):
-    """All `count` rows of what the processes computed, an array.
+def _gather(parts, pieces, count, run):
+    """All `count` rows that the processes computed, an array.
 
-    Each adds its parts, of its pieces, to zeros.
+    Each process adds its parts, of its pieces, to zeros; the sum has them all.
     """
     whole = torch.zeros(count, *parts[0].shape[1:])
     for part, piece in zip(parts, pieces):

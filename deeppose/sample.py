@@ -33,12 +33,15 @@ from deeppose.shell import InputError
 MARKER = "sample.json"
 ASIDE = "rendering.tmp"  # where everything is rendered before it is moved into place
 PHOTO_SEED = 22  # of a person who stands free, in a picture that is wider than high
-ENLARGED = 3  # times: a photograph has more pixels than the sets have
+ENLARGED = 3  # times: a photograph has more pixels than the sets' images
 OUTPUTS = ("images_1", "images_2", "joints_1.mat", "joints_2.mat")
 
 
 def label_wide(rng, joints, hidden, width, height):
-    """(14, 3) labels as in LSP extended: x, y, labelled; what is not labelled holds junk."""
+    """Labels (14, 3) as in LSP extended: x, y, labelled; what is not labelled holds junk.
+
+    joints  (14, 2) px of the image;  hidden  (14,)
+    """
     shown = inside(joints, width, height)
     near = inside(joints + 8, width + 16, height + 16)  # annotators guess a little past the border
     chance = np.where(shown, np.where(hidden, 0.3, 0.98), np.where(near, 0.4, 0))
@@ -51,28 +54,29 @@ def label_wide(rng, joints, hidden, width, height):
 
 def render_set(folder, number, count, seed):
     """Render set 1 or 2 into the folder: images_<number>/ and joints_<number>.mat."""
+    # the images, named as the sets' are
     digits = 4 if number == 1 else 5
-    (folder / f"images_{number}").mkdir()
+    images_folder = folder / f"images_{number}"
+    images_folder.mkdir()
     labels = []
-    for k in tqdm(range(1, count + 1), desc=f"images_{number}", unit="image", disable=None):
+    for k in tqdm(range(1, count + 1), desc=images_folder.name, unit="image", disable=None):
         # seeded by the image, so that it does not depend on how many there are
         rng = np.random.default_rng((seed, number, k))
         image, joints, hidden = render_person(rng, wide=number == 2)
         height, width = image.shape[:2]
-        labels.append(
-            np.column_stack([joints, hidden])
-            if number == 1
-            else label_wide(rng, joints, hidden, width, height)
-        )
-        Image.fromarray(image).save(
-            folder / f"images_{number}" / f"im{k:0{digits}d}.jpg", quality=90
-        )
-    stored = np.stack(labels, axis=-1)  # (14, 3, N)
+        if number == 1:
+            labels.append(np.column_stack([joints, hidden]))
+        else:
+            labels.append(label_wide(rng, joints, hidden, width, height))
+        Image.fromarray(image).save(images_folder / f"im{k:0{digits}d}.jpg", quality=90)
+    # their labels, in the sets' own orders of axes
+    stored = np.stack(labels, axis=-1)  # (14, 3, N), as in LSP extended
     if number == 1:
-        stored = stored.transpose(1, 0, 2)
+        stored = stored.transpose(1, 0, 2)  # (3, 14, N), as in LSP
     data = io.BytesIO()
     savemat(data, {"joints": stored}, do_compression=True)
-    header = b"MATLAB 5.0 MAT-file, rendered by deeppose.sample"  # savemat's holds the date
+    # savemat's header holds the date, and the same seed is to give the same bytes
+    header = b"MATLAB 5.0 MAT-file, rendered by deeppose.sample"
     (folder / f"joints_{number}.mat").write_bytes(header.ljust(116) + data.getvalue()[116:])
 
 
@@ -80,18 +84,18 @@ def write_photo(path, seed=PHOTO_SEED):
     """Write a picture of one rendered person as if it were a photograph."""
     image, _, _ = render_person(np.random.default_rng(seed), wide=True)
     height, width = image.shape[:2]
-    photo = Image.fromarray(image).resize(
-        (ENLARGED * width, ENLARGED * height), Image.Resampling.BICUBIC
-    )
+    size = (ENLARGED * width, ENLARGED * height)
+    photo = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     photo.save(path, quality=90)
 
 
 def digest(folder):
     """sha256 of the names and contents of all that was rendered into a folder."""
+    paths = []
+    for name in OUTPUTS:
+        paths += [folder / name, *(folder / name).glob("*")]
     total = hashlib.sha256()
-    for path in sorted(
-        path for name in OUTPUTS for path in ((folder / name), *(folder / name).glob("*"))
-    ):
+    for path in sorted(paths):
         if path.is_file():
             total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()
@@ -108,20 +112,22 @@ def rendered_here(folder):
 def write_sample(folder, lsp=400, lspet=600, seed=0):
     """Write both sets under folder: lsp images (even: half train, half test) and lspet images.
 
-    The same seed gives the same bytes. What an earlier run rendered is replaced; InputError
-    if the folder holds images or labels of another origin. Everything is rendered aside and moved
-    into place at the end, so that an interrupted run leaves the folder as it was. What a killed run
-    left aside is removed.
+    The same seed gives the same bytes. What an earlier run rendered is replaced; InputError if the
+    folder holds images or labels of another origin. Everything is rendered aside and moved into
+    place at the end, so that an interrupted run leaves the folder as it was. What a killed run left
+    aside is removed.
     """
     folder = Path(folder)
     make_folder(folder, "name another")
     with lock(folder, "sample"):
-        found = [name for name in OUTPUTS if (folder / name).exists()]
-        if found and not rendered_here(folder):
+        # what is there must be an earlier run's
+        present = [name for name in OUTPUTS if (folder / name).exists()]
+        if present and not rendered_here(folder):
             raise InputError(
-                f"{folder / found[0]}: was not rendered here, or has changed since, so it is left alone; "
-                "name another folder"
+                f"{folder / present[0]}: was not rendered here, or has changed since, "
+                "so it is left alone; name another folder"
             )
+        # render aside
         aside = folder / ASIDE
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
@@ -136,6 +142,7 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
                 "digest": digest(aside),
             }
             (aside / MARKER).write_text(json.dumps(about) + "\n")
+            # move into place
             for name in OUTPUTS[:2]:
                 shutil.rmtree(folder / name, ignore_errors=True)
             for name in (*OUTPUTS, MARKER):
@@ -146,7 +153,8 @@ def write_sample(folder, lsp=400, lspet=600, seed=0):
 
 def even(text):
     """argparse type: an even number of at least 2."""
-    if (value := shell.at_least(2)(text)) % 2:
+    value = shell.at_least(2)(text)
+    if value % 2:
         raise argparse.ArgumentTypeError(
             f"{value} is odd; half of the images are for training, half for testing"
         )

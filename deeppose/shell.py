@@ -1,4 +1,4 @@
-"""What every script does at the shell: its arguments, and errors as one line and an exit code."""
+"""The scripts at the shell: their arguments, and errors as one line and an exit code."""
 
 import argparse
 import errno
@@ -12,7 +12,7 @@ import threading
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
-_held = ExitStack()  # what is given back when the command ends
+_held = ExitStack()  # locks and the like, given back when the command ends
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
@@ -28,24 +28,28 @@ class RunError(Exception):
 
 
 def _stop(number, frame):
-    raise SystemExit(128 + number)  # unwinds, so that temporary files are removed
+    """End the command on a signal, unwinding, so that temporary files are removed."""
+    raise SystemExit(128 + number)
 
 
 def _one_line(error):
+    """An error's message in one line."""
     return " ".join(str(error).split())
 
 
 def command(main):
-    """Decorate a script's main(argv=None): errors become one line on stderr and SystemExit with 1,
-    2, 130 or 143."""
+    """Decorate a script's main(argv=None), so that errors become one line on stderr.
+
+    SystemExit has the code 1 or 2, 130 after Ctrl-C, 143 after SIGTERM.
+    """
 
     @functools.wraps(main)
     def wrapped(argv=None):
         name = os.path.basename(sys.modules[main.__module__].__file__)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
+        # what is printed may hold a file's name, which may be in no encoding at all
         if hasattr(sys.stdout, "reconfigure"):
-            # a file's name may be in no encoding at all
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _held:
@@ -56,8 +60,8 @@ def command(main):
         except RunError as error:
             message = _one_line(error)
             code = 1
-        # torch has a class for it on each device
         except (MemoryError, RuntimeError) as error:
+            # torch has a class of its own for each device; the words are the same
             if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 raise
             message = "out of memory; use a smaller --batch-size, or another --device"
@@ -66,8 +70,8 @@ def command(main):
             message = "stopped"
             code = 130
         except OSError as error:
-            what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-            message = _one_line(f"{error.filename}: {what}" if error.filename else what)
+            fault = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+            message = _one_line(f"{error.filename}: {fault}" if error.filename else fault)
             code = 1
         print(f"{name}: error: {message}", file=sys.stderr)
         raise SystemExit(code)
@@ -76,9 +80,9 @@ def command(main):
 
 
 def until_end(context):
-    """Enter a context manager, such as a lock, that is left when the command ends.
+    """Enter a context manager, such as a lock's, to be left when the command ends.
 
-    Returns what it gives.
+    Returns what its `with` statement would give.
     """
     return _held.enter_context(context)
 
@@ -100,16 +104,15 @@ class _Both:
 
 @contextmanager
 def log(path, append):
-    """While the block runs, what is printed is written to `path` too, and in the end why it was
-    stopped.
+    """Write what is printed to `path` too while the block runs, and the error that ends it.
 
     append  to what is there; else it is replaced
-    InputError where it cannot be written.
+    Raises InputError where it cannot be written.
     """
+    mode = "a" if append else "w"
     try:
-        file = open(
-            path, "a" if append else "w", encoding="utf-8", errors="backslashreplace", buffering=1
-        )
+        # line by line, so that it can be followed
+        file = open(path, mode, encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError as error:
         raise InputError(
             f"--log {path}: cannot be written ({error.strerror}); name another file"
@@ -131,8 +134,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(description, workdir=Path("."), shown="%(default)s"):
-    """An ArgumentParser that shows a script's docstring, with --workdir, whose default --help shows
-    as `shown`."""
+    """ArgumentParser of a script's docstring with --workdir, whose default is shown as `shown`."""
     arguments = Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -146,7 +148,7 @@ def parser(description, workdir=Path("."), shown="%(default)s"):
 
 
 def add_source_arguments(arguments, limited):
-    """Add step 1's --source, --limit (`limited` says what of), --skip-broken and --seed."""
+    """Add step 1's --source, --limit (of what, `limited` says), --skip-broken and --seed."""
     arguments.add_argument(
         "--source",
         type=Path,
@@ -170,11 +172,12 @@ def add_source_arguments(arguments, limited):
 
 
 def at_least(lowest, kind=int, most=math.inf):
-    """argparse type: a number of at least `lowest` and at most `most`, whole unless `kind` is
-    float."""
+    """argparse type: a number from `lowest` to `most`, whole unless `kind` is float."""
 
+    # argparse calls a text that is no number by this name: "invalid number value"
     def number(text):
-        if not (value := kind(text)) >= lowest:  # so that NaN is refused too
+        value = kind(text)
+        if not value >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
         if value > most:
             raise argparse.ArgumentTypeError(f"{value} is more than {most}")

@@ -25,43 +25,45 @@ LAYOUT = "float16, of more than one axis; else float32"
 def halved(weights, path):
     """A state_dict with its matrices and kernels in float16.
 
-    Raises InputError where a number is too large for that.
-
-    Biases, batch norms' statistics and gains, which are few, stay in float32.
+    Biases, batch norms' statistics and gains, which are few, stay in float32. Raises InputError
+    where a number is too large for float16.
     """
-    small = {}
+    halves = {}
     for name, value in weights.items():
-        small[name] = value.half() if value.is_floating_point() and value.dim() > 1 else value
-        if not small[name].isfinite().all():
+        is_large = value.is_floating_point() and value.dim() > 1
+        halves[name] = value.half() if is_large else value
+        if not halves[name].isfinite().all():
             raise InputError(
                 f"{path}: {name} holds numbers beyond float16's; ship it as it is, by copying it"
             )
-    return small
+    return halves
 
 
 def models_of(folder):
     """Paths of stage 1's and of all its refiners' weights in a folder."""
     facts = files.load_json(folder / "model_1.json", networks.STEP_2.removesuffix(" makes it"))
     try:
-        known = skeleton.from_description(facts["skeleton"])
+        model_skeleton = skeleton.from_description(facts["skeleton"])
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{folder / 'model_1.json'}: tells of no skeleton; {networks.STEP_2}"
         ) from None
     refiners = [
         workdir.refiner_path(folder, name, stage)
-        for stage in workdir.stages_here(folder, known)
-        for name in workdir.refiners_here(folder, known, stage)
+        for stage in workdir.stages_here(folder, model_skeleton)
+        for name in workdir.refiners_here(folder, model_skeleton, stage)
     ]
     return [folder / "model_1.pt", *refiners]
 
 
 def ship(source, folder, twice=False):
-    """Write the small model.
+    """Write the small model into the folder; returns its files' sizes in bytes, by name.
 
-    Returns its bytes by file name. InputError where it is larger than LARGEST_MB.
+    twice  whether predict.py looks twice with it unless it is told otherwise
+    Raises InputError where it is larger than LARGEST_MB.
     """
-    made = {}
+    # make it
+    models = {}  # file name -> weights, facts
     for path in models_of(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)
         facts = files.load_json(path.with_suffix(".json"), "training")
@@ -69,25 +71,31 @@ def ship(source, folder, twice=False):
         facts["shipped"] = {"from": arrays.digest(path), "weights": LAYOUT}
         if path.name == "model_1.pt" and twice:
             facts[two_pass.KEY] = True
-        made[path.name] = weights, facts
-    total = sum(value.nbytes for weights, _ in made.values() for value in weights.values())
+        models[path.name] = weights, facts
+    # check its size
+    total = 0
+    for weights, _ in models.values():
+        total += sum(value.nbytes for value in weights.values())
     if total > LARGEST_MB * 1e6:
         raise InputError(
-            f"{source}: its models take {total / 1e6:.1f} MB in half precision, more than {LARGEST_MB}; "
-            "ship one refiner for all joints (Train_stage_2.py --refiner shared)"
+            f"{source}: its models take {total / 1e6:.1f} MB in half precision, "
+            f"more than {LARGEST_MB}; ship one refiner for all joints "
+            "(Train_stage_2.py --refiner shared)"
         )
+    # write it
     files.make_folder(folder, "name another")
-    for name, (weights, facts) in made.items():
-        checkpoint.save(folder / name, weights, facts)
-    return {
-        path.name: path.stat().st_size
-        for name in made
-        for path in (folder / name, (folder / name).with_suffix(".json"))
-    }
+    sizes = {}
+    for name, (weights, facts) in models.items():
+        path = folder / name
+        checkpoint.save(path, weights, facts)
+        for written in (path, path.with_suffix(".json")):
+            sizes[written.name] = written.stat().st_size
+    return sizes
 
 
 @shell.command
 def main(argv=None):
+    """The command line: see the top of this file."""
     parser = shell.Parser(
         prog="python -m deeppose.ship",
         description=__doc__,
@@ -113,9 +121,8 @@ def main(argv=None):
     sizes = ship(options.workdir, options.folder, options.two_pass)
     for name, size in sizes.items():
         print(f"{size / 1e6:>8.2f} MB  {options.folder / name}")
-    print(
-        f"{sum(sizes.values()) / 1e6:>8.2f} MB  in all; next: python -m results.card {options.folder}"
-    )
+    total_mb = sum(sizes.values()) / 1e6
+    print(f"{total_mb:>8.2f} MB  in all; next: python -m results.card {options.folder}")
 
 
 if __name__ == "__main__":

@@ -79,9 +79,11 @@ class Skeleton:
 
     @property
     def flip(self):
-        """Permutation: a mirrored image's joint j is joint flip[j] of the original (left <->
-        right)."""
-        opposite = {name: other for pair in self.joint_pairs for name, other in (pair, pair[::-1])}
+        """Permutation, left <-> right: a mirrored joint j is joint flip[j] of the original image."""
+        opposite = {}
+        for left, right in self.joint_pairs:
+            opposite[left] = right
+            opposite[right] = left
         return tuple(self.index(opposite.get(name, name)) for name in self.joints)
 
     @property
@@ -92,7 +94,7 @@ class Skeleton:
         return tuple((name, mirror_name(name)) for name in self.joints if name.startswith("left_"))
 
     def side(self, name):
-        """ "left" or "right" for a joint that has an opposite one, else None."""
+        """Side of a joint that has an opposite one, "left" or "right"; else None."""
         for pair in self.joint_pairs:
             if name in pair:
                 return ("left", "right")[pair.index(name)]
@@ -100,14 +102,13 @@ class Skeleton:
 
     @property
     def has_sides(self):
-        """Whether any joint has an opposite one: without them, mirroring an image would be a
-        guess."""
+        """Whether any joint has an opposite one; else mirroring an image would be a guess."""
         return self.flip != tuple(range(self.joint_count))
 
     @property
     def bone_ends(self):
-        """The bones as pairs of indices."""
-        return tuple((self.index(a), self.index(b)) for a, b in self.bones)
+        """Bones as pairs of indices."""
+        return tuple((self.index(first), self.index(second)) for first, second in self.bones)
 
     @property
     def sticks(self):
@@ -115,11 +116,11 @@ class Skeleton:
 
         An end is a tuple of indices.
         """
-        return tuple(
-            tuple(tuple(self.index(name) for name in end) for end in stick)
-            for sticks in self.limbs.values()
-            for stick in sticks
-        )
+        sticks = []
+        for sticks_of_part in self.limbs.values():
+            for ends in sticks_of_part:
+                sticks.append(tuple(tuple(map(self.index, end)) for end in ends))
+        return tuple(sticks)
 
     @property
     def stick_parts(self):
@@ -128,15 +129,15 @@ class Skeleton:
 
     @property
     def joint_groups(self):
-        """Group -> its joints' indices, left and right together: {"ankle": (0, 5), ..., "neck":
-        (12,)}."""
+        """Indices of joints, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
         groups = {}
-        for j, name in enumerate(self.joints):
-            groups.setdefault(without_side(name) if self.side(name) else name, []).append(j)
+        for joint, name in enumerate(self.joints):
+            group = without_side(name) if self.side(name) else name
+            groups.setdefault(group, []).append(joint)
         return {group: tuple(members) for group, members in groups.items()}
 
     def units_px(self, true_px, sizes):
-        """The unit (N,) px that each row's errors are measured in; NaN where it is not known.
+        """Unit (N,) px that each row's errors are measured in; NaN where it is not known.
 
         true_px  (N, J, 2);  sizes  what arrays.Dataset.sizes gives: "head", "box", each (N,) px
         """
@@ -145,13 +146,15 @@ class Skeleton:
         return geometry.distance(true_px, [self.index(name) for name in self.unit])
 
     def head_px(self, true_px, sizes):
-        """The head size (N,) px of each row: the row's own, or else the distance of the two joints
-        of `head`."""
-        own = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
+        """Head size (N,) px of each row: its own, or else the distance of the joints of `head`.
+
+        true_px, sizes  as for units_px; sizes may be None
+        """
+        given = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
         if not self.head:
-            return own
+            return given
         from_joints = geometry.distance(true_px, [self.index(name) for name in self.head])
-        return np.where(np.isnan(own), from_joints, own)
+        return np.where(np.isnan(given), from_joints, given)
 
     def pose_sizes_px(self, predicted_px):
         """Sizes (...) px of predicted poses (..., J, 2), by which the cascade's boxes are sized.
@@ -173,12 +176,13 @@ class Skeleton:
 
 
 def threshold_key(threshold):
-    """0.2 -> "0.20", 0.125 -> "0.125": a threshold as a key of "pdj" in metrics_stage_N.json."""
+    """Key of a threshold in "pdj" of metrics_stage_N.json: 0.2 -> "0.20", 0.125 -> "0.125"."""
     return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
 
 
 def _check_shapes(skeleton):
     """ValueError where an entry is not of the shape that Skeleton names."""
+    # lists, which are tuples here
     listed = (
         skeleton.joints,
         skeleton.bones,
@@ -192,46 +196,47 @@ def _check_shapes(skeleton):
     sticks = [stick for part in skeleton.limbs.values() for stick in part]
     if skeleton.pairs is not None and not isinstance(skeleton.pairs, tuple):
         raise ValueError("an entry is no tuple")
-    pairs = [
-        *sticks,
-        *skeleton.bones,
-        *(skeleton.pairs or ()),
-        *([skeleton.head] if skeleton.head else []),
-    ]
-    pairs += [
-        pair for pair in (skeleton.unit, skeleton.crop_size_from) if not isinstance(pair, str)
-    ]
+    # pairs
+    pairs = [*sticks, *skeleton.bones, *(skeleton.pairs or ())]
+    if skeleton.head:
+        pairs.append(skeleton.head)
+    for distance in (skeleton.unit, skeleton.crop_size_from):
+        if not isinstance(distance, str):
+            pairs.append(distance)
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ValueError("a stick, a bone or a distance has not two ends")
-    if not all(skeleton.limbs.values()) or not all(
-        isinstance(end, tuple) and end for stick in sticks for end in stick
-    ):
+    # ends of limbs, names and numbers
+    ends = [end for stick in sticks for end in stick]
+    has_joints = all(isinstance(end, tuple) and end for end in ends)
+    if not all(skeleton.limbs.values()) or not has_joints:
         raise ValueError("a limb has no joints")
-    if not all(
-        isinstance(text, str) for text in (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)
-    ):
+    texts = (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is no text")
     if not all(0 < sigma < 10 for sigma in skeleton.sigmas.values()):
         raise ValueError("a sigma is out of range")
 
 
 def _check_scores(skeleton):
-    """ValueError where a mean is of parts that are none, or what picks an epoch is no score of the
-    skeleton's."""
+    """ValueError where a mean is of unknown parts, or an epoch is chosen by an unknown score."""
     if "pcp" in skeleton.scores and not skeleton.limbs:
         raise ValueError("PCP is of limbs, and there are none")
     for parts in skeleton.means.values():
-        if parts != ALL_STICKS and (
-            not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs)
-        ):
+        if parts == ALL_STICKS:
+            continue
+        if not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs):
             raise ValueError("a mean is of no parts")
-    head_sizes = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
-    given = {
+    # keys, in metrics.score's dictionary, of the scores that can choose an epoch
+    head_thresholds = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
+    keys_of_score = {
         "pdj": [("pdj", threshold_key(t)) for t in skeleton.thresholds],
-        "pckh": [(f"pckh_{t:g}",) for t in head_sizes],
+        "pckh": [(f"pckh_{t:g}",) for t in head_thresholds],
         "oks": [("oks",)],
     }
-    if skeleton.chosen_by not in [key for score in skeleton.scores for key in given.get(score, ())]:
+    keys = []
+    for score in skeleton.scores:
+        keys += keys_of_score.get(score, ())
+    if skeleton.chosen_by not in keys:
         raise ValueError(f"no epoch can be chosen by {' '.join(skeleton.chosen_by)}")
 
 
@@ -239,24 +244,20 @@ def _check(skeleton):
     """ValueError for a Skeleton that does not hold together."""
     _check_shapes(skeleton)
     # every joint that an entry names is there
-    named = {
-        name
-        for sticks in skeleton.limbs.values()
-        for stick in sticks
-        for end in stick
-        for name in end
-    }
-    named |= (
-        {name for bone in skeleton.bones for name in bone}
-        | set(skeleton.head)
-        | set(skeleton.sigmas)
-    )
+    named = {*skeleton.head, *skeleton.sigmas}
+    for sticks in skeleton.limbs.values():
+        for stick in sticks:
+            for end in stick:
+                named.update(end)
+    for bone in skeleton.bones:
+        named.update(bone)
     paired = [name for pair in skeleton.pairs or () for name in pair]
     if len(set(paired)) < len(paired):
         raise ValueError("a joint has two opposite ones")
-    named |= set(paired)
-    for pair in (skeleton.unit, skeleton.crop_size_from):
-        named |= set() if isinstance(pair, str) else set(pair)
+    named.update(paired)
+    for distance in (skeleton.unit, skeleton.crop_size_from):
+        if not isinstance(distance, str):
+            named.update(distance)
     if unknown := named - set(skeleton.joints):
         raise ValueError(f"unknown joint {min(unknown)}")
     # joints have names that files may have, once each, and opposite ones
@@ -274,17 +275,16 @@ def _check(skeleton):
         raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
     if unknown := set(skeleton.scores) - set(SCORES):
         raise ValueError(f"unknown score {min(unknown)!r}")
-    if not 0 < skeleton.crop_scale < 100 or not all(
-        0 < t < 10 for t in (*skeleton.thresholds, skeleton.curve_to)
-    ):
+    thresholds = (*skeleton.thresholds, skeleton.curve_to)
+    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in thresholds):
         raise ValueError("a number is out of range")
     _check_scores(skeleton)
 
 
 def from_description(description):
     """The Skeleton that `described` wrote; ValueError, TypeError or KeyError for what is none."""
-    known = {entry.name for entry in fields(Skeleton)}
-    if not isinstance(description, dict) or not set(description) <= known:
+    field_names = {entry.name for entry in fields(Skeleton)}
+    if not isinstance(description, dict) or not set(description) <= field_names:
         raise ValueError("not a skeleton's entries")
     return Skeleton(**{name: _frozen(value) for name, value in description.items()})
 
@@ -308,8 +308,10 @@ def mirror_name(name):
 
 
 def without_side(name):
-    """The joint's name without its side: left_eye -> eye, paw_l -> paw, front_left_paw ->
-    front_paw, leftear -> ear."""
+    """The joint's name without its side: left_eye -> eye, paw_l -> paw, leftear -> ear.
+
+    The side may be any of its words: front_left_paw -> front_paw.
+    """
     for side in SIDE_WORDS:
         words = name.split("_")
         if side in words:
@@ -332,8 +334,8 @@ ARMS_AND_LEGS = {
 LIMB_MEANS = {
     "mean_4": tuple(ARMS_AND_LEGS),  # the paper's four limbs
     "mean_6": ("head", "torso", *ARMS_AND_LEGS),  # left and right pooled
-    "mean_10": ALL_STICKS,
-}  # most leaderboards
+    "mean_10": ALL_STICKS,  # most leaderboards
+}
 
 LSP = Skeleton(
     name="lsp",
@@ -422,8 +424,7 @@ MPII = Skeleton(
         ("left_hip", "left_knee"),
         ("left_knee", "left_ankle"),
     ),
-    # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
-    unit="head",
+    unit="head",  # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
     unit_name="head sizes",
     crop_size_from=LSP.crop_size_from,
     crop_scale=LSP.crop_scale,
@@ -488,20 +489,17 @@ K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' reader
 
 
 def joints_named(text, skeleton):
-    """The joints named in "left_wrist,head", in the skeleton's order, or all for None.
+    """Joints named in "left_wrist,head", in the skeleton's order, or all for None.
 
-    Raises InputError for another name.
+    Raises InputError for a name that the skeleton does not have.
     """
     if text is None:
         return skeleton.joints
     wanted = [name.strip() for name in text.split(",")]
     for name in wanted:
         if name not in skeleton.joints:
-            near = difflib.get_close_matches(name, skeleton.joints, 1)
-            meant = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"the joints are {', '.join(skeleton.joints)}"
-            )
-            raise InputError(f"--joints: there is no joint {name!r}; {meant}")
+            hint = f"the joints are {', '.join(skeleton.joints)}"
+            if similar := difflib.get_close_matches(name, skeleton.joints, 1):
+                hint = f"did you mean {similar[0]}?"
+            raise InputError(f"--joints: there is no joint {name!r}; {hint}")
     return [name for name in skeleton.joints if name in wanted]
