@@ -24,8 +24,7 @@ from deeppose import mpii as mpii_file
 from deeppose.shell import InputError
 from deeppose.skeleton import MPII
 
-# along each axis, for a person with one joint, or with all joints in a line
-SMALLEST_BOX_PX = 1.0
+SMALLEST_BOX_PX = 1.0  # along each axis, around one joint or joints in a line
 
 
 def posetrack(folder):
@@ -48,7 +47,7 @@ def posetrack(folder):
 
 
 class _Merged:
-    """The sequences that were read so far.
+    """Content of the sequences that were read so far.
 
     images, annotations  id -> entry
     left_out             frames that nobody labelled
@@ -71,7 +70,7 @@ class _Merged:
             self._take_annotation(path, entry)
 
     def content(self):
-        """What was read, in COCO's format."""
+        """All that was read, in COCO's format."""
         return {
             "categories": [self.category],
             "images": list(self.images.values()),
@@ -79,9 +78,11 @@ class _Merged:
         }
 
     def _take_category(self, path, categories):
+        """Take the first file's category; InputError where another's differs."""
         if len(categories) != 1 or not coco.is_whole(categories[0].get("id")):
             raise InputError(
-                f"{path}: has {len(categories)} categories, not one of persons; is it PoseTrack18's?"
+                f"{path}: has {len(categories)} categories, not one of persons; "
+                "is it PoseTrack18's?"
             )
         joints = coco_joints.joint_names(categories[0].get("keypoints"), path)
         if self.joints is None:
@@ -93,12 +94,14 @@ class _Merged:
             )
 
     def _take_image(self, path, entry):
+        """Take a frame, or note that nobody labelled it."""
         number = entry.get("id")
         if not coco.is_whole(number):
             raise InputError(f"{path}: a frame has no whole number as its id")
         if number in self.images or number in self.left_out:
             raise InputError(
-                f"{path}: holds frame {number}, as another file or line does; move one of them elsewhere"
+                f"{path}: holds frame {number}, as another file or line does; "
+                "move one of them elsewhere"
             )
         coco.image_name(path, number, entry.get("file_name"))
         if entry.get("is_labeled", True):
@@ -107,66 +110,71 @@ class _Merged:
             self.left_out.add(number)
 
     def _take_annotation(self, path, entry):
+        """Take an annotation, unless its frame is left out."""
         number = entry.get("id")
-        image = entry.get("image_id")
-        if not coco.is_whole(number) or not coco.is_whole(image):
+        image_id = entry.get("image_id")
+        if not coco.is_whole(number) or not coco.is_whole(image_id):
             raise InputError(f"{path}: an annotation has no whole numbers as its id and image_id")
         if number in self.annotations:
             raise InputError(
                 f"{path}: holds annotation {number} again; move one of the two files elsewhere"
             )
-        if image in self.left_out:
+        if image_id in self.left_out:
             return
-        if image not in self.images:
+        if image_id not in self.images:
             raise InputError(
-                f"{path}: annotation {number} is of frame {image}, which is not in the file"
+                f"{path}: annotation {number} is of frame {image_id}, which is not in the file"
             )
         self.annotations[number] = _person(path, entry, len(self.joints))
 
 
 def _lists(path):
-    """The three lists of a file in COCO's format, whole.
+    """Lists of categories, images and annotations of a file in COCO's format, whole.
 
     Raises InputError for an entry that is no object.
     """
     lists = {"categories": [], "images": [], "annotations": []}
     for key, entry in json_stream.entries(path):
-        if key in lists and not isinstance(entry, dict):
+        if key not in lists:
+            continue
+        if not isinstance(entry, dict):
             raise InputError(f"{path}: an entry of `{key}` is no object; is it PoseTrack18's?")
-        if key in lists:
-            lists[key].append(entry)
+        lists[key].append(entry)
     return lists
 
 
 def _person(path, entry, joint_count):
-    """An annotation with keypoints, num_keypoints, bbox, area and iscrowd, whichever of them it
-    had."""
+    """Annotation with keypoints, num_keypoints, bbox, area and iscrowd, whichever it had."""
+    # its joints, none where it has no keypoints
     keypoints = np.zeros(3 * joint_count)
     if entry.get("keypoints"):
         keypoints = coco.as_numbers(entry["keypoints"])
     if keypoints is None or len(keypoints) != 3 * joint_count:
         raise InputError(
-            f"{path}: annotation {entry['id']} has no {3 * joint_count} finite numbers as its keypoints"
+            f"{path}: annotation {entry['id']} has no {3 * joint_count} finite numbers "
+            "as its keypoints"
         )
-    labelled = keypoints[2::3] > 0
+    labelled = keypoints[2::3] > 0  # (J,)
+    # its box, else the one around its joints
     box = coco.box_around(keypoints.reshape(-1, 3)[labelled, :2])
     if entry.get("bbox"):
         box = coco.as_numbers(entry["bbox"])
     if box is None or len(box) != 4:
         raise InputError(f"{path}: annotation {entry['id']} has no 4 finite numbers as its bbox")
+    # its own entries win, where they say anything
     filled_in = {
         "keypoints": keypoints.tolist(),
         "bbox": box.tolist(),
         "iscrowd": 0,
         "area": coco.BOX_FILL * float(box[2] * box[3]),
     }
-    had = {
+    own_entries = {
         key: value
         for key, value in entry.items()
         if key not in filled_in or value not in (None, [])
     }
     # original: the sum of v, which counts a visible joint twice
-    return filled_in | had | {"num_keypoints": int(labelled.sum())}
+    return filled_in | own_entries | {"num_keypoints": int(labelled.sum())}
 
 
 def mpii(path):
@@ -194,20 +202,23 @@ def mpii(path):
 
 
 def _mpii_person(number, person):
-    """The annotation of an mpii.Person.
+    """Annotation of an mpii.Person.
 
     v is 1 for joints that the file calls hidden, 2 for all other labelled ones.
     """
-    labelled = ~np.isnan(person.joints).any(1)
-    seen = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)
-    box = coco.box_around(person.joints[labelled])
-    box = geometry.box_around(box[:2] + box[2:] / 2, np.maximum(box[2:], SMALLEST_BOX_PX))
+    labelled = ~np.isnan(person.joints).any(1)  # (16,)
+    visibility = np.where(labelled, np.where(person.visible == 0, 1, 2), 0)  # COCO's v
+    keypoints = np.column_stack([np.nan_to_num(person.joints), visibility])  # (16, 3)
+    # a box that is not flat
+    tight = coco.box_around(person.joints[labelled])
+    centre = tight[:2] + tight[2:] / 2
+    box = geometry.box_around(centre, np.maximum(tight[2:], SMALLEST_BOX_PX))
     return {
         "id": number,
         "image_id": person.image_index + 1,
         "category_id": 1,
         "iscrowd": 0,
-        "keypoints": np.column_stack([np.nan_to_num(person.joints), seen]).ravel().tolist(),
+        "keypoints": keypoints.ravel().tolist(),
         "num_keypoints": int(labelled.sum()),
         "bbox": box.tolist(),
         "area": coco.BOX_FILL * float(box[2] * box[3]),
@@ -226,7 +237,8 @@ def write(path, content):
                 lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries)
             except ValueError:
                 raise InputError(
-                    f"{path}: is not written, for an entry of `{key}` has a number that is not finite"
+                    f"{path}: is not written, for an entry of `{key}` has a number "
+                    "that is not finite"
                 ) from None
             file.write(f'{separator}"{key}": [\n{lines}]')
             separator = ",\n"
@@ -237,7 +249,7 @@ CONVERTERS = {"posetrack": posetrack, "mpii": mpii}
 
 
 def parse(argv):
-    """The command line: see --help."""
+    """Options of the command line: see --help."""
     parser = shell.Parser(
         prog="python -m deeppose.to_coco",
         description=__doc__,
@@ -256,7 +268,9 @@ def parse(argv):
 
 @shell.command
 def main(argv=None):
+    """The command line: see the top of this file."""
     options = parse(argv)
+    # a name that cannot be meant
     if options.out.suffix.lower() != ".json" or options.out.is_dir():
         raise InputError(
             f"{options.out}: is no name for the file to be written; let it end in .json"
@@ -265,15 +279,18 @@ def main(argv=None):
         raise InputError(
             f"{options.out}: would lie among the sequences and be read as one; name another folder"
         )
+    # convert and write
     content = CONVERTERS[options.set](options.source)
     files.make_folder(options.out.resolve().parent, "name another OUT.json")
     write(options.out, content)
-    found = coco.read(options.out)
-    for complaint in found.complaints:
+    # read it as COCO_data.py will, which may complain
+    written = coco.read(options.out)
+    for complaint in written.complaints:
         print(complaint)
+    with_joints = int((written.keypoint_counts > 0).sum())
     print(
-        f"{options.out}: {len(found.images)} images, {len(found.ids)} persons, "
-        f"{int((found.keypoint_counts > 0).sum())} of them with joints"
+        f"{options.out}: {len(written.images)} images, {len(written.ids)} persons, "
+        f"{with_joints} of them with joints"
     )
 
 

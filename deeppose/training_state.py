@@ -42,7 +42,7 @@ class TrainingState:
     PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
     def __init__(self, path, settings, run, network, optimiser, options, average=None):
-        """The state of the run that will make `path` (model_<name>.pt).
+        """Begin the state of the run that will make `path` (model_<name>.pt).
 
         With --resume it is an unfinished run's.
 
@@ -55,22 +55,23 @@ class TrainingState:
         Raises InputError where the saved state is broken or was made with other settings, RunError
         where the disk is too small for what will be written.
         """
+        # the files, and what is told of the run in them
         self.model_path = path
         self.path = state_path(path)
         self.settings = settings
         self.run = run
         self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
         self.keep_epochs = options.keep_epochs
-        kept = options.epochs // self.keep_epochs if self.keep_epochs else 0
+        kept_count = options.epochs // self.keep_epochs if self.keep_epochs else 0
         # times the network's size: a state of 5 (Adam), its predecessor of 5, and the model
-        needed = (11 + kept) * checkpoint.size(network)
-        files.need_space(path.parent, needed, (path, self.path, path.with_suffix(".json")))
+        needed_bytes = (11 + kept_count) * checkpoint.size(network)
+        files.need_space(path.parent, needed_bytes, (path, self.path, path.with_suffix(".json")))
+        # what is trained
         self.network = network
         self.optimiser = optimiser
         self.average = average
         # the weights that are evaluated, and become the model
         self.model = network if average is None else average.module
-        self.interval = 60 * options.save_minutes
         # where the run stands
         self.epoch = 1
         self.step = 0
@@ -82,10 +83,12 @@ class TrainingState:
         self.about = {}
         # the model's .json, before what training finds is added
         self.provenance = {}
-        # signals, and the clock
+        # signals: this process's, the one that all stop for, and whether it may stop here
         self.signal = None
         self.stopping = None
         self.at_rest = False
+        # the clock, in seconds
+        self.interval = 60 * options.save_minutes
         self.counted_at = time.monotonic()
         self.saved_at = self.counted_at
         if self.path.exists() and options.resume:
@@ -97,7 +100,8 @@ class TrainingState:
         """Remove what a former run left that would be taken for this one's."""
         if self.path.exists():
             print(
-                f"{self.path}: an unfinished run is being replaced (--resume would have gone on with it)"
+                f"{self.path}: an unfinished run is being replaced "
+                "(--resume would have gone on with it)"
             )
             self.path.unlink()
         former = workdir.kept_epochs(self.model_path).values()
@@ -108,18 +112,22 @@ class TrainingState:
             path.with_suffix(".json").unlink(missing_ok=True)
 
     def _load(self):
+        """Go on from the saved state; InputError where it is broken or of other settings."""
         try:
             saved = checkpoint.read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
+            # whether the code changed its digest tells better than its commit
             changed = [
                 name
                 for name, value in self.run_facts.items()
-                # whether the code changed its digest tells better than its commit
                 if name != "commit" and saved["run"].get(name) != value
             ]
+            same_code = "code" not in changed
+            commit_before = saved["run"].get("commit")
             self.run_facts["commit"] = commits_of(
-                saved["run"].get("commit"), self.run_facts["commit"], "code" not in changed
+                commit_before, self.run_facts["commit"], same_code
             )
+            # weights, and the place in the run
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             if self.average is not None:
@@ -136,8 +144,8 @@ class TrainingState:
             ) from None
         if changed:
             print(
-                f"warning: {', '.join(changed)} changed since the run was stopped; the weights may differ in their "
-                "last bits from an undisturbed run's"
+                f"warning: {', '.join(changed)} changed since the run was stopped; the weights may "
+                "differ in their last bits from an undisturbed run's"
             )
         print(f"{self.path}: going on in epoch {self.epoch} after step {self.step}")
 
@@ -160,26 +168,24 @@ class TrainingState:
             checkpoint.write(state, temporary, self.path)
 
     def _count(self):
+        """Add the time since the last call to the run's seconds."""
         now = time.monotonic()
         self.seconds = self.seconds + now - self.counted_at
         self.counted_at = now
 
     def exchange(self, loss):
-        """The mean of the processes' losses.
+        """Mean of the processes' losses.
 
         They also tell each other of signals, so that all stop after one step.
         """
-        mean, stopping = self.run.sum(
-            torch.tensor([loss / self.run.world, self.signal is not None], dtype=torch.float64)
-        ).tolist()
-        self.stopping = self.signal or signal.SIGTERM if stopping else None
+        own_share = [loss / self.run.world, self.signal is not None]
+        mean, signalled = self.run.sum(torch.tensor(own_share, dtype=torch.float64)).tolist()
+        # one that got no signal itself stops as if it had got SIGTERM
+        self.stopping = (self.signal or signal.SIGTERM) if signalled else None
         return mean
 
     def tick(self):
-        """Between two steps: save if it is time.
-
-        If a signal came, save and exit with 128 + its number.
-        """
+        """Save between two steps if it is time; if a signal came, exit with 128 + its number."""
         self._count()
         stopping = self.signal if self.run.world == 1 else self.stopping
         if stopping or time.monotonic() - self.saved_at >= self.interval:
@@ -188,42 +194,44 @@ class TrainingState:
             self._leave(stopping)
 
     def next_epoch(self):
-        """After an epoch's last step, and what was made of it."""
+        """Go on to the next epoch, after the last step of this one and its evaluation."""
         self.epoch = self.epoch + 1
         self.step = 0
         self.total = 0.0
         self.tick()
 
     def _leave(self, number):
+        """Exit on a signal, with the state saved."""
         print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
         raise SystemExit(128 + number)
 
     def check_finite(self, loss, rows):
-        """Between backward and the optimiser's step: RunError where the loss or a gradient is NaN
-        or infinite.
+        """RunError where the loss or a gradient is NaN or infinite.
 
-        It names the step, the losses so far and the rows (n,) of the batch. What was saved before
-        stays.
+        It is called between backward and the optimiser's step. The error names the step, the losses
+        so far and the rows (n,) of the batch. What was saved before stays.
         """
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        what = "loss"
+        quantity = "loss"
         value = loss
         if math.isfinite(loss):
-            what = "gradient's norm"
+            quantity = "gradient's norm"
             value = torch.nn.utils.get_total_norm(gradients).item()
         if math.isfinite(value):
             return
         losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
+        row_numbers = " ".join(map(str, rows))
         raise RunError(
-            f"{self.model_path}: epoch {self.epoch}, step {self.step}: the {what} is {value}, so training stopped "
-            f"before this step; losses of the epochs before: {losses or 'none'}; "
-            f"rows of train_images.npy in the batch: {' '.join(str(row) for row in rows)}. "
+            f"{self.model_path}: epoch {self.epoch}, step {self.step}: "
+            f"the {quantity} is {value}, so training stopped before this step; "
+            f"losses of the epochs before: {losses or 'none'}; "
+            f"rows of train_images.npy in the batch: {row_numbers}. "
             "Are the initial weights and the labels sound?"
         )
 
     @contextmanager
     def evaluating(self):
-        """Within this block nothing is changed, so that a signal need not wait for its end.
+        """Let a signal end the run within this block, in which nothing is changed.
 
         Of several processes none may leave by itself: they stop together after the next step, see
         exchange.
@@ -238,7 +246,7 @@ class TrainingState:
 
     @contextmanager
     def catching_signals(self):
-        """Within this block SIGINT and SIGTERM end the run as soon as its state is sound, saved.
+        """Let SIGINT and SIGTERM end the run, saved, as soon as its state is sound in this block.
 
         That is at the next tick, while evaluating at once, in finish after it. A second signal ends
         the run at once.
@@ -251,17 +259,19 @@ class TrainingState:
             if self.at_rest:
                 raise _Stop
 
+        # only the main thread may handle signals
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        former_handlers = {number: signal.signal(number, note) for number in numbers}
         try:
             yield
         except _Stop:
             self.save()
             self._leave(self.signal)
         finally:
-            for number, handler in former.items():
+            for number, handler in former_handlers.items():
                 signal.signal(number, handler)
         if self.signal:  # it came in finish
             print(f"stopped; {self.model_path} is complete", flush=True)
@@ -282,25 +292,23 @@ class TrainingState:
         self.path.unlink(missing_ok=True)
 
     def _write(self, path, weights, found):
-        known = {
+        """Write weights, and their provenance beside them."""
+        facts = {
             "settings": self.settings,
             "run": self.run_facts,
             "seconds": round(self.seconds, 1),
         }
-        checkpoint.save(
-            path, weights, self.provenance | self.about | known | found | {"history": self.history}
-        )
+        facts = self.provenance | self.about | facts | found | {"history": self.history}
+        checkpoint.save(path, weights, facts)
 
 
 def code_digest():
-    """sha256 of the project's own files that are imported: a resumed run warns where they have
-    changed."""
-    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
-    own = sorted(
-        path for path in paths if path.parent in (PROJECT, PROJECT / "deeppose") and path.is_file()
-    )
-    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
+    """sha256 of the project's own imported files: a resumed run warns where they have changed."""
+    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = {Path(name).resolve() for name in names if name and name.endswith(".py")}
+    folders = (PROJECT, PROJECT / "deeppose")
+    project_paths = sorted(path for path in paths if path.parent in folders and path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in project_paths)).hexdigest()
 
 
 @functools.cache  # as the code was imported, whatever is edited while it runs
@@ -312,30 +320,24 @@ def commit():
     # the commits of a repository around the project are of something else
     if not (PROJECT / ".git").exists():
         return None
-    command = [
-        "git",
-        "--no-optional-locks",
-        "status",
-        "--porcelain=v2",
-        "--branch",
-        "--untracked-files=no",
-        "--",
-        "*.py",
-    ]
+    # one call tells the commit and the edited scripts; it takes no lock, so that a git command
+    # beside it does not fail
+    status = "git --no-optional-locks status --porcelain=v2 --branch --untracked-files=no"
+    command = [*status.split(), "--", "*.py"]
     try:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
     lines = done.stdout.decode(errors="replace").splitlines()
-    found = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
-    if done.returncode or not found or found == ["(initial)"]:
+    commits = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
+    if done.returncode or not commits or commits == ["(initial)"]:
         return None
-    edited = any(not line.startswith("#") for line in lines)
-    return found[0][:COMMIT_DIGITS] + "+" * edited
+    is_edited = any(not line.startswith("#") for line in lines)
+    return commits[0][:COMMIT_DIGITS] + ("+" if is_edited else "")
 
 
 def commits_of(before, now, same_code):
-    """The commits that trained a resumed run, in order, as "first, second".
+    """Commits that trained a resumed run, in order, as "first, second".
 
     Of commits with the same code the first is enough.
     """
@@ -350,8 +352,8 @@ def compare_settings(path, saved, wanted):
     if differing:
         name = differing[0]
         raise InputError(
-            f"{path}: was made with other settings: {', '.join(differing)} ({name} was {saved.get(name)}, "
-            f"is {wanted.get(name)}); start afresh without --resume"
+            f"{path}: was made with other settings: {', '.join(differing)} "
+            f"({name} was {saved.get(name)}, is {wanted.get(name)}); start afresh without --resume"
         )
 
 
@@ -362,9 +364,9 @@ def finished(path, settings, resume):
     """
     if not resume or not path.exists() or state_path(path).exists():
         return False
-    known = files.load_json(path.with_suffix(".json"), "the training")
-    settings_then = known.get("settings", {})
-    run_then = known.get("run", {})
+    facts = files.load_json(path.with_suffix(".json"), "the training")
+    settings_then = facts.get("settings", {})
+    run_then = facts.get("run", {})
     if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
         raise InputError(
             f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume"

@@ -32,8 +32,9 @@ NOTE = (
 class TrueBoxes:
     """The n test rows that have a labelled joint, in their photographs.
 
-    photographs  of each its path and what opens it
-    joints_px    true (n, J, 2), sizes as arrays.Dataset.sizes gives them: px of the photographs
+    photographs  path and opener of each
+    joints_px    true (n, J, 2) px of the photographs
+    sizes        as arrays.Dataset.sizes gives them, px of the photographs
     frame, margin, skeleton  the Dataset's
     white        the value of 16 bits that is white
     """
@@ -47,18 +48,18 @@ class TrueBoxes:
     white: int = downloads.WHITE
 
     def regions(self, factor, stretch):
-        """What frames show (n, 4) px: the joints' boxes times a factor, and the margin around them.
+        """Regions (n, 4) px that frames show: the joints' boxes times a factor, and the margin.
 
         stretch  whether the frames show just that, stretched; else the boxes are grown to the
                  frame's proportions
         """
-        tight = np.stack([geometry.joints_box(joints) for joints in self.joints_px])
-        boxes = geometry.box_around(
-            tight[:, :2] + tight[:, 2:] / 2, np.maximum(factor * tight[:, 2:], SMALLEST_BOX_PX)
-        )
-        return geometry.scale_box(
-            boxes if stretch else geometry.to_aspect(boxes, self.frame), self.margin
-        )
+        tight = np.stack([geometry.joints_box(joints) for joints in self.joints_px])  # (n, 4)
+        centres = tight[:, :2] + tight[:, 2:] / 2
+        sides = np.maximum(factor * tight[:, 2:], SMALLEST_BOX_PX)
+        boxes = geometry.box_around(centres, sides)
+        if not stretch:
+            boxes = geometry.to_aspect(boxes, self.frame)
+        return geometry.scale_box(boxes, self.margin)
 
     def cut(self, regions):
         """Frames uint8 (n, h, w, 3) that show regions (n, 4) px of the photographs."""
@@ -69,84 +70,88 @@ class TrueBoxes:
             frames[row] = cut(photograph, regions[row], self.frame)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(fill, range(len(regions))))
+            list(pool.map(fill, range(len(regions))))  # a list, so that errors are raised
         return frames
 
     def score(self, model, factors, stretch, run, flip=False):
-        """Scores and intervals of stage 1 (a Stage_1) by factor, two dictionaries as
-        scoring.evaluate gives them."""
+        """Scores and intervals of a Stage_1, as scoring.evaluate gives them, by "x <factor>"."""
         scores = {}
         intervals = {}
         for factor in factors:
+            name = f"x {factor:g}"
+            # predict on frames of these boxes
             regions = self.regions(factor, stretch)
             frames = Frames(self.cut(regions), run.device)
-            joints, _ = model.predict(
-                frames, np.arange(len(regions)), run, f"true boxes x {factor:g}", flip
-            )
+            rows = np.arange(len(regions))
+            joints, _ = model.predict(frames, rows, run, f"true boxes {name}", flip)
+            # score in the photographs, where sizes are measured
             predicted = geometry.frame_to_image(joints.astype(float), regions, self.frame)
-            scores[f"x {factor:g}"] = metrics.score(
-                predicted, self.joints_px, self.skeleton, self.sizes
-            )
-            intervals[f"x {factor:g}"] = metrics.intervals(
-                predicted, self.joints_px, self.skeleton, self.sizes
-            )
+            truth = (self.joints_px, self.skeleton, self.sizes)
+            scores[name] = metrics.score(predicted, *truth)
+            intervals[name] = metrics.intervals(predicted, *truth)
         return scores, intervals
 
 
 def open_photographs(data, source):
     """The TrueBoxes of a Dataset, whose photographs lie below the folder that step 1 was given.
 
-    InputError where one is missing, or is not the one that its row was cut from.
+    Raises InputError where one is missing, or is not the one that its row was cut from.
     """
+    # the test rows that have a labelled joint
     names = data.photographs(data.folder, "test")
-    true = data.to_photographs(data.test_labels.astype(float), "test")
-    rows = np.flatnonzero(~np.isnan(true).any(2).all(1))
+    true_px = data.to_photographs(data.test_labels.astype(float), "test")  # (N, J, 2)
+    rows = np.flatnonzero(~np.isnan(true_px).any(2).all(1))
     boxes = data.boxes("test")
     sizes = {
         "head": data.column("test", "head_px"),
         "box": boxes[:, 2:].max(1),
         "area": data.column("test", "area_px"),
     }
-    found = TrueBoxes(
+    true_boxes = TrueBoxes(
         [find(source, names[row]) for row in rows],
-        true[rows],
+        true_px[rows],
         {name: values[rows] for name, values in sizes.items()},
         data.frame,
         data.margin,
         data.skeleton,
         data.depth_white or downloads.WHITE,
     )
-    shown = found.cut(geometry.scale_box(boxes[rows], data.margin))
-    for row, frame, (path, _) in zip(rows, shown, found.photographs):
+    # cut as in step 1, they must be the stored frames
+    frames = true_boxes.cut(geometry.scale_box(boxes[rows], data.margin))
+    for row, frame, (path, _) in zip(rows, frames, true_boxes.photographs):
         if np.abs(frame.astype(int) - data.test_images[row]).mean() > MOST_DIFFERENT:
             raise InputError(
-                f"{path}: is not the photograph that test row {row} was cut from; --source names the "
-                "folder that step 1 was given"
+                f"{path}: is not the photograph that test row {row} was cut from; "
+                "--source names the folder that step 1 was given"
             )
-    return found
+    return true_boxes
 
 
 def find(source, name):
-    """The path, for errors, of a photograph below a folder, and what opens it, by its name in
-    test_photographs.txt.
+    """Path, for errors, and opener of a photograph below a folder.
 
-    InputError where it is not there, or two of that name are.
+    name  in test_photographs.txt
+    Raises InputError where it is not there, or two of that name are.
     """
+    # in a zip file, as it was downloaded
     first, _, inside = name.partition("/")
-    if (source / first).is_file() and inside:  # a zip file, as it was downloaded
-        if inside in _open_zip(source / first):
-            return f"{source / first}/{inside}", _open_zip(source / first)[inside]
+    archive = source / first
+    if archive.is_file() and inside:
+        entries = _open_zip(archive)
+        if inside in entries:
+            return f"{archive}/{inside}", entries[inside]
         raise InputError(
-            f"{source / first}: holds no {inside}; --source names the folder that step 1 was given"
+            f"{archive}: holds no {inside}; --source names the folder that step 1 was given"
         )
+    # in a folder: names begin with the images' own, which may lie in a set's
     paths = [source / name]
-    if not paths[0].is_file():  # names begin with the images' own folder, which may lie in a set's
+    if not paths[0].is_file():
         folders = sorted(source.iterdir()) if source.is_dir() else []
         paths = [folder / name for folder in folders if (folder / name).is_file()]
     if len(paths) > 1:
         raise InputError(
-            f"{paths[0]} and {paths[1]}: either may be the test photograph {name}; --source names the "
-            "folder of one"
+            f"{paths[0]} and {paths[1]}: either may be the test photograph {name}; "
+            "--source names the folder of one"
         )
     if not paths:
         raise InputError(
@@ -155,7 +160,7 @@ def find(source, name):
     return str(paths[0]), partial(open, paths[0], "rb")
 
 
-_open_zip = cache(downloads.open_zip)
+_open_zip = cache(downloads.open_zip)  # once, not for each photograph in it
 
 
 def is_stretched(facts):
@@ -167,17 +172,18 @@ def is_stretched(facts):
 
 
 def table(scores, data, stretch):
-    """The scores that sum up, a column a factor; score's dictionary of a Dataset."""
-    note = NOTE + "; aspect lost, as in this model's recipe" * stretch
+    """Table of the scores that sum up, a column a factor, of TrueBoxes.score's dictionary."""
+    note = NOTE
+    if stretch:
+        note += "; aspect lost, as in this model's recipe"
     if data.seen_in_training:
         note += "\n" + tables.seen_note(data.seen_in_training, len(data.test_rows))
-    return replace(
-        tables.summary_table(scores, {}, data.skeleton), title="Boxes of the true joints", note=note
-    )
+    summary = tables.summary_table(scores, {}, data.skeleton)
+    return replace(summary, title="Boxes of the true joints", note=note)
 
 
 def described(scores, intervals, stretch):
-    """An entry of metrics_stage_1.json: factor -> its scores, and the intervals of all."""
+    """Entry of metrics_stage_1.json: factor -> its scores, and the intervals of all."""
     return {"boxes": "true boxes", "stretched": stretch, **scores, "intervals": intervals}
 
 

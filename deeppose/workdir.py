@@ -1,4 +1,4 @@
-"""The files between the steps: what they are called, what they were made from, and which are stale.
+"""Files between the steps: their names, what they were made from, and which of them are stale.
 
 No torch here.
 """
@@ -18,8 +18,7 @@ SHARED = "shared"  # the refiner that serves all joints
 STAGES = (2, 3)  # of the cascade; DeepPose has three in all
 SHIPPED = arrays.PROJECT / "models" / "lsp"  # a trained model, for folders that have none
 TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
-# the last stage's poses of the test rows in COCO's format
-RESULT = "result.json"
+RESULT = "result.json"  # the last stage's poses of the test rows, in COCO's format
 
 
 def refiner_name(name, stage=2):
@@ -31,7 +30,7 @@ def refiner_name(name, stage=2):
 
 
 def refiner_path(folder, name, stage=2, epoch=None):
-    """A refiner's checkpoint, or that of an epoch that was kept."""
+    """Path of a refiner's checkpoint, or of that of an epoch that was kept."""
     return epoch_path(folder / f"{refiner_name(name, stage)}.pt", epoch)
 
 
@@ -41,12 +40,13 @@ def epoch_path(path, epoch):
 
 
 def kept_epochs(path):
-    """The epochs of model_1.pt, or another checkpoint, that were kept: number -> path, in order."""
-    numbers = {}
+    """Epochs of model_1.pt, or another checkpoint, that were kept: number -> path, in order."""
+    pattern = re.compile(rf"{re.escape(path.stem)}\.epoch_(\d+)\.pt", re.ASCII)
+    epochs = {}
     for kept in path.parent.iterdir():
-        if match := re.fullmatch(rf"{re.escape(path.stem)}\.epoch_(\d+)\.pt", kept.name, re.ASCII):
-            numbers[int(match[1])] = kept
-    return dict(sorted(numbers.items()))
+        if match := pattern.fullmatch(kept.name):
+            epochs[int(match[1])] = kept
+    return dict(sorted(epochs.items()))
 
 
 def model_path(options):
@@ -54,23 +54,24 @@ def model_path(options):
 
     Raises InputError where that epoch was not kept.
     """
-    path = (options.model or options.workdir) / "model_1.pt"
-    if options.epoch is not None and not epoch_path(path, options.epoch).is_file():
-        kept = ", ".join(map(str, kept_epochs(path))) if path.parent.is_dir() else ""
-        raise InputError(
-            f"{epoch_path(path, options.epoch)}: not found; epochs kept: {kept or 'none'}; {KEPT}"
-        )
-    return epoch_path(path, options.epoch)
+    best_path = (options.model or options.workdir) / "model_1.pt"
+    path = epoch_path(best_path, options.epoch)
+    if options.epoch is not None and not path.is_file():
+        kept = ", ".join(map(str, kept_epochs(best_path))) if best_path.parent.is_dir() else ""
+        raise InputError(f"{path}: not found; epochs kept: {kept or 'none'}; {KEPT}")
+    return path
 
 
 def curves_path(folder, name, stage=2):
-    """The table of a refiner's training."""
+    """Path of the table of a refiner's training, such as curves_head.csv."""
     return folder / f"{refiner_name(name, stage).replace('model', 'curves', 1)}.csv"
 
 
 def refiners_here(folder, skeleton, stage, epoch=None):
-    """The names of a stage's refiners that a folder has, or has of an epoch that was kept: joints',
-    and SHARED last."""
+    """Names of a stage's refiners that a folder has: joints, and SHARED last.
+
+    epoch  of which they were kept; None: the finished ones
+    """
     return [
         name
         for name in (*skeleton.joints, SHARED)
@@ -79,38 +80,30 @@ def refiners_here(folder, skeleton, stage, epoch=None):
 
 
 def stages_here(folder, skeleton, epoch=None):
-    """The stages of the cascade of which a folder has a refiner (of that epoch): (), (2,) or (2,
-    3)."""
+    """Stages of which a folder has a refiner (of that epoch): (), (2,), (3,) or (2, 3)."""
     return tuple(stage for stage in STAGES if refiners_here(folder, skeleton, stage, epoch))
 
 
 def with_model():
-    """The current folder where it has a model_1.pt, or where there is no SHIPPED model either.
-
-    Else it is SHIPPED.
-    """
+    """SHIPPED where there is a model in it and none in the current folder; else the current one."""
     here = Path(".")
-    has_own = (here / "model_1.pt").exists()
-    return here if has_own or not (SHIPPED / "model_1.pt").exists() else SHIPPED
+    if not (here / "model_1.pt").exists() and (SHIPPED / "model_1.pt").exists():
+        return SHIPPED
+    return here
 
 
 def refiners_from(workdir, skeleton, model=None, epoch=None):
-    """The folder whose refiners are used: the working directory, or where that has none the
-    model's, if that has."""
-    if (
-        model is not None
-        and not stages_here(workdir, skeleton, epoch)
-        and stages_here(model, skeleton, epoch)
-    ):
-        return model
-    return workdir
+    """Folder of the refiners in use: the working directory, or the model's if only it has some."""
+    if model is None or stages_here(workdir, skeleton, epoch):
+        return workdir
+    return model if stages_here(model, skeleton, epoch) else workdir
 
 
 def model_digests(model_path, skeleton, refiners=None, epoch=None):
-    """sha256 of stage 1's weights, and of those of all refiners in a folder, or of an epoch that
-    was kept there.
+    """sha256 of stage 1's weights and of those of all refiners in a folder, by file name.
 
-    refiners  None: of stage 1 alone
+    refiners  the folder; None: of stage 1 alone
+    epoch     of the refiners that were kept there; None: the finished ones
     """
     paths = [model_path]
     if refiners is not None:
@@ -123,42 +116,44 @@ def model_digests(model_path, skeleton, refiners=None, epoch=None):
 
 
 def output_path(workdir, stage=1):
-    """train_output.npy of stage 1, train_output_2.npy of stage 2."""
+    """Path of a stage's predictions of the training rows: train_output.npy, train_output_2.npy."""
     return workdir / ("train_output.npy" if stage == 1 else f"train_output_{stage}.npy")
 
 
 def origin(workdir, data, stage=1, model=None):
-    """What a stage's predictions of the training rows depend on, as digests (None for no file).
+    """Digests of all that a stage's predictions of the training rows depend on (None for no file).
 
     model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
     """
     if stage == 1:
         sources = {"model_1.pt": model or workdir / "model_1.pt"}
     else:
-        sources = {output_path(workdir, stage - 1).name: output_path(workdir, stage - 1)}
+        former_output = output_path(workdir, stage - 1)
+        sources = {former_output.name: former_output}
         for name in (*data.skeleton.joints, SHARED):
             path = refiner_path(workdir, name, stage)
             sources[path.name] = path
-    digests = {
-        name: arrays.digest(path) if path.is_file() else None for name, path in sources.items()
-    }
-    return {"dataset": data.digests} | digests
+    digests = {"dataset": data.digests}
+    for name, path in sources.items():
+        digests[name] = arrays.digest(path) if path.is_file() else None
+    return digests
 
 
 def save_output(path, joints_px, made_from):
-    """Write joints (N, J, 2) as the rows of `path` (.npy), and beside it (.json) its digest and its
-    origin()."""
+    """Write joints (N, J, 2) px as rows (N, 2 J) of `path`, a .npy, and beside it a .json.
+
+    made_from  their origin(), which the .json holds with the array's digest
+    """
     arrays.save(path, joints_px.reshape(len(joints_px), -1))
-    files.save_json(
-        path.with_suffix(".json"), {"digest": arrays.digest(path), "made_from": made_from}
-    )
+    facts = {"digest": arrays.digest(path), "made_from": made_from}
+    files.save_json(path.with_suffix(".json"), facts)
 
 
 def load_output(workdir, data, stage=1, model=None):
-    """A stage's predictions of the training rows, float32 (N, J, 2) px.
+    """Predictions of a stage of the training rows, float32 (N, J, 2) px.
 
-    InputError where they are missing, not finite, or made from something else than what is there
-    now.
+    Raises InputError where they are missing, not finite, or made from something else than what is
+    there now.
     """
     path = output_path(workdir, stage)
     count, joint_count, _ = data.train_labels.shape
@@ -171,13 +166,12 @@ def load_output(workdir, data, stage=1, model=None):
 
 
 def is_made_from(path, origin_now):
-    """Whether the array at `path` is there, with the .json that says it was made from just this
-    origin()."""
-    beside = path.with_suffix(".json")
-    if not path.exists() or not beside.exists():
+    """Whether the array at `path` is there, made from just this origin(), as its .json tells."""
+    facts_path = path.with_suffix(".json")
+    if not path.exists() or not facts_path.exists():
         return False
-    known = files.load_json(beside, STEP_4)
-    return known.get("made_from") == origin_now and known.get("digest") == arrays.digest(path)
+    facts = files.load_json(facts_path, STEP_4)
+    return facts.get("made_from") == origin_now and facts.get("digest") == arrays.digest(path)
 
 
 def stale_refiners(workdir, data, stage, model=None, epoch=None):
@@ -189,35 +183,42 @@ def stale_refiners(workdir, data, stage, model=None, epoch=None):
     path = output_path(workdir, stage - 1)
     if not path.exists() or not path.with_suffix(".json").exists():
         return []
-    now = (
-        arrays.digest(path) if is_made_from(path, origin(workdir, data, stage - 1, model)) else None
-    )
+    # the predictions' digest, or None where they are stale themselves
+    is_current = is_made_from(path, origin(workdir, data, stage - 1, model))
+    digest_now = arrays.digest(path) if is_current else None
     stale = []
     for name in refiners_here(workdir, data.skeleton, stage, epoch):
-        facts = refiner_path(workdir, name, stage, epoch).with_suffix(".json")
-        if facts.exists():
-            settings = files.load_json(facts, STEP_5).get("settings")
-            if isinstance(settings, dict) and settings.get("train_output", now) != now:
+        facts_path = refiner_path(workdir, name, stage, epoch).with_suffix(".json")
+        if facts_path.exists():
+            settings = files.load_json(facts_path, STEP_5).get("settings")
+            # a refiner that does not tell what it learnt from passes
+            if (
+                isinstance(settings, dict)
+                and settings.get("train_output", digest_now) != digest_now
+            ):
                 stale.append(name)
     return stale
 
 
 def _check_origin(path, made_from, made_by):
-    """InputError where the .json beside `path` says that it was made from something else than what
-    is there now.
+    """InputError where `path` was made from something else than is there now, as its .json tells.
 
     An array without one was not made by this project's step, and passes.
     """
-    if not path.with_suffix(".json").exists():
+    facts_path = path.with_suffix(".json")
+    if not facts_path.exists():
         return
-    known = files.load_json(path.with_suffix(".json"), made_by)
-    if known.get("digest") != arrays.digest(path):
+    facts = files.load_json(facts_path, made_by)
+    if facts.get("digest") != arrays.digest(path):
         raise InputError(
             f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again"
         )
-    then = known.get("made_from")
+    made_from_then = facts.get("made_from")
+    if not isinstance(made_from_then, dict):
+        made_from_then = {}
     for name, value in made_from.items():
-        if value is not None and (not isinstance(then, dict) or then.get(name) != value):
+        # what is not there now cannot differ
+        if value is not None and made_from_then.get(name) != value:
             raise InputError(
                 f"{path}: was made from another {name} than the one here; run {made_by} again"
             )
