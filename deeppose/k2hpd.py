@@ -33,7 +33,7 @@ def read_annotations(path):
     line_number = 0
     try:
         with open(path, "rb") as file:
-            # bounded by one byte too many: _parse refuses a line that fills it
+            # a longer line comes cut, and _parse refuses it: a gigabyte is never read
             while line := file.readline(LONGEST_LINE + 1):
                 line_number += 1
                 if line_number > MOST_LINES:

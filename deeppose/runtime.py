@@ -29,7 +29,7 @@ PATIENCE = datetime.timedelta(days=30)  # with other processes, whose joints may
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how the networks run.
+    """Device, precision and processes that the networks run with.
 
     precision    "bf16" or "fp32"
     rank, world  torchrun's, 0 of 1 without
@@ -260,7 +260,7 @@ def choose(options, parallel=False):
         torch.zeros(1, device=device).cpu()  # fails now, not in the middle of the step
     except Exception:  # each backend has its own way of saying that it is not there
         raise InputError(f"--device {options.device}: there is no such device here") from None
-    # how it computes
+    # the precision, and the settings of the backends
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"

@@ -29,7 +29,7 @@ class _Stop(BaseException):
 
 
 class TrainingState:
-    """Where a training run stands, so that one that was stopped goes on to the same weights.
+    """Place and state of a training run: one that was stopped goes on to the same weights.
 
     Bit for bit on the CPU in fp32; in bf16 and on GPUs that is not promised.
 
