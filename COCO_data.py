@@ -1,9 +1,8 @@
 """Step 1 for keypoints in COCO's format: COCO, PoseTrack and MPII converted, or your own.
 
-Reads   annotations/person_keypoints_{train,val}2017.json and images/, in --source or in data/COCO
-        below it
-        or what --train, --test and --images name
-        the boxes of --detections
+Reads   annotations/person_keypoints_{train,val}2017.json and images/, in --source or in its
+        data/COCO; or the files and the folder that --train, --test and --images name
+        with --detections a list of boxes to test in
 Writes  train_images.npy  train_labels.npy  train_rows.npy  train_photographs.txt
         test_images.npy   test_labels.npy   test_rows.npy   test_photographs.txt   dataset.json
         test_annotations.json: the true annotations of the test images
@@ -270,14 +269,15 @@ def plan(parts, left_out):
 
 def missing_photographs(parts):
     """(set number, image number) -> a line, for the images whose files are not there."""
-    found = {}
+    missing = {}
     for part in parts:
-        for number in [number for number, path in part.paths.items() if path is None]:
-            name = part.found.images[number].file_name
-            found[part.set_number, number] = (
-                f"{name}: image {number} is in no folder of the photographs; fetch it"
-            )
-    return found
+        for number, path in part.paths.items():
+            if path is None:
+                name = part.found.images[number].file_name
+                missing[part.set_number, number] = (
+                    f"{name}: image {number} is in no folder of the photographs; fetch it"
+                )
+    return missing
 
 
 def frame_size(text):

@@ -23,7 +23,9 @@ SECOND_NAME = "training_output.npy"  # original: its README calls train_output.n
 def main(argv=None):
     parser = runtime.parser(__doc__)
     runtime.add_model_argument(parser)
+    runtime.add_log_argument(parser)
     options = parser.parse_args(argv)
+    shell.until_end(runtime.log(options))
     data = arrays.open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     if run.rank == 0:

@@ -17,7 +17,7 @@ from deeppose.skeleton import K2HPD
 
 FRAME = (256, 212)  # of the depth images, half of Kinect 2's 512 x 424: nothing is cut
 STRETCHES = 50  # of equal length, of the film that the training lines are
-# of whole stretches of the film, since a frame's neighbours are near copies of it
+# every tenth stretch is held out: whole stretches, since a frame's neighbours are near copies of it
 HELD_OUT_EVERY = 10
 FIRST_HELD_OUT = 5
 # mm, the range of Kinect 2: a 16-bit value v is shown as 255 v / 8000, at most 255

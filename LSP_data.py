@@ -29,7 +29,7 @@ BOX_SCALE = (1.1, 1.8)
 # the box's centre moves by up to this, in pixels of the frame (original: 5)
 SHIFT_PX = 10
 SMALLEST_BOX_PX = 20  # of the photograph: an image with one labelled joint still gets a box
-# of a moved copy of an image, then of a mirrored copy of each: as in the original
+# that an image gets a moved copy, and then each of the two a mirrored one; original
 COPY_PROBABILITY = 0.5
 HELD_OUT_EVERY = 5  # every fifth LSP training image chooses checkpoints and gains
 LSP_NUMBER = 1  # the sets' numbers in *_rows.npy
@@ -80,36 +80,38 @@ class PhotoSet:
 def open_set(source, number):
     """The PhotoSet that lies in one of PLACES below `source`; InputError where there is none."""
     for place in PLACES[number]:
-        if isinstance(place, str) and (source / place).is_file():
-            place = source / place
-            entries = downloads.open_zip(place)
-            images = {
-                name: opener
-                for name, opener in entries.items()
-                if name.split("/")[-2:-1] == ["images"]
-            }
-            labels = [name for name in entries if name.split("/")[-1] == "joints.mat"]
-            if not labels:
-                raise InputError(f"{place}: holds no joints.mat; download it again")
-            joints = read_joints(f"{place}/{labels[0]}", entries[labels[0]], number)
-            break
-        if not isinstance(place, str) and (source / place[0]).is_dir():
-            labels = source / place[1]
-            place = source / place[0]
-            if not labels.is_file():
-                raise InputError(
-                    f"{labels}: not found; it belongs to the images, see {PAGES[number]}"
-                )
-            images = downloads.listing(place)
-            joints = read_joints(labels, partial(open, labels, "rb"), number)
-            break
-    else:
-        name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
-        raise InputError(
-            f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
-            f"people instead: python -m deeppose.sample {source}"
-        )
-    return PhotoSet(number, joints, *number_images(images, place), place)
+        if isinstance(place, str):
+            if (source / place).is_file():
+                return open_archive(source / place, number)
+        elif (source / place[0]).is_dir():
+            return open_folder(*(source / part for part in place), number)
+    name = "images_1 and joints_1.mat" if number == LSP_NUMBER else "images_2 and joints_2.mat"
+    raise InputError(
+        f"{source}: no {name} here; download the set from {PAGES[number]}, or render sample "
+        f"people instead: python -m deeppose.sample {source}"
+    )
+
+
+def open_archive(path, number):
+    """The PhotoSet in a zip file as it was downloaded; nothing is unpacked to disk."""
+    entries = downloads.open_zip(path)
+    images = {
+        name: opener for name, opener in entries.items() if name.split("/")[-2:-1] == ["images"]
+    }
+    labels = [name for name in entries if name.split("/")[-1] == "joints.mat"]
+    if not labels:
+        raise InputError(f"{path}: holds no joints.mat; download it again")
+    joints = read_joints(f"{path}/{labels[0]}", entries[labels[0]], number)
+    return PhotoSet(number, joints, *number_images(images, path), path)
+
+
+def open_folder(images, labels, number):
+    """The PhotoSet of a folder of images and the .mat file that belongs to it."""
+    if not labels.is_file():
+        raise InputError(f"{labels}: not found; it belongs to the images, see {PAGES[number]}")
+    joints = read_joints(labels, partial(open, labels, "rb"), number)
+    numbered = number_images(downloads.listing(images), images)
+    return PhotoSet(number, joints, *numbered, images)
 
 
 def number_images(images, place):
@@ -138,11 +140,12 @@ def read_joints(name, opener, number):
     name  what errors call it
     """
     values = downloads.read_mat(name, opener, "joints")
-    axes, expected = (
-        ((2, 1, 0), (3, LSP.joint_count))
-        if number == LSP_NUMBER
-        else ((2, 0, 1), (LSP.joint_count, 3))
-    )
+    if number == LSP_NUMBER:
+        axes = (2, 1, 0)
+        expected = (3, LSP.joint_count)
+    else:
+        axes = (2, 0, 1)
+        expected = (LSP.joint_count, 3)
     if values.ndim != 3 or values.shape[:2] != expected or not values.shape[2]:
         raise InputError(
             f"{name}: `joints` is {values.shape}, not {(*expected, 'N')}; are LSP and LSPe mixed up?"

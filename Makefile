@@ -13,7 +13,7 @@
 # Settings: WORKDIR=. (arrays and models), SOURCE=. (photographs), DATA=LSP_data.py (the script of step 1),
 # NETWORK= (of stage 1, see Train_stage_1.py --help), REFINER=shared (one for all joints), RESUME=1 (go on with
 # unfinished training), and
-# STEP_1= STEP_2= STEP_5= for further flags of a step, as in   make STEP_2="--epochs 20"
+# STEP_1= ... STEP_6= for further flags of a step, as in   make STEP_2="--epochs 20" STEP_3=--flip-test STEP_6=--flip-test
 # (STAGE_3= where those of make third are others than STEP_5, such as --weights former).
 # A step that was last made with other flags is stale, so give the same ones again to keep what is there.
 # RESULTS="--size cpu --part FILE" sets flags of make results, see python -m results --help.
@@ -77,8 +77,11 @@ scores: $(W)/metrics_stage_1.json $(W)/metrics_stage_2.json
 
 $(call stale,$(W)/dataset.json,$(FLAGS_1)): other_flags
 $(call stale,$(W)/model_1.pt,$(FLAGS_2)): other_flags
+$(call stale,$(W)/metrics_stage_1.json,$(STEP_3)): other_flags
+$(call stale,$(W)/train_output.npy,$(STEP_4)): other_flags
 $(call stale,$(CASCADE),$(STEP_5)): other_flags
 $(call stale,$(SCORED_3),$(STAGE_3)): other_flags
+$(call stale,$(W)/metrics_stage_2.json,$(STEP_6)): other_flags
 
 # Step 1. dataset.json is written last, so it stands for all of the step's arrays.
 $(W)/dataset.json: $(call files_of,$(DATA)) | $(PACKAGES)
@@ -90,10 +93,12 @@ $(W)/model_1.pt: $(W)/dataset.json $(call files_of,Train_stage_1.py) | $(PACKAGE
 	$(call record,$(FLAGS_2))
 
 $(W)/metrics_stage_1.json: $(W)/model_1.pt $(call files_of,test_stage_1.py) | $(PACKAGES)
-	$(RUN) test_stage_1.py --workdir $(W)
+	$(RUN) test_stage_1.py --workdir $(W) $(STEP_3)
+	$(call record,$(STEP_3))
 
 $(W)/train_output.npy: $(W)/model_1.pt $(call files_of,Generate_train_output.py) | $(PACKAGES)
-	$(RUN) Generate_train_output.py --workdir $(W)
+	$(RUN) Generate_train_output.py --workdir $(W) $(STEP_4)
+	$(call record,$(STEP_4))
 
 $(CASCADE): $(W)/model_%.pt: $(W)/train_output.npy $(DELTAS) $(call files_of,Train_stage_2.py) | $(PACKAGES)
 	$(RUN) Train_stage_2.py --workdir $(W) $(call wanted,$*) $(if $(RESUME),--resume) $(STEP_5)
@@ -104,7 +109,8 @@ $(CASCADE_3): $(W)/model_3_%.pt: $(CASCADE) | $(PACKAGES)
 	$(call record,$(STAGE_3))
 
 $(W)/metrics_stage_2.json: $(CASCADE) $(SCORED_3) $(call files_of,test_stage_2.py) | $(PACKAGES)
-	$(RUN) test_stage_2.py --workdir $(W)
+	$(RUN) test_stage_2.py --workdir $(W) $(STEP_6)
+	$(call record,$(STEP_6))
 
 no_python:
 	@echo "make: neither $(RUN) nor python3 runs, which finds out what each step is made of" >&2; exit 1

@@ -16,7 +16,7 @@ def masked_loss(predicted, true, kind="mse", count=None):
     NaN in `true` means no label.
 
     kind   "mse", "l1", "smooth_l1", or "image_mse": the mean over images of each one's mean over
-           its joints of the squared distance (deeppose_tf); "none" is 0
+           its joints of the squared distance (deeppose_tf); "none" is 0. ValueError for another
     count  what to divide by, where it is not their number in `true`
     """
     labelled = ~torch.isnan(true)
@@ -31,9 +31,11 @@ def masked_loss(predicted, true, kind="mse", count=None):
         losses = errors.square()
     elif kind == "l1":
         losses = errors.abs()
-    else:
+    elif kind == "smooth_l1":
         zeros = torch.zeros_like(errors)
         losses = F.smooth_l1_loss(errors, zeros, reduction="none", beta=SMOOTH_L1_BETA)
+    else:
+        raise ValueError(f"{kind!r} is no loss of joints")
     divisor = count_of(true, kind) if count is None else count
     return losses.sum() / divisor.clamp(min=1)  # a batch without any label has the loss 0
 
@@ -48,7 +50,7 @@ def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     """Difference of heatmaps (N, J, cells) from Gaussians about the joints (N, J, 2), normalised.
 
     kind   "cross_entropy", of heatmaps that are logarithms of probabilities, or "mse", of heatmaps
-           as they are, with Gaussians TARGET_PEAK high
+           as they are, with Gaussians TARGET_PEAK high; ValueError for another
     cells  deeppose.heatmaps.Cells: where the cells are, and the Gaussians' sigma
     count  what to divide by: labelled coordinates, so that it is half the mean over labelled joints
     """
@@ -57,7 +59,9 @@ def heatmap_loss(heatmaps, true, cells, count, kind="cross_entropy"):
     exponents = -offsets.square().sum(3) / (2 * cells.sigma**2)  # (N, J, cells)
     if kind == "cross_entropy":
         losses = -(exponents.softmax(2) * heatmaps).sum(2)  # (N, J)
-    else:
+    elif kind == "mse":
         losses = (heatmaps - TARGET_PEAK * exponents.exp()).square().mean(2)  # (N, J)
+    else:
+        raise ValueError(f"{kind!r} is no loss of heatmaps")
     unlabelled = torch.isnan(true[..., 0])
     return torch.where(unlabelled, 0, losses).sum() / count.clamp(min=1)

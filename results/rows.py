@@ -58,7 +58,7 @@ ROWS = {
         "the original's recipe",
         ("--recipe", "original"),
         stages=2,
-        # on the images of best_random, for as many core-hours
+        # trained on the images of best_random, and in stage 2 for as many core-hours
         stage_2=("--recipe", "original"),
     ),
     "best_random": Row("best recipe", stages=3),

@@ -218,6 +218,8 @@ def test_a_test_has_a_log_too_and_one_that_cannot_be_written_is_one_line(kept, m
     test_stage_1.main([*own, "--log", str(kept / "test.log")])
     printed = capsys.readouterr().out
     assert (kept / "test.log").read_text() == printed and re.search(r"PDJ@0\.2", printed)
+    Generate_train_output.main([*own, "--log", str(kept / "output.log")])
+    assert (kept / "output.log").read_text() == capsys.readouterr().out
     for wrong in (kept, kept / "missing" / "test.log"):
         fails(
             test_stage_1.main, [*own, "--log", wrong], capsys, "--log", wrong, "cannot be written"

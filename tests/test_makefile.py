@@ -248,7 +248,10 @@ def test_any_data_set_runs_through_though_its_joints_are_known_only_after_step_1
         ("DATA=Other_data.py", STEPS),
         ("STEP_2=--weights 'my file.pt'", STEPS[1:]),
         ("NETWORK=alexnet", STEPS[1:]),
+        ("STEP_3=--flip-test", STEPS[2:3]),
+        ("STEP_4=--device cpu", STEPS[3:]),
         ("STEP_5=--epochs 2", STEPS[4:]),
+        ("STEP_6=--flip-test", STEPS[5:]),
     ],
 )
 def test_another_flag_makes_its_step_and_what_follows_stale(project, flag, stale):

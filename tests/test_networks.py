@@ -520,6 +520,15 @@ def test_masked_loss_leaves_unlabelled_coordinates_out():
         assert masked_loss(predicted, unlabelled, kind, count_of(more, kind)).item() == 0
 
 
+def test_a_loss_of_another_name_is_no_loss():
+    joints = torch.zeros(1, 1, 2)
+    with pytest.raises(ValueError, match="l2"):
+        masked_loss(joints, joints, "l2")
+    cells = Resnet_stage_1.cells((65, 65))
+    with pytest.raises(ValueError, match="l2"):
+        heatmap_loss(torch.zeros(1, 1, len(cells.centres)), joints, cells, torch.tensor(2), "l2")
+
+
 def test_heatmap_loss_is_least_for_the_gaussian_about_the_joint_and_leaves_unlabelled_joints_out():
     true = torch.tensor([[[0.1, -0.2], [torch.nan, torch.nan]]])  # (1, 2, 2)
     cells = Resnet_stage_1.cells((129, 129))
