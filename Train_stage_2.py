@@ -202,12 +202,12 @@ def train_refiner(examples, name, start, data, settings, options, run):
         train(network, optimiser, examples, rows, name, options, state, run)
         state.finish()
     gains = state.best["gain"]
-    said = (
+    gains_text = (
         f"gain {gains[0]:.2f}"
         if len(gains) == 1
         else f"gains {' '.join(f'{gain:.2f}' for gain in gains)}"
     )
-    print(f"{path}: epoch {state.best['epoch']}, {said}", flush=True)
+    print(f"{path}: epoch {state.best['epoch']}, {gains_text}", flush=True)
 
 
 def train(network, optimiser, examples, rows, name, options, state, run):
@@ -219,14 +219,14 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         crop_rate = crop_count / (time.perf_counter() - began)
         with state.evaluating():
-            judged = cascade.judge(state.model, examples, run)
-        record_epoch(state, judged, train_loss, crop_rate, name, options)
+            by_joint = cascade.held_out_scores(state.model, examples, run)
+        record_epoch(state, by_joint, train_loss, crop_rate, name, options)
         state.next_epoch()
 
 
-def record_epoch(state, judged, train_loss, crop_rate, name, options):
+def record_epoch(state, by_joint, train_loss, crop_rate, name, options):
     """Report an epoch, and keep its weights if they are the best so far."""
-    held_out = {key: float(np.nanmean(values)) for key, values in judged.items()}
+    held_out = {key: float(np.nanmean(values)) for key, values in by_joint.items()}
     print(
         f"{name:<15} epoch {state.epoch}/{options.epochs}  loss {train_loss:.5f}  "
         f"held-out {held_out['loss_with_gain']:.4f} with gain {held_out['gain']:.2f} "
@@ -235,8 +235,13 @@ def record_epoch(state, judged, train_loss, crop_rate, name, options):
     )
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
     files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
-    found = {"epoch": state.epoch, "gain": judged["gain"], "held_out": held_out, "by_joint": judged}
-    state.model.gain.copy_(torch.tensor(judged["gain"]))
+    found = {
+        "epoch": state.epoch,
+        "gain": by_joint["gain"],
+        "held_out": held_out,
+        "by_joint": by_joint,
+    }
+    state.model.gain.copy_(torch.tensor(by_joint["gain"]))
     state.keep_epoch(found)
     if not state.best or held_out["loss_with_gain"] <= state.best["held_out"]["loss_with_gain"]:
         state.best_weights = checkpoint.weights_of(state.model)

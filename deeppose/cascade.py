@@ -20,7 +20,7 @@ from deeppose.shell import InputError
 
 MADE_BY = f"{workdir.STEP_5} makes it"
 # pose sizes; a longer error counts for this much: half a torso, or about as much
-MOST = {"joints": 0.5, "extent": 0.2}
+ERROR_CAPS = {"joints": 0.5, "extent": 0.2}
 CLEAR = 2.0  # standard errors by which a gain must help, or it is 0
 CROPS_AT_ONCE = 128
 LARGEST = 10_000  # pose sizes, or px of the frame: no box of a refiner is larger
@@ -70,7 +70,9 @@ class Examples:
         self.recipe = recipe
         self.flip = np.array(data.skeleton.flip)
         self.boxing = boxing_of(recipe, data.skeleton)
-        self.most = MOST["extent" if data.skeleton.crop_size_from == "extent" else "joints"]
+        self.error_cap = ERROR_CAPS[
+            "extent" if data.skeleton.crop_size_from == "extent" else "joints"
+        ]
         self.true = data.train_labels.astype(float)  # (N, J, 2) px
         self.estimates = predicted_px.astype(float)  # (N, J, 2) px
         self.sides = self._sides_px(self.estimates, data)  # (2, N)
@@ -183,19 +185,19 @@ class Examples:
 # -- how far a refiner is trusted
 
 
-def truncated_errors(errors, most):
-    """Mean error (...) per image, each length capped at `most`, in pose sizes.
+def truncated_errors(errors, error_cap):
+    """Mean error (...) per image, each length capped at `error_cap`, in pose sizes.
 
     The cap keeps gross errors, which no crop shows how to mend, from outweighing all others. The
-    mean over images is least where the area under PDJ's curve up to `most` is greatest.
+    mean over images is least where the area under PDJ's curve up to it is greatest.
 
     errors  (..., K, 2) in pose sizes, NaN where they are not known
     """
     lengths = np.linalg.norm(errors, axis=-1)  # (..., K)
-    return np.nanmean(np.minimum(lengths, most), -1)
+    return np.nanmean(np.minimum(lengths, error_cap), -1)
 
 
-def fit_gain(predicted, wanted, most):
+def fit_gain(predicted, wanted, error_cap):
     """The g in [0, 1] for which wanted - g x predicted has the least mean truncated error.
 
     To a hundredth, and 0 unless it clearly helps: what it takes off an image's error is on average
@@ -208,14 +210,16 @@ def fit_gain(predicted, wanted, most):
     if len(predicted) < 2:
         return 0.0
     gains = np.linspace(0, 1, 101)
-    errors = truncated_errors(wanted - gains[:, None, None, None] * predicted, most)  # (101, N)
+    errors = truncated_errors(
+        wanted - gains[:, None, None, None] * predicted, error_cap
+    )  # (101, N)
     best = errors.mean(1).argmin()
     gained = errors[0] - errors[best]  # (N,)
     clear = gained.mean() > CLEAR * gained.std(ddof=1) / np.sqrt(len(gained))
     return float(gains[best]) if clear else 0.0
 
 
-def judge(network, examples, run):
+def held_out_scores(network, examples, run):
     """Held-out errors of each joint served, in pose sizes, and how far the refiner is trusted.
 
     Returns {"loss_without", "loss", "loss_with_gain", "gain"} -> a list, one a joint: the error
@@ -238,13 +242,13 @@ def judge(network, examples, run):
         predicted = np.stack(predicted, 1)  # (n, 1 or 2, 2)
         wanted = np.stack(wanted, 1)
         # how far to trust them, and what that leaves
-        gain = fit_gain(predicted, wanted, examples.most) if len(wanted) else 0.0
+        gain = fit_gain(predicted, wanted, examples.error_cap) if len(wanted) else 0.0
         for name, errors in (
             ("loss_without", wanted),
             ("loss", wanted - predicted),
             ("loss_with_gain", wanted - gain * predicted),
         ):
-            scores[name].append(float(truncated_errors(errors, examples.most).mean()))
+            scores[name].append(float(truncated_errors(errors, examples.error_cap).mean()))
         scores["gain"].append(gain)
     return scores
 

@@ -40,10 +40,10 @@ def _errors(predicted, true):
     return np.linalg.norm(predicted - true, axis=2)
 
 
-def _rate(right, counted):
-    """Share of right among counted, two arrays of sums; NaN where nothing was counted."""
+def _rate(right, scorable):
+    """Share of right among scorable, two arrays of sums; NaN where nothing was scorable."""
     unknown = np.full(np.shape(right), np.nan)
-    return np.divide(right, counted, out=unknown, where=np.asarray(counted) > 0)
+    return np.divide(right, scorable, out=unknown, where=np.asarray(scorable) > 0)
 
 
 def _end_points(joints, ends):
@@ -83,16 +83,16 @@ def pcp(predicted, true, limbs, threshold=0.5, strict=True):
     strict           both ends within threshold x length; else ("relaxed") the mean of the two
                      errors is
     """
-    right, counted = _correct(predicted, true, limbs, threshold, strict)
-    return _rate(right.sum(0), counted.sum(0))
+    correct, scorable = _correct(predicted, true, limbs, threshold, strict)
+    return _rate(correct.sum(0), scorable.sum(0))
 
 
 def _detected(predicted, true, diameter, threshold):
     """Masks (N, J) of the joints within threshold x diameter (N,), and of those that count."""
     errors = _errors(predicted, true)
     diameter = np.asarray(diameter, float)[:, None]
-    counted = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
-    return (errors <= threshold * diameter) & counted, counted
+    scorable = ~np.isnan(np.asarray(true, float)).any(2) & ~np.isnan(diameter)
+    return (errors <= threshold * diameter) & scorable, scorable
 
 
 def pdj(predicted, true, diameter, threshold):
@@ -104,14 +104,14 @@ def pdj(predicted, true, diameter, threshold):
     diameter         (N,) true torso diameters; an image whose diameter is NaN is left out
     threshold        of the diameter; 0.2 gives PCK@0.2 (Yang and Ramanan, TPAMI 2013)
     """
-    right, counted = _detected(predicted, true, diameter, threshold)
-    return _rate(right.sum(0), counted.sum(0))
+    correct, scorable = _detected(predicted, true, diameter, threshold)
+    return _rate(correct.sum(0), scorable.sum(0))
 
 
 def pdj_pooled(predicted, true, diameter, threshold):
     """PDJ of all joints of all images together: a fraction."""
-    right, counted = _detected(predicted, true, diameter, threshold)
-    return float(_rate(right.sum(), counted.sum()))
+    correct, scorable = _detected(predicted, true, diameter, threshold)
+    return float(_rate(correct.sum(), scorable.sum()))
 
 
 def pckh(predicted, true, head, threshold=PCKH_THRESHOLD, groups=None):
@@ -122,13 +122,13 @@ def pckh(predicted, true, head, threshold=PCKH_THRESHOLD, groups=None):
     groups  tuples of joints to be pooled, as skeleton.joint_groups.values(): one fraction each
             ("symmetric" PCKh)
     """
-    detected, counted = _detected(predicted, true, head, threshold)
-    right_sums = detected.sum(0)
-    counted_sums = counted.sum(0)
+    detected, scorable = _detected(predicted, true, head, threshold)
+    correct_counts = detected.sum(0)
+    scorable_counts = scorable.sum(0)
     if groups is not None:
-        right_sums = _by_group(right_sums, groups)
-        counted_sums = _by_group(counted_sums, groups)
-    return _rate(right_sums, counted_sums)
+        correct_counts = _by_group(correct_counts, groups)
+        scorable_counts = _by_group(scorable_counts, groups)
+    return _rate(correct_counts, scorable_counts)
 
 
 def _by_group(sums, groups):
@@ -142,11 +142,11 @@ def _closeness(predicted, true, diameter, limit):
     That PDJ is a step from 0 to 1: a joint that is off by t diameters gives max(0, 1 - t / limit).
     With a zero diameter only an exact hit gives 1.
     """
-    right, counted = _detected(predicted, true, diameter, limit)
+    correct, scorable = _detected(predicted, true, diameter, limit)
     reach = limit * np.asarray(diameter, float)[:, None]  # (N, 1)
-    zeros = np.zeros(right.shape)
-    missed = np.divide(_errors(predicted, true), reach, out=zeros, where=right & (reach > 0))
-    return np.where(right, 1 - missed, 0), counted
+    zeros = np.zeros(correct.shape)
+    missed = np.divide(_errors(predicted, true), reach, out=zeros, where=correct & (reach > 0))
+    return np.where(correct, 1 - missed, 0), scorable
 
 
 def auc(predicted, true, diameter, limit=AUC_LIMIT):
@@ -154,8 +154,8 @@ def auc(predicted, true, diameter, limit=AUC_LIMIT):
 
     It is the exact integral, without a grid.
     """
-    close, counted = _closeness(predicted, true, diameter, limit)
-    return float(_rate(close.sum(), counted.sum()))
+    close, scorable = _closeness(predicted, true, diameter, limit)
+    return float(_rate(close.sum(), scorable.sum()))
 
 
 def _half_squares(predicted, true):
@@ -164,8 +164,8 @@ def _half_squares(predicted, true):
     It is the score "loss".
     """
     errors = _errors(predicted, true)
-    counted = ~np.isnan(np.asarray(true, float)).any(2)
-    return np.where(counted, errors**2 / 4, 0), counted  # half of the mean of two
+    scorable = ~np.isnan(np.asarray(true, float)).any(2)
+    return np.where(scorable, errors**2 / 4, 0), scorable  # half of the mean of two
 
 
 def _mean(rates):
@@ -187,7 +187,7 @@ def part_scores(per_stick, skeleton):
 
 
 def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=()):
-    """Terms of every score, the ratio of their sums: name -> (right, counted), each (N, K).
+    """Terms of every score, the ratio of their sums: name -> (right, scorable), each (N, K).
 
     A row is an image; K is the number of joints, limbs or, of OKS, 1.
 
@@ -212,8 +212,8 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
             terms["pckh", threshold] = _detected(predicted, true, head, threshold)
     if "oks" in skeleton.scores:
         similarity = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])  # (N,)
-        counted = ~np.isnan(similarity)  # (N,): something is labelled, and the area is known
-        terms["oks"] = np.where(counted, similarity, 0)[:, None], counted[:, None]
+        scorable = ~np.isnan(similarity)  # (N,): something is labelled, and the area is known
+        terms["oks"] = np.where(scorable, similarity, 0)[:, None], scorable[:, None]
     if "loss" in skeleton.scores:
         terms["loss"] = _half_squares(predicted, true)
     return terms
@@ -233,15 +233,15 @@ def pckh_thresholds(skeleton):
 def _summary(tallies, weights, skeleton, thresholds=()):
     """Every score (B,) for B weightings (B, N) of the images, keyed as in metrics_stage_N.json."""
     sums = {}
-    for name, (right, counted) in tallies.items():
-        sums[name] = weights @ right.astype(float), weights @ counted.astype(float)  # (B, K) each
+    for name, (right, scorable) in tallies.items():
+        sums[name] = weights @ right.astype(float), weights @ scorable.astype(float)  # (B, K) each
 
     def by_joint(name):
         return dict(zip(skeleton.joints, _rate(*sums[name]).T))
 
     def pooled(name):
-        right_sums, counted_sums = sums[name]
-        return _rate(right_sums.sum(1), counted_sums.sum(1))
+        correct_counts, scorable_counts = sums[name]
+        return _rate(correct_counts.sum(1), scorable_counts.sum(1))
 
     summary = {}
     # of limbs
@@ -259,9 +259,10 @@ def _summary(tallies, weights, skeleton, thresholds=()):
     if "pckh" in skeleton.scores:
         groups = skeleton.joint_groups
         for t in [name[1] for name in sums if name[0] == "pckh"]:
-            right_sums, counted_sums = sums["pckh", t]
+            correct_counts, scorable_counts = sums["pckh", t]
             symmetric = _rate(
-                _by_group(right_sums, groups.values()), _by_group(counted_sums, groups.values())
+                _by_group(correct_counts, groups.values()),
+                _by_group(scorable_counts, groups.values()),
             )  # (B, G)
             summary[f"pckh_{t:g}"] = pooled(("pckh", t))
             summary[f"pckh_symmetric_{t:g}"] = dict(zip(groups, symmetric.T))
@@ -290,7 +291,7 @@ def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     Raises ValueError for an empty set, and where no image has the labels that a score needs.
     """
     tallies = tally(predicted, true, skeleton, sizes, thresholds, head_thresholds)
-    if not all(counted.any() for _, counted in tallies.values()):
+    if not all(scorable.any() for _, scorable in tallies.values()):
         raise ValueError(
             "no image has the labels that a score needs: a limb, the unit that errors are measured in, "
             "the head"

@@ -11,7 +11,7 @@ from torchvision.models import resnet34
 
 from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
-from deeppose.cascade import MOST, fit_gain, load_refiner
+from deeppose.cascade import ERROR_CAPS, fit_gain, load_refiner
 from deeppose.heatmaps import TARGET_SIGMA
 from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
@@ -21,7 +21,7 @@ from deeppose.skeleton import LSP, Skeleton
 from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
-HALF = MOST["joints"]
+HALF = ERROR_CAPS["joints"]
 
 
 def asked(joint, count=2):

@@ -28,7 +28,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.cascade import (
-    MOST,
+    ERROR_CAPS,
     Boxing,
     Examples,
     boxing_of,
@@ -184,7 +184,7 @@ def test_the_saved_gain_is_that_of_the_saved_weights_for_both_sides(data, own_wo
             said.append(network(seen, torch.full((len(rows),), joint)).joints.numpy())
         wanted.append((true[:, LSP.index("left_knee")] - estimates) / sides[:, None])
     said, wanted = SIGMA * np.stack(said, 1), SIGMA * np.stack(wanted, 1)
-    most = MOST["joints"]
+    most = ERROR_CAPS["joints"]
     assert network.gain.item() == pytest.approx(fit_gain(said, wanted, most), abs=0.011)
     recorded = json.loads((own_workdir / "model_left_knee.json").read_text())["history"]
     assert recorded[0]["loss_without"] == pytest.approx(
@@ -512,7 +512,7 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
         return 2 * (wanted * [-1 if mirrored else 1, 1])[:, None], None  # twice what is wanted
 
     monkeypatch.setattr(cascade, "predict_offsets", say)
-    found = cascade.judge(None, examples, None)
+    found = cascade.held_out_scores(None, examples, None)
     assert found["gain"] == pytest.approx([0.5, 0.5]) and max(found["loss_with_gain"]) < 1e-12
     assert found["loss"] == pytest.approx(found["loss_without"])
 
