@@ -46,6 +46,20 @@ def test_the_tables_of_readme_and_docs_are_those_of_the_records():
         assert f"{table.MARKS[0]}\n\n{content}\n\n{table.MARKS[1]}" in text
 
 
+def test_the_readme_leaves_out_a_run_whose_recipe_has_one_of_an_equal_budget():
+    runs = [
+        {"row": row, "size": size}
+        for row, size in (
+            ("original", "cpu"),
+            ("original", "full"),
+            ("original_equal", "cpu"),
+            ("best_random", "cpu"),
+        )
+    ]
+    assert table.comparable(runs) == [runs[1], runs[2], runs[3]]
+    assert table.comparable(runs[:2]) == runs[:2]
+
+
 def test_no_interval_in_the_account_is_typed_by_hand():
     before, _, rest = table.ACCURACY.read_text(encoding="utf-8").partition(table.MARKS[0])
     prose = before + rest.partition(table.MARKS[1])[2]
