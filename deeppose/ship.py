@@ -56,6 +56,16 @@ def models_of(folder):
     return [folder / "model_1.pt", *refiners]
 
 
+def to_hand_on(facts):
+    """A .json's entries for others: without the training's history, and without the folders of the
+    machine that it ran on."""
+    facts = {key: value for key, value in facts.items() if key not in LEFT_OUT}
+    settings = facts.get("settings")
+    if isinstance(settings, dict) and isinstance(settings.get("weights"), str):
+        facts["settings"] = settings | {"weights": Path(settings["weights"]).name}
+    return facts
+
+
 def ship(source, folder, twice=False):
     """Write the small model into the folder; returns its files' sizes in bytes, by name.
 
@@ -67,7 +77,7 @@ def ship(source, folder, twice=False):
     for path in models_of(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)
         facts = files.load_json(path.with_suffix(".json"), "training")
-        facts = {key: value for key, value in facts.items() if key not in LEFT_OUT}
+        facts = to_hand_on(facts)
         facts["shipped"] = {"from": arrays.digest(path), "weights": LAYOUT}
         if path.name == "model_1.pt" and twice:
             facts[two_pass.KEY] = True

@@ -41,7 +41,7 @@ def trained(workdir, tmp_path_factory):
         seconds=7200,
         epoch=3,
         seed=0,
-        settings={"rows": 24, "epochs": 4},
+        settings={"rows": 24, "epochs": 4, "weights": str(folder / "models" / "first")},
         initial_weights="random",
     )
     refiner = Alex_net_c1(14, range(14), crop_px=67)
@@ -81,6 +81,8 @@ def test_a_shipped_model_is_half_as_large_and_says_what_it_is(trained, shipped):
     assert checkpoint.read_weights(shipped / "model_shared.pt", "")["gain"].dtype == torch.float32
     facts = json.loads((shipped / "model_1.json").read_text())
     assert "history" not in facts and facts["two_pass"] is True and facts["epoch"] == 3
+    # no folder of the machine that it was trained on
+    assert facts["settings"] == {"rows": 24, "epochs": 4, "weights": "first"}
     assert facts["shipped"]["from"] == arrays.digest(trained / "model_1.pt")
 
 
