@@ -57,8 +57,7 @@ def models_of(folder):
 
 
 def to_hand_on(facts):
-    """A .json's entries for others: without the training's history, and without the folders of the
-    machine that it ran on."""
+    """Entries of a .json for others: no history, and no folders of the machine that trained it."""
     facts = {key: value for key, value in facts.items() if key not in LEFT_OUT}
     settings = facts.get("settings")
     if isinstance(settings, dict) and isinstance(settings.get("weights"), str):

@@ -147,7 +147,7 @@ def short_table(results):
 
 
 def comparable(results):
-    """The runs without those of a smaller budget than another run of the same recipe has."""
+    """The runs without `original`, of a budget of its own, where `original_equal` was run too."""
     equal = {result["size"] for result in results if result["row"] == "original_equal"}
     return [
         result for result in results if result["row"] != "original" or result["size"] not in equal
