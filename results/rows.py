@@ -64,6 +64,11 @@ ROWS = {
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
+    "heatmap_part": Row(
+        "heatmap network with attention, best recipe",
+        ("--network", "heatmap", "--vary", "backbone=resnet34"),
+        "part",
+    ),
     "variants": Row("best recipe", weights="part"),
     "variants_again": Row("best recipe", seeded(1), "part"),
     "no_heatmap_head": Row(
@@ -202,11 +207,14 @@ LONGER = (  # an arm and a leg from random weights, most for the ends of the lim
 )
 
 
+GRID = ("--input-px", "224")  # the heatmap network's features have a cell for each 32 pixels
+
 # what a size adds to step 2's flags (by row or kind of row), and to those of step 5's commands for
 # a stage
 SIZES = {
     "full": {
         "stage_1": (),
+        "heatmap_part": GRID,
         "variants": ("--epochs", "60"),
         "few": ("--rows", "1080", "--epochs", "200"),
         "stage_2": ((),),
@@ -215,6 +223,7 @@ SIZES = {
     # each row takes about half an hour on a GPU
     "short": {
         "stage_1": ("--epochs", "60"),
+        "heatmap_part": (*GRID, "--epochs", "60"),
         "variants": ("--epochs", "20"),
         "few": ("--rows", "1080", "--epochs", "100"),
         "stage_2": (("--simulated", "5", "--epochs", "3"),),
@@ -226,6 +235,7 @@ SIZES = {
         "original_equal": ("--input-px", "129", "--epochs", "10"),
         "best_random": ("--input-px", "129", "--epochs", "10"),
         "best_part": ("--input-px", "129", "--epochs", "12"),
+        "heatmap_part": ("--input-px", "128", "--epochs", "12"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         "stage_2": pairs(far=10800, near=5400, right=5400),
