@@ -18,7 +18,7 @@ From Python, "stage_2" being joints (P, J, 2) px of the photograph's P people:
 import argparse
 import io
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Model:
     """What predict takes: the networks of a working directory.
 
     refiners  stage -> [(cascade.Refiner, the joints that it refines)]
-    twice     whether it looks again at what is around the pose that it found at first
+    twice     whether it looks again where what is around the pose that it found is another view
     """
 
     stage_1: Stage_1
@@ -115,9 +115,19 @@ def estimate(model, regions, frames):
 
     Returns stage -> joints (N, J, 2) px of the photographs, and stage -> confidence (N, J).
     """
+    return refine(model, regions, frames, *_see(model, frames))
+
+
+def _see(model, frames):
+    """Stage 1's joints (N, J, 2) px of the frames, and confidence (N, J)."""
+    rows = np.arange(len(frames))
+    return model.stage_1.predict(Frames(frames, model.run.device), rows, model.run)
+
+
+def refine(model, regions, frames, joints, sure):
+    """What `estimate` returns, from stage 1's joints (N, J, 2) px of the frames and confidence."""
     rows = np.arange(len(frames))
     frames = Frames(frames, model.run.device)
-    joints, sure = model.stage_1.predict(frames, rows, model.run)
     poses = {"stage_1": joints}
     confidence = {"stage_1": sure}
     for stage, refiners in model.refiners.items():
@@ -163,32 +173,46 @@ def _read(model, photograph, people):
     return photo, partial(photos.show, photo, frame=seen.frame), regions, frames
 
 
-def look_again(model, pieces):
-    """The list of (cutter, regions, frames), cut anew around what stage 1 finds in it."""
-    frames = np.concatenate([frames for *_, frames in pieces])
-    regions = np.concatenate([regions for _, regions, _ in pieces])
-    poses, _ = estimate(replace(model, refiners={}), regions, frames)
-    regions = two_pass.boxes_around(poses["stage_1"], regions, model.stage_1.margin)
-    anew = []
-    for cutter, former, _ in pieces:
-        own, regions = np.split(regions, [len(former)])
-        anew.append((cutter, own, np.stack([cutter(region) for region in own])))
-    return anew
+def look_again(model, cutters, regions, frames, joints, sure):
+    """Look again at the N people who fill too little or too much of their frames, cut anew.
+
+    cutters       for each person the function that cuts the frame of a region
+    joints, sure  what stage 1 found in the frames
+    Returns       regions, frames, joints and sure of each person's last look
+    """
+    frames = frames.copy()
+    size = model.stage_1.frame
+
+    def look(people, boxes_px):
+        frames[people] = np.stack([cutters[n](box) for n, box in zip(people, boxes_px)])
+        found, confidence = _see(model, frames[people])
+        return geometry.frame_to_image(found.astype(float), boxes_px, size), confidence
+
+    in_photographs = geometry.frame_to_image(joints.astype(float), regions, size)
+    in_photographs, sure, regions = two_pass.look_until_settled(
+        look, in_photographs, sure, regions, model.stage_1.margin
+    )
+    joints = geometry.image_to_frame(in_photographs, regions, size).astype(joints.dtype)
+    return regions, frames, joints, sure
 
 
 def _by_photograph(model, pieces):
     """Poses for each of a list of (cutter, regions, frames)."""
     if not pieces:
         return []
-    pieces = look_again(model, pieces) if model.twice else pieces
-    _, regions, frames = zip(*pieces)
-    poses, confidence = estimate(model, np.concatenate(regions), np.concatenate(frames))
+    frames = np.concatenate([frames for *_, frames in pieces])
+    regions = np.concatenate([regions for _, regions, _ in pieces])
+    joints, sure = _see(model, frames)
+    if model.twice:
+        cutters = [cutter for cutter, own, _ in pieces for _ in own]
+        regions, frames, joints, sure = look_again(model, cutters, regions, frames, joints, sure)
+    poses, confidence = refine(model, regions, frames, joints, sure)
     found = []
     start = 0
-    for _, regions, _ in pieces:
-        own = slice(start, start + len(regions))
-        start += len(regions)
-        seen = np.concatenate([regions[:, :2], regions[:, :2] + regions[:, 2:]], 1)
+    for _, people, _ in pieces:
+        own = slice(start, start + len(people))
+        start += len(people)
+        seen = np.concatenate([regions[own, :2], regions[own, :2] + regions[own, 2:]], 1)
         found.append(
             {"stage_2": None}
             | {name: pose[own] for name, pose in poses.items()}
@@ -303,8 +327,8 @@ def parse(argv):
     parser.add_argument(
         "--two-pass",
         action=argparse.BooleanOptionalAction,
-        help="look twice, the second time at what is around the pose found at first: for people who "
-        "are small in what is seen (default: as the model's model_1.json says)",
+        help="look again, at what is around the pose found at first, at people who are small in what "
+        "is seen (default: as the model's model_1.json says)",
     )
     page.add_arguments(parser)
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -354,7 +378,7 @@ def main(argv=None):
         for stage, refiners in model.refiners.items()
     ]
     print(
-        f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', twice' * model.twice}, "
+        f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', looking again where it helps' * model.twice}, "
         f"of {model.provenance['workdir']}"
     )
     # predict, draw and write

@@ -129,3 +129,16 @@ def extent(joints_px):
         return np.ptp(joints_px, axis=-2).max(-1)
     sides = joints_px.amax(-2) - joints_px.amin(-2)  # (..., 2)
     return sides.amax(-1)
+
+
+def intersection_over_union(boxes_px, others_px):
+    """Area (...) that boxes (..., 4) px share, over the area that either covers.
+
+    Sizes must be above 0.
+    """
+    low = np.maximum(boxes_px[..., :2], others_px[..., :2])
+    high = np.minimum(
+        boxes_px[..., :2] + boxes_px[..., 2:], others_px[..., :2] + others_px[..., 2:]
+    )
+    shared = (high - low).clip(0).prod(-1)
+    return shared / (boxes_px[..., 2:].prod(-1) + others_px[..., 2:].prod(-1) - shared)

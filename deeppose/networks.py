@@ -102,18 +102,23 @@ class Stage_1:
         what    a label for the progress bar; None shows none
         flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a
                 network that decodes heatmaps the mean is of these
-        twice   look again, at a box around the pose that was found at first; what it shows comes
-                from the stored frame, so a person of fewer pixels there than the network takes is
-                enlarged, not seen more finely
+        twice   look again, at a box around the pose that was found at first, where that is another
+                one; what it shows comes from the stored frame, so a person of fewer pixels there
+                than the network takes is enlarged, not seen more finely
         boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
         """
         joints, confidence = self._predict_once(frames, rows, run, what, flip, boxes)
         if twice:
             first_boxes = self.view_box if boxes is None else boxes
             first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
-            boxes = two_pass.boxes_around(joints, first_boxes)
             label = what and f"{what}, again"
-            joints, confidence = self._predict_once(frames, rows, run, label, flip, boxes)
+
+            def look(people, boxes_px):
+                return self._predict_once(frames, rows[people], run, label, flip, boxes_px)
+
+            joints, confidence, _ = two_pass.look_until_settled(
+                look, joints, confidence, first_boxes
+            )
         return joints, confidence
 
     def _predict_once(self, frames, rows, run, what, flip, boxes):

@@ -50,8 +50,8 @@ def parser(description):
     arguments.add_argument(
         "--two-pass",
         action="store_true",
-        help="stage 1 looks twice, the second time at a box around the pose that it found at first, "
-        "cut from the stored frame (default: off)",
+        help="stage 1 looks again, at a box around the pose that it found at first, where that is "
+        "another one, cut from the stored frame (default: off)",
     )
     arguments.add_argument(
         "--sample",

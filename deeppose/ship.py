@@ -119,7 +119,7 @@ def main(argv=None):
     parser.add_argument(
         "--two-pass",
         action="store_true",
-        help="have predict.py look twice with this model unless it is told otherwise",
+        help="have predict.py look again at small people with this model unless it is told otherwise",
     )
     options = parser.parse_args(argv)
     if options.workdir.resolve() == options.folder.resolve():

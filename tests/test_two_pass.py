@@ -101,6 +101,42 @@ def test_the_second_look_sees_more_finely_and_its_places_are_exact(frame, margin
     assert (box[2] - box[0]) / margin == pytest.approx(two_pass.SCALE * 60, rel=0.3)
 
 
+def test_only_who_would_be_seen_otherwise_is_looked_at_again():
+    """One who fills the view is left; one who jumps is followed, but no more than MOST_LOOKS."""
+    boxes = np.array([[0, 0, 100, 100], [0, 0, 100, 100], [0, 0, 100, 100.0]])
+    at = {  # person -> left, width of the pose at each look
+        0: [(20, 60)],
+        1: [(70, 20), (72, 20)],
+        2: [(10, 10), (40, 5), (80, 2), (90, 2)],
+    }
+    looks = dict.fromkeys(at, 0)
+
+    def look(people, boxes_px):
+        poses = []
+        for person in people:
+            left, width = at[person][min(looks[person], len(at[person]) - 1)]
+            looks[person] += 1
+            poses.append([[left, 50], [left + width, 50]])
+        return np.array(poses, float), np.array([[float(looks[person])] * 2 for person in people])
+
+    first = look(np.arange(3), boxes)
+    joints, sure, seen = two_pass.look_until_settled(look, *first, boxes)
+    assert looks == {0: 1, 1: 2, 2: two_pass.MOST_LOOKS}
+    np.testing.assert_array_equal(sure[:, 0], list(looks.values()))
+    np.testing.assert_array_equal(joints[1, 0], [72, 50])
+    np.testing.assert_array_equal(seen[0], boxes[0])
+    # the last look's box is around what the one before found
+    np.testing.assert_allclose(seen[1], two_pass.boxes_around(first[0], boxes)[1])
+    assert not np.shares_memory(joints, first[0]) and first[1][1, 0] == 1  # nothing edited in place
+
+
+def test_shares_of_boxes():
+    one = np.array([0, 0, 4, 2.0])
+    others = np.array([[0, 0, 4, 2], [2, 0, 4, 2], [4, 0, 1, 1], [1, 0, 2, 1], [-9, -9, 1, 1.0]])
+    found = geometry.intersection_over_union(one, others)
+    np.testing.assert_allclose(found, [1, 4 / 12, 0, 2 / 8, 0])
+
+
 def test_several_people_and_photographs_are_looked_at_anew_each_by_itself():
     first, ends = scene()
     second, other = scene(at=(100, 500), extent=100)
