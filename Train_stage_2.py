@@ -32,8 +32,8 @@ from deeppose import (
     training_state,
     workdir,
 )
-from deeppose.cascade import Examples
 from deeppose.deltas import DRAWN
+from deeppose.examples import Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -145,6 +145,36 @@ def start_from(network, path, skeleton, options):
         network.mirror(skeleton.flip)
 
 
+def build(examples, start, skeleton, options):
+    """A refiner's network, with the weights of the file `start`, or random ones for None."""
+    network = Alex_net_c1(
+        skeleton.joint_count,
+        examples.joints.tolist(),
+        crop_px=options.crop_px,
+        **options.recipe.options,
+    )
+    if start:
+        start_from(network, start, skeleton, options)
+    return network
+
+
+def provenance(examples, start, skeleton, options):
+    """What a refiner's .json says of it: all that load_refiner needs, and where it comes from."""
+    mirrored = ", mirrored" * (options.weights == "opposite")
+    return {
+        "network": "Alex_net_c1",
+        "joints": [skeleton.joints[joint] for joint in examples.joints],
+        "options": options.recipe.options,
+        "crop_px": options.crop_px,
+        "crop_scale": examples.boxing.scale,
+        "smallest_crop_px": examples.boxing.smallest_px,
+        "seed": options.seed,
+        "stage": options.stage,
+        "initial_weights": f"file {start.name}{mirrored}" if start else "random",
+        "skeleton": skeleton.described(),
+    }
+
+
 def train_refiner(examples, name, start, data, settings, options, run):
     """Train one refiner, or what is left of it, and write its checkpoint with the least held-out
     loss.
@@ -165,38 +195,14 @@ def train_refiner(examples, name, start, data, settings, options, run):
         return
     # build it, from random weights or another refiner's
     runtime.seed_torch(options.seed, name, "initial weights")
-    recipe = options.recipe
-    skeleton = data.skeleton
-    network = run.place(
-        Alex_net_c1(
-            skeleton.joint_count,
-            examples.joints.tolist(),
-            crop_px=options.crop_px,
-            **recipe.options,
-        )
-    )
-    if start:
-        start_from(network, start, skeleton, options)
+    network = run.place(build(examples, start, data.skeleton, options))
     # go on where an unfinished run stands
+    recipe = options.recipe
     optimiser = recipe.optimiser_of(network, run.device)
     state = training_state.TrainingState(
         path, settings, run, network, optimiser, options, recipe.average_of(network)
     )
-    # say where it comes from
-    mirrored = ", mirrored" * (options.weights == "opposite")
-    called = f"file {start.name}{mirrored}" if start else "random"
-    state.provenance = {
-        "network": "Alex_net_c1",
-        "joints": [skeleton.joints[joint] for joint in examples.joints],
-        "options": recipe.options,
-        "crop_px": options.crop_px,
-        "crop_scale": examples.boxing.scale,
-        "smallest_crop_px": examples.boxing.smallest_px,
-        "seed": options.seed,
-        "stage": options.stage,
-        "initial_weights": called,
-        "skeleton": skeleton.described(),
-    }
+    state.provenance = provenance(examples, start, data.skeleton, options)
     # train
     with state.catching_signals():
         train(network, optimiser, examples, rows, name, options, state, run)
@@ -271,11 +277,8 @@ def _weights(text):
     return text if text in ("none", "former", "opposite") else Path(text)
 
 
-def parse(argv):
-    """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
-    runtime.add_model_argument(parser)
+def add_arguments(parser):
+    """Add the flags of this step."""
     parser.add_argument(
         "--batch-size",
         type=shell.at_least(1),
@@ -312,7 +315,6 @@ def parse(argv):
         "opposite joint in this stage, mirrored, or a model_<joint>.pt, such as another joint's "
         "that was trained for longer (default: none)",
     )
-    recipes.add_arguments(parser, RECIPES)
     parser.add_argument(
         "--crop-px",
         type=shell.at_least(1),
@@ -328,12 +330,23 @@ def parse(argv):
         action="store_true",
         help="first draw a new deltas.npy into the working directory, from the held-out errors",
     )
+
+
+def parse(argv):
+    """The command line: see --help."""
+    parser = runtime.parser(__doc__)
+    runtime.add_training_arguments(parser, EPOCHS)
+    runtime.add_model_argument(parser)
+    recipes.add_arguments(parser, RECIPES)
+    add_arguments(parser)
     options = parser.parse_args(argv)
+    # what is not said is the recipe's
     recipes.choose(parser, options, RECIPES)
     options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
     options.crop_px = options.crop_px or options.recipe.crop_px
     if options.simulated is None:
         options.simulated = options.recipe.simulated
+    # what does not go together
     if options.simulated > DRAWN:
         parser.error(f"--vary simulated={options.simulated}: only {DRAWN} are drawn")
     if options.refiner == SHARED and options.joints:
@@ -372,7 +385,7 @@ def main(argv=None):
     if options.stage > 2:
         predicted = predict_stage_2(data, frames, predicted, options, run)
     deltas_path, simulated = deltas.find(options, data, predicted, run)
-    boxing = cascade.boxing_of(options.recipe, skeleton)
+    boxing = boxing_of(options.recipe, skeleton)
     print(
         f"stage {options.stage}: {', '.join(names) if len(names) < 3 else f'{len(names)} joints'}, "
         f"{options.simulated} of the {DRAWN} errors in {deltas_path} an image, boxes {boxing.scale:g} times the "

@@ -16,7 +16,7 @@ import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, deltas, geometry, training_state
-from deeppose.cascade import Examples
+from deeppose.examples import Boxing, Examples
 from deeppose.loader import Frames
 from deeppose.networks import DEFAULT, Stage_1
 from LSP_data import FRAME
@@ -302,7 +302,7 @@ class Bench:
         network = run.place(self.stage_1())
         rows = np.arange(len(self.data.test_images))
         estimates = np.nan_to_num(data.test_labels, nan=100).astype(float)
-        boxing = cascade.Boxing(data.skeleton.crop_scale, 40)
+        boxing = Boxing(data.skeleton.crop_scale, 40)
         sides = boxing.sides_px(estimates, data.skeleton)
         boxes = geometry.box_around(estimates[:, 0], sides)
         bare = self.bare_inference(run.place(self.stage_1()))

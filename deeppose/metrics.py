@@ -17,7 +17,7 @@ OKS, is one more.
 import numpy as np
 
 from deeppose.oks import oks
-from deeppose.skeleton import ALL_STICKS, threshold_key
+from deeppose.score_names import ALL_STICKS, threshold_key
 
 PDJ_STEPS = 20  # of the threshold, a unit: PDJ is given every 0.05
 AUC_LIMIT = 0.5

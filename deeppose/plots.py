@@ -225,59 +225,14 @@ def stage_1_training(path, curves):
 
     curves  column of curves_stage_1.csv -> (rows,)
     """
-    # the held-out rows' scores
-    names = [
-        name
-        for name in curves
-        if name not in (*STAGE_1_CURVES, "step") and not name.startswith(metrics.TRAINED_ON)
-    ]
-    # the epoch that the first of them chose; not a place between epochs, which --score-every adds
-    epochs = curves["epoch"]
-    whole_epochs = epochs[epochs == np.round(epochs)]
-    chosen = epochs[-1]
-    if names and len(whole_epochs):
-        scores_of_epochs = curves[names[0]][np.isin(epochs, whole_epochs)]
-        chosen = whole_epochs[np.argmax(scores_of_epochs)]
-    # the losses
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    losses.plot(
-        epochs,
-        curves["train_loss"],
-        "--",
-        color="#D55E00",
-        label="training rows, the recipe's whole loss",
-        **_marks(epochs),
-    )
-    losses.plot(
-        epochs,
-        curves["held_out_loss"],
-        "-",
-        color="#0072B2",
-        label="held-out rows, of the coordinates alone",
-        **_marks(epochs),
-    )
-    losses.set(title="loss", ylabel="loss", yscale="log")
-    # the scores, of held-out rows and of some that are trained on
-    for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
-        scores.plot(
-            epochs,
-            curves[name],
-            **look,
-            label=f"{score_name(name)}, held-out rows",
-            **_marks(epochs),
-        )
-        trained_on = metrics.TRAINED_ON + name
-        if trained_on in curves:
-            scores.plot(
-                epochs,
-                curves[trained_on],
-                **trained_on_look,
-                linewidth=1,
-                label=f"{score_name(name)}, rows trained on",
-            )
-    scores.set(title="scores", ylabel="fraction", ylim=(0, None))
+    names = _held_out_scores(curves)
+    _draw_losses(losses, curves)
+    _draw_scores(scores, curves, names)
     # the epoch that was chosen, in both
+    epochs = curves["epoch"]
+    chosen = _chosen_epoch(curves, names)
     for axes in (losses, scores):
         axes.axvline(chosen, color="black", linestyle=":", label=f"epoch {chosen:.0f}: chosen")
         axes.set(xlabel="epoch", xlim=_around(epochs))
@@ -285,6 +240,48 @@ def stage_1_training(path, curves):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     save(figure, path)
+
+
+def _held_out_scores(curves):
+    """The columns that are scores of the held-out rows; the first one chooses the epoch."""
+    others = (*STAGE_1_CURVES, "step")
+    return [
+        name for name in curves if name not in others and not name.startswith(metrics.TRAINED_ON)
+    ]
+
+
+def _chosen_epoch(curves, names):
+    """The epoch of the highest first score; not a place between epochs, which --score-every adds."""
+    epochs = curves["epoch"]
+    whole_epochs = epochs[epochs == np.round(epochs)]
+    if not names or not len(whole_epochs):
+        return epochs[-1]
+    scores_of_epochs = curves[names[0]][np.isin(epochs, whole_epochs)]
+    return whole_epochs[np.argmax(scores_of_epochs)]
+
+
+def _draw_losses(axes, curves):
+    """The loss of the rows that are trained on, and of the held-out ones."""
+    epochs = curves["epoch"]
+    for column, line, colour, label in (
+        ("train_loss", "--", "#D55E00", "training rows, the recipe's whole loss"),
+        ("held_out_loss", "-", "#0072B2", "held-out rows, of the coordinates alone"),
+    ):
+        axes.plot(epochs, curves[column], line, color=colour, label=label, **_marks(epochs))
+    axes.set(title="loss", ylabel="loss", yscale="log")
+
+
+def _draw_scores(axes, curves, names):
+    """Scores of held-out rows, and of some that are trained on where the curves have them."""
+    epochs = curves["epoch"]
+    for name, look, trained_on_look in zip(names, SCORE_LOOKS, TRAINED_ON_LOOKS):
+        label = f"{score_name(name)}, held-out rows"
+        axes.plot(epochs, curves[name], **look, label=label, **_marks(epochs))
+        trained_on = metrics.TRAINED_ON + name
+        if trained_on in curves:
+            label = f"{score_name(name)}, rows trained on"
+            axes.plot(epochs, curves[trained_on], **trained_on_look, linewidth=1, label=label)
+    axes.set(title="scores", ylabel="fraction", ylim=(0, None))
 
 
 def learning_curves(path, curves):

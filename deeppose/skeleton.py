@@ -5,21 +5,16 @@ joint's number.
 """
 
 import difflib
-import re
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
-from deeppose import geometry
+from deeppose import geometry, skeleton_checks
+from deeppose.joint_names import mirror_name, without_side
+from deeppose.score_names import ALL_STICKS
 from deeppose.shell import InputError
 
-SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
-UNITS = ("head", "box")  # beside the distance of two joints
 UNKNOWN_SIGMA = 0.05  # of OKS, where a data set gives none
-JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
-RESERVED = ("shared", "1", "2", "3")  # what model_<joint>.pt may not be called
-SIDE_WORDS = ("left", "right", "l", "r")  # of joints' names
-ALL_STICKS = "sticks"  # a mean over all sticks, not over parts
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Skeleton:
     crop_size_from  what the cascade's boxes are sized by, of the predicted pose and never of the
                     truth: the distance of two joints, or "extent" (the larger side of the pose)
     crop_scale      sides of a box / that size: DeepPose's sigma
-    scores          of SCORES, which it is judged by
+    scores          of score_names.SCORES, which it is judged by
     thresholds      of PDJ, in units, or of PCKh, in head sizes: at which joints are scored one by
                     one
     curve_to        PDJ is given in steps of 0.05 up to this, in units, and drawn so far
@@ -67,7 +62,7 @@ class Skeleton:
     pairs: tuple | None = None
 
     def __post_init__(self):
-        _check(self)
+        skeleton_checks.check(self)
 
     @property
     def joint_count(self):
@@ -175,112 +170,6 @@ class Skeleton:
         return asdict(self)
 
 
-def threshold_key(threshold):
-    """Key of a threshold in "pdj" of metrics_stage_N.json: 0.2 -> "0.20", 0.125 -> "0.125"."""
-    return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
-
-
-def _check_shapes(skeleton):
-    """ValueError where an entry is not of the shape that Skeleton names."""
-    # lists, which are tuples here
-    listed = (
-        skeleton.joints,
-        skeleton.bones,
-        skeleton.scores,
-        skeleton.thresholds,
-        skeleton.chosen_by,
-        skeleton.head,
-    )
-    if not all(isinstance(entry, tuple) for entry in listed):
-        raise ValueError("an entry is no tuple")
-    sticks = [stick for part in skeleton.limbs.values() for stick in part]
-    if skeleton.pairs is not None and not isinstance(skeleton.pairs, tuple):
-        raise ValueError("an entry is no tuple")
-    # pairs
-    pairs = [*sticks, *skeleton.bones, *(skeleton.pairs or ())]
-    if skeleton.head:
-        pairs.append(skeleton.head)
-    for distance in (skeleton.unit, skeleton.crop_size_from):
-        if not isinstance(distance, str):
-            pairs.append(distance)
-    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        raise ValueError("a stick, a bone or a distance has not two ends")
-    # ends of limbs, names and numbers
-    ends = [end for stick in sticks for end in stick]
-    has_joints = all(isinstance(end, tuple) and end for end in ends)
-    if not all(skeleton.limbs.values()) or not has_joints:
-        raise ValueError("a limb has no joints")
-    texts = (skeleton.name, skeleton.unit_name, *skeleton.chosen_by)
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a name is no text")
-    if not all(0 < sigma < 10 for sigma in skeleton.sigmas.values()):
-        raise ValueError("a sigma is out of range")
-
-
-def _check_scores(skeleton):
-    """ValueError where a mean is of unknown parts, or an epoch is chosen by an unknown score."""
-    if "pcp" in skeleton.scores and not skeleton.limbs:
-        raise ValueError("PCP is of limbs, and there are none")
-    for parts in skeleton.means.values():
-        if parts == ALL_STICKS:
-            continue
-        if not isinstance(parts, tuple) or not parts or not set(parts) <= set(skeleton.limbs):
-            raise ValueError("a mean is of no parts")
-    # keys, in metrics.score's dictionary, of the scores that can choose an epoch
-    head_thresholds = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
-    keys_of_score = {
-        "pdj": [("pdj", threshold_key(t)) for t in skeleton.thresholds],
-        "pckh": [(f"pckh_{t:g}",) for t in head_thresholds],
-        "oks": [("oks",)],
-    }
-    keys = []
-    for score in skeleton.scores:
-        keys += keys_of_score.get(score, ())
-    if skeleton.chosen_by not in keys:
-        raise ValueError(f"no epoch can be chosen by {' '.join(skeleton.chosen_by)}")
-
-
-def _check(skeleton):
-    """ValueError for a Skeleton that does not hold together."""
-    _check_shapes(skeleton)
-    # every joint that an entry names is there
-    named = {*skeleton.head, *skeleton.sigmas}
-    for sticks in skeleton.limbs.values():
-        for stick in sticks:
-            for end in stick:
-                named.update(end)
-    for bone in skeleton.bones:
-        named.update(bone)
-    paired = [name for pair in skeleton.pairs or () for name in pair]
-    if len(set(paired)) < len(paired):
-        raise ValueError("a joint has two opposite ones")
-    named.update(paired)
-    for distance in (skeleton.unit, skeleton.crop_size_from):
-        if not isinstance(distance, str):
-            named.update(distance)
-    if unknown := named - set(skeleton.joints):
-        raise ValueError(f"unknown joint {min(unknown)}")
-    # joints have names that files may have, once each, and opposite ones
-    if not skeleton.joints or len(set(skeleton.joints)) < len(skeleton.joints):
-        raise ValueError("a joint is there twice, or none at all")
-    for name in skeleton.joints:
-        if not JOINT_NAME.fullmatch(name) or name in RESERVED:
-            raise ValueError(f"a joint cannot be named {name!r}")
-        if skeleton.pairs is None and mirror_name(name) not in skeleton.joints:
-            raise ValueError(f"{name} has no {mirror_name(name)}")
-    # units, sizes and scores are known ones
-    if isinstance(skeleton.unit, str) and skeleton.unit not in UNITS:
-        raise ValueError(f"unknown unit {skeleton.unit!r}")
-    if isinstance(skeleton.crop_size_from, str) and skeleton.crop_size_from != "extent":
-        raise ValueError(f"unknown size {skeleton.crop_size_from!r}")
-    if unknown := set(skeleton.scores) - set(SCORES):
-        raise ValueError(f"unknown score {min(unknown)!r}")
-    thresholds = (*skeleton.thresholds, skeleton.curve_to)
-    if not 0 < skeleton.crop_scale < 100 or not all(0 < t < 10 for t in thresholds):
-        raise ValueError("a number is out of range")
-    _check_scores(skeleton)
-
-
 def from_description(description):
     """The Skeleton that `described` wrote; ValueError, TypeError or KeyError for what is none."""
     field_names = {entry.name for entry in fields(Skeleton)}
@@ -296,28 +185,6 @@ def _frozen(value):
     if isinstance(value, dict):
         return {key: _frozen(item) for key, item in value.items()}
     return value
-
-
-def mirror_name(name):
-    """The joint's name after mirroring: left_knee -> right_knee, neck -> neck."""
-    if name.startswith("left_"):
-        return "right_" + name.removeprefix("left_")
-    if name.startswith("right_"):
-        return "left_" + name.removeprefix("right_")
-    return name
-
-
-def without_side(name):
-    """The joint's name without its side: left_eye -> eye, paw_l -> paw, leftear -> ear.
-
-    The side may be any of its words: front_left_paw -> front_paw.
-    """
-    for side in SIDE_WORDS:
-        words = name.split("_")
-        if side in words:
-            words.remove(side)
-            return "_".join(words) or name
-    return name.removeprefix("left").removeprefix("right") or name
 
 
 def _both_sides(upper, lower):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from deeppose.metrics import LEVEL, pckh_thresholds
 from deeppose.published import PUBLISHED, own_row
-from deeppose.skeleton import threshold_key
+from deeppose.score_names import threshold_key
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
 

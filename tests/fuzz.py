@@ -57,6 +57,7 @@ from deeppose import (
     training_state,
     workdir,
 )
+from deeppose.examples import boxing_of
 from deeppose.people import Job, Row
 from deeppose.recipes import Recipe
 from deeppose.shell import InputError, RunError
@@ -391,7 +392,7 @@ def read_dataset(path):
     metrics.chosen(scores, skeleton)
     metrics.chosen_name(skeleton)
     metrics.headline(scores, skeleton)
-    cascade.boxing_of(Recipe(), skeleton).sides_px(true, skeleton)
+    boxing_of(Recipe(), skeleton).sides_px(true, skeleton)
     assert len(skeleton.flip) == skeleton.joint_count and all(
         len(bone) == 2 for bone in skeleton.bone_ends
     )

@@ -15,7 +15,7 @@ import Train_stage_2
 from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import augment, crops, networks, runtime
-from deeppose.cascade import Examples
+from deeppose.examples import Examples
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import RECIPES as STAGE_1_RECIPES

@@ -20,7 +20,6 @@ import predict
 from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
-    cascade,
     checkpoint,
     dependencies,
     export,
@@ -29,6 +28,7 @@ from deeppose import (
     networks,
     runtime,
 )
+from deeppose.examples import Boxing
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
@@ -293,7 +293,7 @@ def test_fourteen_direct_refiners_are_too_large():
 
 def test_boxes_of_tensors_are_those_of_arrays():
     poses = np.random.default_rng(0).uniform(0, 200, (3, 14, 2))
-    boxing = cascade.Boxing(LSP.crop_scale, 90.0)
+    boxing = Boxing(LSP.crop_scale, 90.0)
     sides = boxing.sides_px(poses, LSP)
     tensors = torch.tensor(poses)
     np.testing.assert_allclose(boxing.sides_px(tensors, LSP), sides)

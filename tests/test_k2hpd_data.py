@@ -24,7 +24,7 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES, Alex_net_c1
 from deeppose import arrays, augment, cascade, downloads, k2hpd, metrics, photos, recipes
-from deeppose.cascade import Examples
+from deeppose.examples import Examples
 from deeppose.skeleton import K2HPD
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 

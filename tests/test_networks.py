@@ -11,7 +11,8 @@ from torchvision.models import resnet34
 
 from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
-from deeppose.cascade import ERROR_CAPS, fit_gain, load_refiner
+from deeppose.cascade import fit_gain, load_refiner
+from deeppose.examples import ERROR_CAPS
 from deeppose.heatmaps import TARGET_SIGMA
 from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm

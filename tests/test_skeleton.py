@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeppose.skeleton import LSP, Skeleton, from_description, mirror_name
+from deeppose.joint_names import mirror_name
+from deeppose.skeleton import LSP, Skeleton, from_description
 
 
 def test_joints_are_lsps_in_order():

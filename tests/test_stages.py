@@ -11,7 +11,8 @@ from helpers import SMALL_CROPS, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import cascade, checkpoint, deltas, metrics, networks, runtime, workdir
+from deeppose import checkpoint, deltas, metrics, networks, runtime, workdir
+from deeppose.examples import Boxing
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 from predict import load, predict
@@ -21,7 +22,7 @@ RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 CPU = ["--device", "cpu", "--precision", "fp32"]
 DIRECT = ["--recipe", "original", "--crop-px", "227"]  # save_constant's
 FEW = ["--rows", "2", "--epochs", "1", "--simulated", "2", *SMALL_CROPS]
-BOXING = cascade.Boxing(LSP.crop_scale, 40)
+BOXING = Boxing(LSP.crop_scale, 40)
 
 
 def save_constant(path, x, y, gain=1.0):

@@ -27,15 +27,8 @@ from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.cascade import (
-    ERROR_CAPS,
-    Boxing,
-    Examples,
-    boxing_of,
-    fit_gain,
-    load_refiner,
-    truncated_errors,
-)
+from deeppose.cascade import fit_gain, load_refiner, truncated_errors
+from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
