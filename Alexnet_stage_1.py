@@ -63,7 +63,7 @@ RECIPES = {
         learning_rate=5e-4,
         accumulator=1e-4,
         frozen=0.01,  # 10,000 of its 1,000,000 steps
-        # as their crops, of 1.0 to 1.2 x the joints' box
+        # frames vary as their crops do, which are of 1.0 to 1.2 x the joints' box
         batch_size=128,
         stretch=1,
         scale=0.1,

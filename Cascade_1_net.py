@@ -37,7 +37,7 @@ RECIPES = {
         schedule="cosine",
         mirror=0.5,
     ),
-    # as the original, and DeepPose, section 3.2
+    # what the original has, and DeepPose, section 3.2
     "original": Recipe(options={"head": "direct"}, optimiser="adagrad"),
     # The K2HPD authors' loss is half the mean square in pixels of a crop, 64^2 / 2 = 2048 times
     # that in box sides: so their rate of 1e-4 is 2048 times as large here, and their weight decay

@@ -221,6 +221,11 @@ def _by_photograph(model, pieces):
     return found
 
 
+def refined_count(refiners):
+    """How many joints a stage's refiners move; those of gain 0 keep their estimate."""
+    return sum(refiner.gain(joint) > 0 for refiner, joints in refiners for joint in joints)
+
+
 def describe(source, photo, found, model):
     """The content of photo_pose.json: each person's joints by name."""
     joints = model.skeleton.joints
@@ -374,13 +379,12 @@ def main(argv=None):
     )
     # say which model it is
     refined = [
-        f"stage {stage} for {sum(len(joints) for _, joints in refiners)} of {model.skeleton.joint_count} joints"
+        f"stage {stage} for {refined_count(refiners)} of {model.skeleton.joint_count} joints"
         for stage, refiners in model.refiners.items()
     ]
-    print(
-        f"{model.run}; stage 1, {', '.join(refined) or 'no stage 2'}{', looking again where it helps' * model.twice}, "
-        f"of {model.provenance['workdir']}"
-    )
+    stages = ", ".join(["stage 1", *(refined or ["no stage 2"])])
+    looks = "looking again where people are small, " if model.twice else ""
+    print(f"{model.run}; {stages}, {looks}of {model.provenance['workdir']}")
     # predict, draw and write
     if options.output:
         files.make_folder(options.output, "--output names one")

@@ -139,7 +139,7 @@ def open_zip(path):
     for entry in archive.infolist():
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         first = "".join(parts[:1])
-        if ".." in parts or first == "/" or ":" in first:  # C: is a drive of Windows
+        if ".." in parts or first.startswith("/") or ":" in first:  # C: is a drive of Windows
             raise InputError(
                 f"{path}: holds an entry named {entry.filename!r}, which leads out of it; do not trust it"
             )

@@ -10,7 +10,7 @@ PIECE_BYTES = 2**28  # uploaded at a time
 
 
 class Frames:
-    """Frames uint8 (N, frame, frame, 3), memory-mapped or not, that come in batches on a device."""
+    """Frames uint8 (N, h, w, 3), memory-mapped or not, that come in batches on a device."""
 
     def __init__(self, images, device):
         self.images = images
@@ -18,7 +18,7 @@ class Frames:
         self.resident = _upload(images, device) if _fits(images, device) else None
 
     def take(self, rows):
-        """Frames with these row numbers: uint8 (n, frame, frame, 3) on the device."""
+        """Frames with these row numbers: uint8 (n, h, w, 3) on the device."""
         if self.resident is not None:
             return self.resident[torch.from_numpy(rows).to(self.device)]
         batch = torch.from_numpy(np.take(self.images, rows, 0))

@@ -236,6 +236,7 @@ def test_step_1_names_a_broken_zip(photos, tmp_path, capsys):
     for name in (
         "../joints.mat",
         "/joints.mat",
+        "//joints.mat",
         "C:/joints.mat",
         "images/../../joints.mat",
         "..\\joints.mat",

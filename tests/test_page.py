@@ -28,7 +28,7 @@ from PIL import Image
 
 import predict as script
 from Cascade_1_net import Alex_net_c1
-from deeppose import page
+from deeppose import page, page_requests
 from deeppose.photos import ORIENTATION
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
@@ -369,7 +369,7 @@ def test_a_body_without_a_sound_length_is_refused(headers, server):
 
 
 def test_too_many_bytes_are_refused_in_words_even_while_they_are_sent(server):
-    length = page.MOST_BYTES + 1
+    length = page_requests.MOST_BYTES + 1
     refused(
         ask(server, headers=[("Content-Length", str(length))], body=bytes(length)), 413, "50 MB"
     )
@@ -410,11 +410,12 @@ def test_scans_are_told_from_what_looks_like_them():
     thumbnail = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
     assert (
         4 < count < 12
-        and page.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail) == count
+        and page_requests.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail)
+        == count
     )
-    assert page.scan_count(many_scans()) > page.MOST_SCANS
+    assert page_requests.scan_count(many_scans()) > page_requests.MOST_SCANS
     for broken in (b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\0\0\xff", photograph[:300]):
-        assert page.scan_count(broken) <= 1
+        assert page_requests.scan_count(broken) <= 1
 
 
 @pytest.mark.parametrize(
@@ -964,11 +965,11 @@ def test_pages_from_elsewhere_get_nothing(browser, elsewhere, monkeypatch):
     """Neither one from another origin, nor one whose name was made to lead to this computer."""
     refusals, posed = [], []
 
-    def noted(handler, status, words, real=page.Handler._refuse):
+    def noted(handler, status, words, real=page_requests.Handler._refuse):
         refusals.append((status, handler.headers["Host"].split(":")[0], handler.headers["Origin"]))
         real(handler, status, words)
 
-    monkeypatch.setattr(page.Handler, "_refuse", noted)
+    monkeypatch.setattr(page_requests.Handler, "_refuse", noted)
     with serving(lambda *asked: posed.append(asked)) as server:
         port = server.server_address[1]
         browser.open(f"http://127.0.0.1:{elsewhere}/")
