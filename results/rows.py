@@ -17,6 +17,7 @@ class Row:
     copies   whether step 1 makes the original's copies
     against  the row that it differs from in one thing: it is then judged by the held-out images
              alone
+    model    a folder in the project whose trained model is scored as it is: nothing is trained
     """
 
     title: str
@@ -26,6 +27,7 @@ class Row:
     stage_2: tuple = ()
     copies: bool = False
     against: str | None = None
+    model: str | None = None
 
 
 def without(entry, *changes, against="variants", seed=0):
@@ -69,6 +71,7 @@ ROWS = {
         ("--network", "heatmap", "--vary", "backbone=resnet34"),
         "part",
     ),
+    "shipped": Row("the model in models/lsp", stages=3, model="models/lsp"),
     "variants": Row("best recipe", weights="part"),
     "variants_again": Row("best recipe", seeded(1), "part"),
     "no_heatmap_head": Row(

@@ -14,7 +14,7 @@ from deeppose import arrays, cascade, files, metrics, networks
 from deeppose.loader import Frames
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
-from deeppose.workdir import refiner_path, stages_here
+from deeppose.workdir import SHARED, refiner_path, stages_here
 from results import ledger, paths, predictions, variants
 from results.paths import ROOT
 from results.rows import ROWS, is_variant, refiner_commands, stage_1_flags
@@ -66,17 +66,15 @@ def run_row(name, size, folder, source, part, stages, more):
     commands."""
     row = ROWS[name]
     workdir = run_folder(folder, size, name)
+    if row.model:
+        return score_model(name, size, folder, source, stages, more)
     if row.against and not (run_folder(folder, size, row.against) / "model_1.pt").exists():
         raise RunError(
             f"{run_folder(folder, size, row.against)}: holds no trained model_1.pt of {row.against}, with "
             f"which {name} is compared; run that row first, with --again if it is recorded"
         )
     # step 1, once for all rows that want the same arrays
-    data, flags = prepare(folder, source, row.copies)
-    workdir.mkdir(parents=True, exist_ok=True)
-    for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
-        if path.name != "train_output.npy" and not (workdir / path.name).exists():
-            os.link(path, workdir / path.name)
+    flags = link_arrays(folder, source, row.copies, workdir)
     # step 2
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
@@ -115,31 +113,67 @@ def run_row(name, size, folder, source, part, stages, more):
     return workdir, steps
 
 
+def score_model(name, size, folder, source, stages, more):
+    """Score a row's trained model, as run_row does one that it trains."""
+    row = ROWS[name]
+    workdir = run_folder(folder, size, name)
+    flags = link_arrays(folder, source, row.copies, workdir)
+    model = model_folder(name, workdir)
+    refined = [stage for stage in stages_here(model, LSP) if stage <= min(row.stages, stages)]
+    enter_in_ledger(name, size, workdir, (1, *refined))
+    steps = [{"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])}]
+    for script in ("test_stage_1.py", "test_stage_2.py")[: 2 if refined else 1]:
+        scored = step(script, "--model", model, "--workdir", workdir, *more)
+        shown = f"python {script} --model {row.model} --workdir {workdir.name}"
+        steps.append(scored | {"command": shown})
+    return workdir, steps
+
+
+def link_arrays(folder, source, copies, workdir):
+    """Link the arrays of step 1, made where they are not there, into a row's working directory.
+
+    Returns the flags that made them.
+    """
+    data, flags = prepare(folder, source, copies)
+    workdir.mkdir(parents=True, exist_ok=True)
+    for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
+        if path.name != "train_output.npy" and not (workdir / path.name).exists():
+            os.link(path, workdir / path.name)
+    return flags
+
+
 def run_folder(folder, size, name):
     """Working directory of a row's run."""
     return folder / f"{size}_{name}"
 
 
+def model_folder(name, workdir):
+    """Folder of a row's models: its working directory, or that of the project which it names."""
+    model = ROWS[name].model
+    return ROOT / model if model else workdir
+
+
 def enter_in_ledger(name, size, workdir, stages):
     """Note that a row is about to be scored: before it is, so that no score can be seen without its
     line."""
-    model = files.load_json(workdir / "model_1.json", "step 2")
+    model = files.load_json(model_folder(name, workdir) / "model_1.json", "step 2")
     count = len(arrays.open_dataset(workdir).test_labels)
     ledger.append(
         f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images"
     )
 
 
-def held_out_poses(workdir, data, stages, run):
-    """Each stage's joints (H, J, 2) px of the held-out rows; no more than so many stages."""
+def held_out_poses(folder, data, stages, run):
+    """Each stage's joints (H, J, 2) px of the held-out rows, by the models of a folder; no more
+    than so many stages."""
     frames = Frames(data.train_images, run.device)
     rows = data.held_out
-    model, _ = networks.load(workdir, run, data)
+    model, _ = networks.load(folder, run, data)
     joints, sure = model.predict(frames, rows, run)
     poses = {"stage_1": joints}
     for stage in stages:
         joints, sure, _ = cascade.refine_from(
-            workdir, data.skeleton, frames, rows, joints, sure, run, stage
+            folder, data.skeleton, frames, rows, joints, sure, run, stage
         )
         poses[f"stage_{stage}"] = joints
     return poses
@@ -150,14 +184,15 @@ def record(name, size, workdir, steps, most, run):
 
     Returns which.
     """
-    model = files.load_json(workdir / "model_1.json", "step 2")
+    models = model_folder(name, workdir)
+    model = files.load_json(models / "model_1.json", "step 2")
     if is_variant(name):
         variants.save(variant_entry(name, size, workdir, model, run))
         return paths.variants()
     data = arrays.open_dataset(workdir)
     stages = [
         stage
-        for stage in stages_here(workdir, data.skeleton)
+        for stage in stages_here(models, data.skeleton)
         if stage <= min(ROWS[name].stages, most)
     ]
     found = run_facts(name, size, model, data) | {
@@ -168,9 +203,9 @@ def record(name, size, workdir, steps, most, run):
         "recipe": model["settings"]["recipe"],
         "initial_weights": model["initial_weights"],
         "best_epoch": model["epoch"],
-        "history": model["history"],
-        "cascade": cascade_facts(workdir, data, stages),
-        "held_out": held_out_scores(workdir, data, stages, run),
+        "history": model.get("history", []),  # a shipped model has none
+        "cascade": cascade_facts(models, data, stages),
+        "held_out": held_out_scores(models, data, stages, run),
         "test": test_scores(name, size, workdir, data, stages),
     }
     files.save_json(paths.record(name, size), rounded(found), indent=0)  # a third smaller
@@ -226,8 +261,8 @@ def base_poses(workdir, data, run):
     return held_out_poses(workdir, own, [], run)["stage_1"]
 
 
-def held_out_scores(workdir, data, stages, run):
-    """Scores, intervals and errors of each stage on the held-out images."""
+def held_out_scores(folder, data, stages, run):
+    """Scores, intervals and errors of each stage on the held-out images, by a folder's models."""
     true = data.train_labels[data.held_out].astype(float)
     return {
         stage: {
@@ -235,7 +270,7 @@ def held_out_scores(workdir, data, stages, run):
             "intervals": metrics.intervals(joints, true, data.skeleton),
             "errors": error_statistics(joints, true, data.skeleton),
         }
-        for stage, joints in held_out_poses(workdir, data, stages, run).items()
+        for stage, joints in held_out_poses(folder, data, stages, run).items()
     }
 
 
@@ -294,14 +329,14 @@ def error_statistics(joints, true, skeleton):
     return found
 
 
-def cascade_facts(workdir, data, stages):
-    """Of each stage's refiners: rows, epochs, gain and held-out losses."""
+def cascade_facts(folder, data, stages):
+    """Of each stage's refiners in a folder: rows, epochs, gain and held-out losses."""
     found = {}
     for stage in stages:
         facts = {
             name: json.loads(path.read_text())
-            for name in data.skeleton.joints
-            if (path := refiner_path(workdir, name, stage).with_suffix(".json")).exists()
+            for name in (*data.skeleton.joints, SHARED)
+            if (path := refiner_path(folder, name, stage).with_suffix(".json")).exists()
         }
         found[f"stage_{stage}"] = {
             name: {key: fact[key] for key in ("epoch", "gain", "held_out", "initial_weights")}

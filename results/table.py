@@ -10,6 +10,7 @@ import numpy as np
 from deeppose import metrics, plots, tables
 from deeppose.published import CLIPPED, PUBLISHED
 from deeppose.shell import InputError
+from deeppose.workdir import SHARED
 from results import ledger, paths, variants
 from results.rows import ROWS, base_of
 
@@ -75,6 +76,8 @@ def weights_name(result):
 def row_name(result):
     """Name of a run in the tables: its recipe, how long stage 1 was trained, on how large images,
     and from where."""
+    if ROWS[result["row"]].model:  # its training is told in docs/accuracy.md
+        return result["title"]
     epochs = f"{result['epochs']} epochs at {result['input_px']} px"
     return f"{result['title']}, {epochs}, {weights_name(result)}"
 
@@ -82,31 +85,30 @@ def row_name(result):
 def stage_name(result, stage):
     """A stage's row in the tables: the run's, the stage, and how many crops its refiners saw."""
     crops = crop_counts(result).get(stage)
-    return f"{row_name(result)}: **{stage.replace('_', ' ')}**" + (
-        f", {crops} crops a joint" if crops else ""
-    )
+    return f"{row_name(result)}: **{stage.replace('_', ' ')}**" + (f", {crops}" if crops else "")
 
 
 def crop_counts(result):
-    """Crops that a joint's refiner saw, by stage, as text such as "7,200 to 14,400"."""
+    """Crops that the refiners saw, by stage, as text such as "7,200 to 14,400 crops a joint"."""
     texts = {}
-    for stage, joints in result["cascade"].items():
-        counts = [
-            joint["epochs"] * joint["rows"] * (joint["simulated"] + 1) for joint in joints.values()
-        ]
-        few = f"{min(counts):,}"
-        many = f"{max(counts):,}"
-        texts[stage] = few if few == many else f"{few} to {many}"
+    for stage, refiners in result["cascade"].items():
+        counts = {
+            name: refiner["epochs"] * refiner["rows"] * (refiner["simulated"] + 1)
+            for name, refiner in refiners.items()
+        }
+        if SHARED in counts:
+            texts[stage] = f"{counts[SHARED]:,} crops of all joints"
+            continue
+        few = f"{min(counts.values()):,}"
+        many = f"{max(counts.values()):,}"
+        texts[stage] = f"{few if few == many else f'{few} to {many}'} crops a joint"
     return texts
 
 
 def length(result):
     """Epochs, rows and input of stage 1, and crops of the refiners."""
     text = f"{result['epochs']} × {result['rows']:,} rows at {result['input_px']} px"
-    crops = [
-        f"; {stage.replace('_', ' ')} {count} crops a joint"
-        for stage, count in crop_counts(result).items()
-    ]
+    crops = [f"; {stage.replace('_', ' ')} {count}" for stage, count in crop_counts(result).items()]
     return text + "".join(crops)
 
 
@@ -341,6 +343,8 @@ def draw():
     """Draw the learning curves of the scored runs."""
     curves = {}
     for result in found():
+        if not result["history"]:
+            continue
         history = {
             key: [entry[key] for entry in result["history"]]
             for key in ("pdj_0.2", "pcp_strict_mean_4")

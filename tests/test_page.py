@@ -521,8 +521,8 @@ def trickle(server, start, every=0.05):
 
 
 def test_a_slow_body_times_out_however_steady(server, monkeypatch):
-    monkeypatch.setattr(page, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr(page, "LAST_SECONDS", 0.2)
+    monkeypatch.setattr(page_requests, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(page_requests, "LAST_SECONDS", 0.2)
     answer, seconds = trickle(
         server, b"POST /pose HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
     )
@@ -534,7 +534,7 @@ def test_a_slow_body_times_out_however_steady(server, monkeypatch):
 
 @pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: lo"])
 def test_a_slow_head_is_hung_up_on(start, server, monkeypatch):
-    monkeypatch.setattr(page, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(page_requests, "HEAD_SECONDS", 0.5)
     answer, seconds = trickle(server, start)
     assert not answer and seconds < 10
 
@@ -585,7 +585,7 @@ def test_who_leaves_before_the_answer_leaves_nothing_behind(capsys):
 
 def test_idle_connections_leave_room_once_they_are_gone(monkeypatch):
     monkeypatch.setattr(page, "MOST_CONNECTIONS", 3)
-    monkeypatch.setattr(page, "HEAD_SECONDS", 1)
+    monkeypatch.setattr(page_requests, "HEAD_SECONDS", 1)
     with serving(triangle) as server:
         idle = [socket.create_connection(server.server_address[:2], timeout=10) for _ in range(3)]
         extra = socket.create_connection(server.server_address[:2], timeout=10)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,7 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
         assert (np.abs(np.log(drawn[joint].std(0, ddof=1) / spread)) < 0.5).all()
 
 
-def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys):
+def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys, monkeypatch):
     flags = [
         "--size",
         "tiny",
@@ -281,6 +282,23 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
     assert "tiny_best_random_stage_2.npz not recorded" in capsys.readouterr().out
     # to check is no further look: the predictions are those of then
     assert len(ledger.entries()) == 1
+    # a trained model is scored as it is: here not models/lsp, which has seen photographs of these
+    # numbers
+    there = str(tmp_path / "work" / "tiny_best_random")
+    monkeypatch.setitem(rows.ROWS, "shipped", replace(rows.ROWS["shipped"], model=there))
+    results.main([*flags, "shipped"])
+    shipped = json.loads((records / "tiny_shipped.json").read_text())
+    assert [step["command"].partition(" --")[0] for step in shipped["steps"]] == [
+        "python LSP_data.py",
+        "python test_stage_1.py",
+        "python test_stage_2.py",
+    ]
+    assert shipped["test"]["stage_2"] == found["test"]["stage_2"]
+    assert "the model in models/lsp: **stage 1**" in (tmp_path / "README.md").read_text()
+    assert [line["row"] for line in ledger.entries()] == ["tiny_best_random", "tiny_shipped"]
+    capsys.readouterr()
+    results.main([*flags, "--check"])
+    assert "tiny_shipped: 3 stages, no numbers differ" in capsys.readouterr().out
     # the one is there, the other lacks its weights
     results.main([*flags, "best_random", "variants"])
     said = capsys.readouterr().out
