@@ -255,8 +255,8 @@ def parse(argv):
     parser.add_argument(
         "--network",
         choices=NETWORKS,
-        default=networks.DEFAULT,
-        help=f"which network is trained (default: {networks.DEFAULT})",
+        help="which network is trained (default: that of the whole model in --weights, else "
+        f"{networks.DEFAULT})",
     )
     parser.add_argument(
         "--batch-size",
@@ -284,14 +284,34 @@ def parse(argv):
         "curves_stage_1.csv as well (default: after each epoch alone)",
     )
     options = parser.parse_args(argv)
+    backbone = {}
+    if options.network is None:
+        options.network, backbone = network_of(options.weights)
     network_class, known = NETWORKS[options.network]
-    recipes.choose(parser, options, known)
+    recipes.choose(parser, options, recipes.with_options(known, backbone))
     options.batch_size = options.batch_size or options.recipe.batch_size or BATCH_SIZE
     try:
         getattr(network_class, "check_recipe", lambda _: None)(options.recipe)
     except ValueError as error:
         parser.error(f"argument --vary: {error}")
     return options
+
+
+def network_of(weights):
+    """Name of the network that goes on from --weights, and the option that says its backbone.
+
+    Raises InputError where a whole model's .json names no network.
+    """
+    model = pretrained.find_model(weights)
+    if model is None:
+        return networks.DEFAULT, {}
+    path = model.with_suffix(".json")
+    facts = files.load_json(path, networks.STEP_2)
+    name = facts.get("network", networks.DEFAULT)
+    options = facts.get("options", {})
+    if name not in list(NETWORKS) or not isinstance(options, dict):
+        raise InputError(f"{path}: does not tell the model's network; {networks.STEP_2}")
+    return name, {key: value for key, value in options.items() if key == "backbone"}
 
 
 def build(data, options, run):

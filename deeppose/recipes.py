@@ -152,6 +152,14 @@ def varied(recipe, changes):
     return recipe
 
 
+def with_options(recipes, options):
+    """Recipes by name, with some of the network's options set otherwise."""
+    return {
+        name: dataclasses.replace(recipe, options=recipe.options | options)
+        for name, recipe in recipes.items()
+    }
+
+
 def for_data(recipe, data):
     """The recipe without what a Dataset does not allow; says what that is.
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from five_joints_data import DOLL
-from helpers import FP32
+from helpers import FP32, fails
 from test_seams import true_joints
 from torch import nn
 from torchvision import models
@@ -297,6 +297,24 @@ def test_weights_in_torchvisions_format_are_of_the_backbone_that_was_named(tmp_p
         pretrained.load_initial(
             Heatmap_stage_1(14, "resnet34"), str(tmp_path / "resnet18.pth"), LSP
         )
+
+
+def test_a_whole_models_network_and_backbone_go_on_unless_others_are_named(tmp_path, capsys):
+    facts = {"network": "heatmap", "options": {"backbone": "resnet18", "softmax": 0}}
+    (tmp_path / "model_1.json").write_text(json.dumps(facts))
+    (tmp_path / "model_1.pt").touch()
+    own = ["--weights", str(tmp_path)]
+    chosen = Train_stage_1.parse(own)
+    assert chosen.network == "heatmap" and chosen.recipe.options["backbone"] == "resnet18"
+    assert chosen.recipe.options["softmax"] == 1  # the recipe's, not the model's
+    varied = Train_stage_1.parse([*own, "--vary", "backbone=resnet34"])
+    assert varied.recipe.options["backbone"] == "resnet34"
+    assert Train_stage_1.parse([*own, "--network", "resnet"]).network == "resnet"
+    for weights in ("none", "auto", str(tmp_path / "a.pth")):
+        assert Train_stage_1.parse(["--weights", weights]).network == "resnet"
+    for broken in ({"network": "other"}, {"network": ["heatmap"]}, {"options": 3}):
+        (tmp_path / "model_1.json").write_text(json.dumps(broken))
+        fails(Train_stage_1.main, own, capsys, "model_1.json", "network")
 
 
 def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_the_mixture():
