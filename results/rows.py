@@ -42,6 +42,7 @@ def seeded(seed):
 
 
 AUGMENTATION = "all that is drawn anew each epoch"
+HEATMAP = ("--network", "heatmap", "--vary", "backbone=resnet34")
 PLAIN = ("turn_deg=0", "scale=0", "shift=0", "mirror=0", "colour=0", "hide=0")
 SMALL_ENTRIES = "the heatmaps' own loss, warm-up, cosine schedule and weight decay"
 NO_SMALL = ("heatmaps=0", "warm_up=0", "schedule=constant", "optimiser=adam", "weight_decay=0")
@@ -66,12 +67,18 @@ ROWS = {
     "best_random": Row("best recipe", stages=3),
     "best_part": Row("best recipe", weights="part", stages=3),
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
-    "heatmap_part": Row(
-        "heatmap network with attention, best recipe",
-        ("--network", "heatmap", "--vary", "backbone=resnet34"),
-        "part",
-    ),
+    "heatmap_part": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
     "shipped": Row("the model in models/lsp", stages=3, model="models/lsp"),
+    "heatmap": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
+    "heatmap_mse": Row(
+        "targets: Gaussians and their mean squared error, for shares and their cross-entropy",
+        (*HEATMAP, "--vary", "softmax=0", "--vary", "heatmap_loss=mse"),
+        "part",
+        against="heatmap",
+    ),
+    "heatmap_no_attention": Row(
+        "without attention", (*HEATMAP, "--vary", "attention=0"), "part", against="heatmap"
+    ),
     "variants": Row("best recipe", weights="part"),
     "variants_again": Row("best recipe", seeded(1), "part"),
     "no_heatmap_head": Row(
@@ -218,6 +225,7 @@ SIZES = {
     "full": {
         "stage_1": (),
         "heatmap_part": GRID,
+        "heatmap": (*GRID, "--epochs", "60"),
         "variants": ("--epochs", "60"),
         "few": ("--rows", "1080", "--epochs", "200"),
         "stage_2": ((),),
@@ -227,6 +235,7 @@ SIZES = {
     "short": {
         "stage_1": ("--epochs", "60"),
         "heatmap_part": (*GRID, "--epochs", "60"),
+        "heatmap": (*GRID, "--epochs", "20"),
         "variants": ("--epochs", "20"),
         "few": ("--rows", "1080", "--epochs", "100"),
         "stage_2": (("--simulated", "5", "--epochs", "3"),),
@@ -239,6 +248,7 @@ SIZES = {
         "best_random": ("--input-px", "129", "--epochs", "10"),
         "best_part": ("--input-px", "129", "--epochs", "12"),
         "heatmap_part": ("--input-px", "128", "--epochs", "12"),
+        "heatmap": ("--input-px", "96", "--rows", "5400", "--epochs", "3"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
         "stage_2": pairs(far=10800, near=5400, right=5400),
