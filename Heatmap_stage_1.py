@@ -12,7 +12,7 @@ from deeppose import heatmaps
 from deeppose.heatmaps import Output
 from deeppose.losses import TARGET_PEAK
 from deeppose.recipes import Recipe
-from Resnet_stage_1 import MEAN, SPREAD
+from Resnet_stage_1 import MEAN, SPREAD, Resnet_34
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's names
 CHANNELS = 256  # of each deconvolution
@@ -82,14 +82,12 @@ class Heatmap_stage_1(nn.Module):
     ):
         super().__init__()
         check_options(backbone, attention, softmax, decoding, spread)
-        from torchvision.models import get_model  # here alone: it takes as long as torch itself
-
         self.backbone_name = backbone
         self.unused_weights = ("fc.weight", "fc.bias")
         self.softmax = softmax
         self.decoding = decoding
         self.spread = spread
-        self.backbone = get_model(backbone, weights=None)
+        self.backbone = build_backbone(backbone)
         features = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         self.deconvolutions = nn.ModuleList(
@@ -253,6 +251,15 @@ class Branches(nn.Module):
 
     def forward(self, features):
         return self.mix(self.maps(features) * self.attention(features))
+
+
+def build_backbone(name):
+    """A ResNet of BACKBONES with random weights, which are named as torchvision's are."""
+    if name == "resnet34":
+        return Resnet_34()  # torchvision's takes longer to import than a photograph to predict
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None)
 
 
 def check_options(backbone, attention, softmax, decoding, spread):

@@ -1,6 +1,7 @@
 """Networks made ready to predict say what they said before, and load without what only training
 needs."""
 
+import json
 import subprocess
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from deeppose import cascade, checkpoint, crops, inference, networks, runtime
 from deeppose.arrays import PROJECT
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
+from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import Resnet_stage_1
 
 FP32 = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -114,9 +116,16 @@ def test_a_model_in_half_precision_is_loaded_as_float32(tmp_path, workdir, data)
     )
 
 
-def test_predicting_loads_neither_torchvision_nor_a_compiler(tmp_path):
+@pytest.mark.parametrize("name", ["resnet", "heatmap"])
+def test_predicting_loads_neither_torchvision_nor_a_compiler(name, tmp_path):
     """They take longer than all else that is loaded beyond torch, and memory."""
-    write_model(tmp_path, input_size=(65, 65))
+    write_model(tmp_path, input_size=(64, 64))
+    if name == "heatmap":
+        network = Heatmap_stage_1(14, "resnet34")
+        torch.save(network.state_dict(), tmp_path / "model_1.pt")
+        facts = json.loads((tmp_path / "model_1.json").read_text())
+        facts |= {"network": name, "options": {"backbone": "resnet34"}}
+        (tmp_path / "model_1.json").write_text(json.dumps(facts))
     code = (
         "import sys, predict; predict.load(sys.argv[1], 'cpu', 'fp32');"
         "print(sorted({'torchvision', 'torch._dynamo', 'scipy'} & set(sys.modules)))"
