@@ -246,8 +246,9 @@ class Branches(nn.Module):
         self.maps = nn.Conv2d(channels, joint_count, 1, bias=False)
         self.mix = nn.Conv2d(joint_count, joint_count, 1)
         draw_small(self.maps)
-        nn.init.dirac_(self.mix.weight)  # each joint begins with its own map
-        nn.init.zeros_(self.mix.bias)
+        if not self.mix.weight.is_meta:  # as in Cascade_1_net.py
+            nn.init.dirac_(self.mix.weight)  # each joint begins with its own map
+            nn.init.zeros_(self.mix.bias)
 
     def forward(self, features):
         return self.mix(self.maps(features) * self.attention(features))
@@ -278,6 +279,8 @@ def check_options(backbone, attention, softmax, decoding, spread):
 
 def draw_small(layer):
     """Draw a convolution's weights so small that heatmaps begin flat."""
+    if layer.weight.is_meta:
+        return  # as in Cascade_1_net.py
     nn.init.normal_(layer.weight, std=INITIAL_STD)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
