@@ -295,13 +295,14 @@ def card(folder, data, joints, recorded, rendered):
 
 
 def enter_in_ledger(folder, data, recorded):
-    """Add a line to results/ledger.csv, once, for the scoring of this model that the card is of."""
+    """Add a line to results/ledger.csv for the scoring that the card is of, where none is there yet,
+    of `python -m results` or of an earlier card."""
     if len(data.test_labels) != LSP_TEST_IMAGES or data.skeleton.name != LSP.name:
         return
-    digest = recorded["models"]["model_1.pt"][:12]
-    what = f"the card of {folder.as_posix()}, stage 1 {digest}, {LSP_TEST_IMAGES:,} test images"
-    if any(line["what"] == what for line in ledger.entries()):
+    digest = ledger.digest_of(recorded["models"]["model_1.pt"])
+    if any(digest in line["what"] for line in ledger.entries()):
         return
+    what = f"the card of {folder.as_posix()}, {digest}, {LSP_TEST_IMAGES:,} test images"
     stages = [name.removeprefix("stage_") for name in stages_of(recorded)]
     facts = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
     commit = facts.get("run", {}).get("commit") or "unknown"

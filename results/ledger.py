@@ -12,6 +12,11 @@ from results import paths
 COLUMNS = ("date", "row", "stages", "commit", "what")
 
 
+def digest_of(digest):
+    """How a line names the stage-1 model that was scored, by the digest of its file."""
+    return f"stage 1 {digest[:12]}"
+
+
 def append(row, stages, commit, what):
     """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage
     1."""

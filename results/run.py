@@ -156,11 +156,12 @@ def model_folder(name, workdir):
 def enter_in_ledger(name, size, workdir, stages):
     """Note that a row is about to be scored: before it is, so that no score can be seen without its
     line."""
-    model = files.load_json(model_folder(name, workdir) / "model_1.json", "step 2")
+    path = model_folder(name, workdir) / "model_1.pt"
+    model = files.load_json(path.with_suffix(".json"), "step 2")
     count = len(arrays.open_dataset(workdir).test_labels)
-    ledger.append(
-        f"{size}_{name}", stages, commit_of(model), f"python -m results, {count:,} test images"
-    )
+    digest = ledger.digest_of(arrays.digest(path))
+    what = f"python -m results, {digest}, {count:,} test images"
+    ledger.append(f"{size}_{name}", stages, commit_of(model), what)
 
 
 def held_out_poses(folder, data, stages, run):
