@@ -289,7 +289,7 @@ def learning_curves(path, curves):
 
     curves  run -> {"images", "pdj_0.2", "pcp_strict_mean_4"}, (epochs,) each
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 3.6 + 0.2 * len(curves)), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     titles = {"pdj_0.2": "PDJ@0.2", "pcp_strict_mean_4": "strict PCP, mean of 4"}
     for axes, (key, title) in zip(panels, titles.items()):
@@ -304,9 +304,7 @@ def learning_curves(path, curves):
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("fraction")
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9
-    )
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=9)
     save(figure, path)
 
 
