@@ -157,7 +157,8 @@ def _copy_mixer(value, other, joints, wanted):
     common = [name for name in wanted if name in joints]
     here = torch.tensor([wanted.index(name) for name in common], dtype=torch.long)
     there = torch.tensor([joints.index(name) for name in common], dtype=torch.long)
-    value[here[:, None], here] = other[there[:, None], there]
+    # a shipped model's are float16
+    value[here[:, None], here] = other[there[:, None], there].to(value.dtype)
     return bool(common)
 
 

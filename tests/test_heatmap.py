@@ -20,7 +20,17 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, checkpoint, geometry, heatmaps, losses, networks, pretrained, runtime
+from deeppose import (
+    arrays,
+    checkpoint,
+    geometry,
+    heatmaps,
+    losses,
+    networks,
+    pretrained,
+    runtime,
+    ship,
+)
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
@@ -317,14 +327,18 @@ def test_a_whole_models_network_and_backbone_go_on_unless_others_are_named(tmp_p
         fails(Train_stage_1.main, own, capsys, "model_1.json", "network")
 
 
-def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_the_mixture():
+@pytest.mark.parametrize("shipped", [False, True])
+def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_the_mixture(shipped):
+    """A shipped model's matrices are float16."""
     torch.manual_seed(0)
     there = ("neck", "left_hand", "right_hand")
     here = ("right_hand", "neck", "tail")  # as many, in another order
     other = drawn(Heatmap_stage_1(3, "resnet18")).float()
+    weights = ship.halved(other.state_dict(), "model_1.pt") if shipped else other.state_dict()
+    other.load_state_dict(weights)
     network = Heatmap_stage_1(3, "resnet18")
     before = checkpoint.weights_of(network)
-    assert pretrained.adopt(network, other.state_dict(), there, here) == len(before)
+    assert pretrained.adopt(network, weights, there, here) == len(before)
     places = [(0, 2), (1, 0)]  # of right_hand and of neck, here and there
     for name in (
         "attention.kernel",
