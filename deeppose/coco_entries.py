@@ -84,7 +84,7 @@ def bones_of(path, bones, joints):
     for bone in bones:
         if not isinstance(bone, list) or len(bone) != 2 or not all(is_whole(end) for end in bone):
             raise InputError(
-                f"{path}: `skeleton` holds {str(bone)[:80]}, which is no pair of joints' numbers"
+                f"{path}: `skeleton` holds {repr(bone)[:80]}, which is no pair of joints' numbers"
             )
         if not all(1 <= end <= len(joints) for end in bone):
             raise InputError(

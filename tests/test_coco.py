@@ -354,6 +354,14 @@ def test_pieces_of_any_length_give_what_json_gives(tmp_path_factory, value, piec
     assert json.dumps(found) == json.dumps([["list", whole[0]], ["list", whole[1]]])
 
 
+def test_a_line_break_in_a_bone_does_not_break_the_line(tmp_path):
+    value = content(person(1))
+    value["categories"][0]["skeleton"] = ["\x1e"]
+    with pytest.raises(InputError, match="holds") as caught:
+        coco.read(write(tmp_path, value))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_value_anywhere_is_read_or_refused(tmp_path_factory, data):
