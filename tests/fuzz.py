@@ -388,7 +388,10 @@ def read_dataset(path):
         np.isfinite(data.normalised(true)).all()
         and np.isfinite(data.to_photographs(true, "test")).all()
     )
-    scores = metrics.score(true + 1, true, skeleton, data.sizes("test"))
+    try:
+        scores = metrics.score(true + 1, true, skeleton, data.sizes("test"))
+    except ValueError as error:  # as the steps do
+        raise InputError(str(error)) from None
     metrics.chosen(scores, skeleton)
     metrics.chosen_name(skeleton)
     metrics.headline(scores, skeleton)
