@@ -391,7 +391,7 @@ def read_dataset(path):
     try:
         scores = metrics.score(true + 1, true, skeleton, data.sizes("test"))
     except ValueError as error:  # as the steps do
-        raise InputError(str(error)) from None
+        raise InputError(f"{path}: {error}") from None
     metrics.chosen(scores, skeleton)
     metrics.chosen_name(skeleton)
     metrics.headline(scores, skeleton)
