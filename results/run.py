@@ -74,16 +74,12 @@ def run_row(name, size, folder, source, part, stages, more):
             f"which {name} is compared; run that row first, with --again if it is recorded"
         )
     # step 1, once for all rows that want the same arrays
-    flags = link_arrays(folder, source, row.copies, workdir)
+    steps = [link_arrays(folder, source, row.copies, workdir)]
     # step 2
     weights = part if row.weights == "part" else row.weights
     own = ("--workdir", workdir, *more)
-    steps = [
-        {"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])},
-        step(
-            "Train_stage_1.py", *stage_1_flags(name, size), "--weights", weights, "--resume", *own
-        ),
-    ]
+    flags = ("--weights", weights, "--resume", *own)
+    steps.append(step("Train_stage_1.py", *stage_1_flags(name, size), *flags))
     # the model's own count of seconds, which holds those before a run was resumed
     steps[-1]["seconds"] = files.load_json(workdir / "model_1.json", "step 2")["seconds"]
     if is_variant(name):
@@ -117,11 +113,10 @@ def score_model(name, size, folder, source, stages, more):
     """Score a row's trained model, as run_row does one that it trains."""
     row = ROWS[name]
     workdir = run_folder(folder, size, name)
-    flags = link_arrays(folder, source, row.copies, workdir)
+    steps = [link_arrays(folder, source, row.copies, workdir)]
     model = model_folder(name, workdir)
-    refined = [stage for stage in stages_here(model, LSP) if stage <= min(row.stages, stages)]
+    refined = refined_stages(name, model, stages)
     enter_in_ledger(name, size, workdir, (1, *refined))
-    steps = [{"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])}]
     for script in ("test_stage_1.py", "test_stage_2.py")[: 2 if refined else 1]:
         scored = step(script, "--model", model, "--workdir", workdir, *more)
         shown = f"python {script} --model {row.model} --workdir {workdir.name}"
@@ -132,14 +127,19 @@ def score_model(name, size, folder, source, stages, more):
 def link_arrays(folder, source, copies, workdir):
     """Link the arrays of step 1, made where they are not there, into a row's working directory.
 
-    Returns the flags that made them.
+    Returns that step, as a record names it.
     """
     data, flags = prepare(folder, source, copies)
     workdir.mkdir(parents=True, exist_ok=True)
     for path in (*data.glob("t*_*.npy"), data / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
-    return flags
+    return {"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])}
+
+
+def refined_stages(name, models, most):
+    """Stages of which a row's models have a refiner, no more than so many."""
+    return [stage for stage in stages_here(models, LSP) if stage <= min(ROWS[name].stages, most)]
 
 
 def run_folder(folder, size, name):
@@ -191,11 +191,7 @@ def record(name, size, workdir, steps, most, run):
         variants.save(variant_entry(name, size, workdir, model, run))
         return paths.variants()
     data = arrays.open_dataset(workdir)
-    stages = [
-        stage
-        for stage in stages_here(models, data.skeleton)
-        if stage <= min(ROWS[name].stages, most)
-    ]
+    stages = refined_stages(name, models, most)
     found = run_facts(name, size, model, data) | {
         "steps": steps,
         "hardware": hardware(run.device),
