@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from deeppose import arrays, leakage, networks, runtime, shell, workdir
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -26,7 +27,7 @@ def main(argv=None):
     runtime.add_log_argument(parser)
     options = parser.parse_args(argv)
     shell.until_end(runtime.log(options))
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     if run.rank == 0:
         shell.until_end(lock(options.workdir, "train_output"))

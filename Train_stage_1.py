@@ -31,6 +31,7 @@ from deeppose import (
     shell,
     training_state,
 )
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.networks import NETWORKS, Stage_1
@@ -339,7 +340,7 @@ def build(data, options, run):
 def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     print(run)
     options.recipe = recipe = recipes.for_data(options.recipe, data)

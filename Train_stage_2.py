@@ -32,6 +32,7 @@ from deeppose import (
     training_state,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.deltas import DRAWN
 from deeppose.examples import Examples, boxing_of
 from deeppose.loader import Frames
@@ -365,7 +366,7 @@ def main(argv=None):
     shell.until_end(runtime.log(options))
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     skeleton = data.skeleton
     # which refiners, and from which weights
     names = [SHARED] if options.refiner == SHARED else joints_named(options.joints, skeleton)

@@ -16,7 +16,6 @@ import sys
 import numpy as np
 
 from deeppose import (
-    arrays,
     cascade,
     coco_results,
     deltas,
@@ -29,6 +28,7 @@ from deeppose import (
     tables,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.shell import InputError
 
 SHOWN = 1000  # training rows whose errors are drawn
@@ -169,7 +169,7 @@ def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
     folder = options.workdir
-    refiners, refining = find_refiners(options, arrays.open_dataset(folder).skeleton)
+    refiners, refining = find_refiners(options, open_dataset(folder).skeleton)
     test = scoring.begin(options, stage=2)
     data = test.data
     skeleton = data.skeleton

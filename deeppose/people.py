@@ -24,7 +24,7 @@ class Row:
     box       (4,) px of the photograph, of the frame's proportions; None: the whole photograph
     person    counts within the image, or is the annotation's id
     mirrored  whether the frame shows the box mirrored
-    head_px, area_px, score  see arrays.COLUMNS
+    head_px, area_px, score  see dataset_format.COLUMNS
     """
 
     number: int

@@ -23,6 +23,7 @@ from deeppose import (
     tables,
     workdir,
 )
+from deeppose.dataset import Dataset, open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -75,7 +76,7 @@ class Test:
     sample      the entry of metrics_stage_N.json about the sample, or {}
     """
 
-    data: arrays.Dataset
+    data: Dataset
     frames: Frames
     model: networks.Stage_1
     model_path: Path
@@ -119,7 +120,7 @@ def begin(options, stage):
 
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     check_flip_test(options, data.skeleton)
     model_path = workdir.model_path(options)
     run = runtime.choose(options, parallel=True)
