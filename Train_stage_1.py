@@ -158,7 +158,7 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
         loss = gradient(
             network, images, targets, part, recipe, run, getattr(state.network, "cells", None)
         )
-        loss = state.exchange(loss.item())
+        loss = state.stop_signals.exchange(loss.item())
         state.check_finite(loss, batch)
         freeze(
             state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random"
@@ -210,7 +210,7 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         image_rate = max(seen, 0) / (time.perf_counter() - began)
         # evaluate
         if run.rank == 0:
-            with state.evaluating():
+            with state.stop_signals.at_rest():
                 loss, scores = evaluate(trained, examples, data, run.alone())
                 trained_on = curves.of_trained_on(
                     trained, examples, data, rows, options.seed, run.alone()

@@ -225,7 +225,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         crop_count = max(len(rows) - state.step * options.batch_size, 0) * (options.simulated + 1)
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         crop_rate = crop_count / (time.perf_counter() - began)
-        with state.evaluating():
+        with state.stop_signals.at_rest():
             by_joint = cascade.held_out_scores(state.model, examples, run)
         record_epoch(state, by_joint, train_loss, crop_rate, name, options)
         state.next_epoch()
