@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, leakage, networks, runtime, shell, workdir
+from deeppose import arrays, leakage, networks, run_flags, runtime, shell, workdir
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
@@ -22,9 +22,9 @@ SECOND_NAME = "training_output.npy"  # original: its README calls train_output.n
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
-    runtime.add_model_argument(parser)
-    runtime.add_log_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_model_argument(parser)
+    run_flags.add_log_argument(parser)
     options = parser.parse_args(argv)
     shell.until_end(runtime.log(options))
     data = open_dataset(options.workdir)

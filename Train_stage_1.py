@@ -27,6 +27,7 @@ from deeppose import (
     networks,
     pretrained,
     recipes,
+    run_flags,
     runtime,
     shell,
     training_state,
@@ -251,8 +252,8 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
     parser.add_argument(
         "--network",
         choices=NETWORKS,

@@ -27,6 +27,7 @@ from deeppose import (
     files,
     losses,
     recipes,
+    run_flags,
     runtime,
     shell,
     training_state,
@@ -335,9 +336,9 @@ def add_arguments(parser):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
-    runtime.add_model_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
+    run_flags.add_model_argument(parser)
     recipes.add_arguments(parser, RECIPES)
     add_arguments(parser)
     options = parser.parse_args(argv)

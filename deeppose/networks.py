@@ -26,10 +26,10 @@ from deeppose import (
     dataset_format,
     files,
     geometry,
-    runtime,
     skeleton,
     two_pass,
 )
+from deeppose.batch_inference import infer
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
@@ -175,7 +175,7 @@ class Stage_1:
             output = apply(images, None if boxes is None else boxes[piece])
             return output.joints, output.confidence
 
-        joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
+        joints, confidence = infer(compute, frames, rows, run, label=what)
         boxes = self.view_box if boxes is None else boxes
         return geometry.denormalise(joints, boxes).astype(np.float32), confidence
 

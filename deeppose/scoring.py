@@ -18,6 +18,7 @@ from deeppose import (
     networks,
     plots,
     report,
+    run_flags,
     runtime,
     shell,
     tables,
@@ -33,9 +34,9 @@ SAMPLE_SEED = 0  # so that all runs score the same sample
 
 def parser(description):
     """An ArgumentParser with what both test scripts take."""
-    arguments = runtime.parser(description)
-    runtime.add_model_argument(arguments)
-    runtime.add_log_argument(arguments)
+    arguments = run_flags.parser(description)
+    run_flags.add_model_argument(arguments)
+    run_flags.add_log_argument(arguments)
     arguments.add_argument(
         "--threshold",
         type=_threshold,

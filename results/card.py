@@ -21,7 +21,7 @@ from deeppose import (
     geometry,
     metrics,
     photos,
-    runtime,
+    run_flags,
     shell,
     tables,
     workdir,
@@ -312,7 +312,7 @@ def enter_in_ledger(folder, data, recorded):
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
+    parser = run_flags.parser(__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of the shipped model")
     options = parser.parse_args(argv)
     data, joints, recorded = load_scored(options.folder, options)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from deeppose import networks, runtime, shell
+from deeppose import networks, run_flags, runtime, shell
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 
@@ -43,7 +43,7 @@ def reliability(confidence, errors):
 
 @shell.command
 def main(argv=None):
-    options = runtime.parser(__doc__).parse_args(argv)
+    options = run_flags.parser(__doc__).parse_args(argv)
     data = open_dataset(options.workdir)
     run = runtime.choose(options)
     model, _ = networks.load(options.workdir, run, data)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import predict
-from deeppose import arrays, geometry, leakage, metrics, networks, runtime, shell
+from deeppose import arrays, geometry, leakage, metrics, networks, run_flags, runtime, shell
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import InputError
@@ -143,8 +143,8 @@ def shares_filled(true, regions, seen, data):
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
-    runtime.add_model_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_model_argument(parser)
     parser.add_argument(
         "--source", type=Path, help="folder of the photographs (default: held-out frames alone)"
     )
