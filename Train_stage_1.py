@@ -19,6 +19,7 @@ from deeppose import (
     augment,
     checkpoint,
     crops,
+    csv_files,
     curves,
     files,
     leakage,
@@ -233,7 +234,7 @@ def record_scores(state, steps, columns, options):
     """
     epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
     state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
-    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
+    csv_files.save(options.workdir / "curves_stage_1.csv", state.history)
 
 
 def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):

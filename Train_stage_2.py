@@ -23,8 +23,8 @@ from deeppose import (
     arrays,
     cascade,
     checkpoint,
+    csv_files,
     deltas,
-    files,
     losses,
     recipes,
     run_flags,
@@ -242,7 +242,7 @@ def record_epoch(state, by_joint, train_loss, crop_rate, name, options):
         flush=True,
     )
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
-    files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
+    csv_files.save(workdir.curves_path(options.workdir, name, options.stage), state.history)
     found = {
         "epoch": state.epoch,
         "gain": by_joint["gain"],

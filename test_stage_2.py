@@ -18,9 +18,9 @@ import numpy as np
 from deeppose import (
     cascade,
     coco_results,
+    csv_files,
     deltas,
     drawing,
-    files,
     plots,
     runtime,
     scoring,
@@ -62,7 +62,7 @@ def draw(folder, data, stages, confidence, model_path):
             for name in (*skeleton.joints, workdir.SHARED)
         }
         curves = {
-            name: files.load_csv(path, plots.STAGE_2_CURVES)
+            name: csv_files.load_numbers(path, plots.STAGE_2_CURVES)
             for name, path in curves.items()
             if path.exists()
         }

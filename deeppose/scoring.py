@@ -12,6 +12,7 @@ import numpy as np
 from deeppose import (
     arrays,
     coco_results,
+    csv_files,
     files,
     leakage,
     metrics,
@@ -260,7 +261,7 @@ def draw_training(folder):
     if not table.exists():
         return {}
     with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
-        plots.stage_1_training(picture, files.load_csv(table, plots.STAGE_1_CURVES))
+        plots.stage_1_training(picture, csv_files.load_numbers(table, plots.STAGE_1_CURVES))
     return {"Training of stage 1": picture}
 
 

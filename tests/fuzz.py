@@ -40,6 +40,7 @@ from deeppose import (
     boxes,
     cascade,
     checkpoint,
+    csv_files,
     dataset_format,
     deltas,
     downloads,
@@ -420,7 +421,7 @@ def curves_bytes():
 
 
 def read_curves(path):
-    curves = files.load_csv(path, plots.STAGE_1_CURVES)
+    curves = csv_files.load_numbers(path, plots.STAGE_1_CURVES)
     assert all(len(column) for column in curves.values())
 
 
