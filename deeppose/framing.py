@@ -282,8 +282,8 @@ def prepare(options, plan, layout, facts, left_out, places, beside=None):
             content = write(options.workdir, jobs, layout, all_facts)
             break
         except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken, layout.most_named)
-            left_out = left_out | error.found
+            name_broken(list(error.faults.values()), options.skip_broken, layout.most_named)
+            left_out = left_out | error.faults
     print_table(options.workdir, jobs, layout, content)
 
 
