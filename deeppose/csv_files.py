@@ -67,7 +67,9 @@ def load_numbers(path, columns):
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+        # every row has the first one's columns, each a number or nan
         table = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
+        # nan elsewhere is a score that the epoch lacks, but an epoch has a number
         is_too_large = any((np.abs(table[column]) > LARGEST_NUMBER).any() for column in columns)
         is_table = not is_too_large and not np.isnan(table["epoch"]).any()
     except (csv.Error, LookupError, TypeError, ValueError):

@@ -93,6 +93,7 @@ def present(path, made_by):
         raise InputError(f"{path}: not found; {made_by} makes it")
     if not path.is_file():
         raise InputError(f"{path}: is not a file; {made_by} makes it")
+    # permissions are known for sure only by opening it
     try:
         open(path, "rb").close()
     except PermissionError:

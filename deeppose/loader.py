@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-# of an accelerator's free memory, that the frames may take: training needs room too
+# share of an accelerator's free memory that the frames may take: training needs room too
 LARGEST_SHARE = 0.5
 UPLOAD_BYTES = 2**28  # uploaded at a time
 
@@ -16,7 +16,7 @@ class Frames:
     def __init__(self, images, device):
         self.images = images
         self.device = device
-        # all of them on the device, or None where they do not fit
+        # all frames on the device, or None where they do not fit
         self.resident = _upload(images, device) if _fits(images, device) else None
 
     def take(self, rows):

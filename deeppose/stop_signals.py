@@ -35,6 +35,7 @@ class StopSignals:
 
         They also tell each other of signals, so that all stop after the same step.
         """
+        # one sum for both, since each costs a round between the processes
         own_share = [loss / self.run.world, self.received is not None]
         summed = self.run.sum(torch.tensor(own_share, dtype=torch.float64))
         mean_loss, signalled_count = summed.tolist()
@@ -70,6 +71,7 @@ class StopSignals:
         try:
             yield
         finally:
+            # step 5 trains one joint after the other, each with handlers of its own
             for number, handler in former_handlers.items():
                 signal.signal(number, handler)
 

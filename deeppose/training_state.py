@@ -167,6 +167,7 @@ class TrainingState:
         """Write everything to the path now."""
         self._count_seconds()
         self.saved_at = time.monotonic()
+        # the processes' states are the same, so that one file is enough
         if self.run.rank > 0:
             return
         with files.replacing(self.path) as temporary_path:
@@ -196,7 +197,7 @@ class TrainingState:
     def catching_signals(self):
         """Let SIGINT and SIGTERM end the run, saved, as soon as its state is sound in this block.
 
-        That is at the next tick, at once while the signals are at rest, and after `finish` where
+        That is at the next tick, at once in a block of stop_signals.at_rest, or after `finish` if
         they come in it. A second signal ends the run at once.
         """
         with self.stop_signals.noted():
@@ -284,6 +285,7 @@ def finished(model_path, settings, resume):
 
     Raises InputError if it was made with other settings.
     """
+    # a state beside the model is a later run's, which is unfinished
     if not resume or not model_path.exists() or state_path(model_path).exists():
         return False
     provenance_path = model_path.with_suffix(".json")
