@@ -18,7 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import arrays, coco, coco_joints, framing, geometry, shell, to_coco, workdir
+from deeppose import (
+    arrays,
+    coco,
+    coco_joints,
+    dataset_format,
+    framing,
+    geometry,
+    shell,
+    to_coco,
+    workdir,
+)
 from deeppose.coco import CocoFile
 from deeppose.framing import Layout
 from deeppose.people import Job, Row
@@ -131,7 +141,7 @@ def labelled_people(found, frame):
         joints = np.where(seen, found.keypoints[n, :, :2], np.nan)
         box = view_box(found.boxes[n], frame)
         # False for NaN, which is no label
-        if (np.abs(geometry.normalise(joints, box)) > arrays.FARTHEST).any():
+        if (np.abs(geometry.normalise(joints, box)) > dataset_format.FARTHEST).any():
             print(f"annotation {found.ids[n]} has a joint far outside of its box (left out)")
             continue
         row = Row(0, joints, box, int(found.ids[n]), area_px=float(found.areas[n]))

@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, leakage, networks, runtime, shell, workdir
+from deeppose import arrays, leakage, networks, run_flags, runtime, shell, workdir
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -21,12 +22,12 @@ SECOND_NAME = "training_output.npy"  # original: its README calls train_output.n
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
-    runtime.add_model_argument(parser)
-    runtime.add_log_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_model_argument(parser)
+    run_flags.add_log_argument(parser)
     options = parser.parse_args(argv)
     shell.until_end(runtime.log(options))
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     if run.rank == 0:
         shell.until_end(lock(options.workdir, "train_output"))

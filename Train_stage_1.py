@@ -19,6 +19,7 @@ from deeppose import (
     augment,
     checkpoint,
     crops,
+    csv_files,
     curves,
     files,
     leakage,
@@ -27,10 +28,12 @@ from deeppose import (
     networks,
     pretrained,
     recipes,
+    run_flags,
     runtime,
     shell,
     training_state,
 )
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.networks import NETWORKS, Stage_1
@@ -157,7 +160,7 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
         loss = gradient(
             network, images, targets, part, recipe, run, getattr(state.network, "cells", None)
         )
-        loss = state.exchange(loss.item())
+        loss = state.stop_signals.exchange(loss.item())
         state.check_finite(loss, batch)
         freeze(
             state.network, steps_done / steps, recipe, state.about["initial_weights"] != "random"
@@ -209,7 +212,7 @@ def train(model, optimiser, examples, data, rows, options, state, run):
         image_rate = max(seen, 0) / (time.perf_counter() - began)
         # evaluate
         if run.rank == 0:
-            with state.evaluating():
+            with state.stop_signals.at_rest():
                 loss, scores = evaluate(trained, examples, data, run.alone())
                 trained_on = curves.of_trained_on(
                     trained, examples, data, rows, options.seed, run.alone()
@@ -231,7 +234,7 @@ def record_scores(state, steps, columns, options):
     """
     epoch = state.epoch if state.step == steps else state.epoch - 1 + state.step / steps
     state.history.append({"epoch": epoch, "step": steps * (state.epoch - 1) + state.step} | columns)
-    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
+    csv_files.save(options.workdir / "curves_stage_1.csv", state.history)
 
 
 def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):
@@ -250,8 +253,8 @@ def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options)
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
     parser.add_argument(
         "--network",
         choices=NETWORKS,
@@ -339,7 +342,7 @@ def build(data, options, run):
 def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     print(run)
     options.recipe = recipe = recipes.for_data(options.recipe, data)

@@ -23,15 +23,17 @@ from deeppose import (
     arrays,
     cascade,
     checkpoint,
+    csv_files,
     deltas,
-    files,
     losses,
     recipes,
+    run_flags,
     runtime,
     shell,
     training_state,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.deltas import DRAWN
 from deeppose.examples import Examples, boxing_of
 from deeppose.loader import Frames
@@ -224,7 +226,7 @@ def train(network, optimiser, examples, rows, name, options, state, run):
         crop_count = max(len(rows) - state.step * options.batch_size, 0) * (options.simulated + 1)
         train_loss = train_epoch(network, optimiser, examples, rows, name, options, state, run)
         crop_rate = crop_count / (time.perf_counter() - began)
-        with state.evaluating():
+        with state.stop_signals.at_rest():
             by_joint = cascade.held_out_scores(state.model, examples, run)
         record_epoch(state, by_joint, train_loss, crop_rate, name, options)
         state.next_epoch()
@@ -240,7 +242,7 @@ def record_epoch(state, by_joint, train_loss, crop_rate, name, options):
         flush=True,
     )
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
-    files.save_csv(workdir.curves_path(options.workdir, name, options.stage), state.history)
+    csv_files.save(workdir.curves_path(options.workdir, name, options.stage), state.history)
     found = {
         "epoch": state.epoch,
         "gain": by_joint["gain"],
@@ -334,9 +336,9 @@ def add_arguments(parser):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
-    runtime.add_model_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
+    run_flags.add_model_argument(parser)
     recipes.add_arguments(parser, RECIPES)
     add_arguments(parser)
     options = parser.parse_args(argv)
@@ -365,7 +367,7 @@ def main(argv=None):
     shell.until_end(runtime.log(options))
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     skeleton = data.skeleton
     # which refiners, and from which weights
     names = [SHARED] if options.refiner == SHARED else joints_named(options.joints, skeleton)

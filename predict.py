@@ -36,6 +36,7 @@ from deeppose import (
     networks,
     page,
     photos,
+    run_flags,
     runtime,
     shell,
     two_pass,
@@ -299,7 +300,7 @@ def run_all(model, paths, people, pictures):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(
+    parser = run_flags.parser(
         __doc__, workdir=None, shown="the current one, or models/lsp where that has no model"
     )
     parser.add_argument(

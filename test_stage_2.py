@@ -16,12 +16,11 @@ import sys
 import numpy as np
 
 from deeppose import (
-    arrays,
     cascade,
     coco_results,
+    csv_files,
     deltas,
     drawing,
-    files,
     plots,
     runtime,
     scoring,
@@ -29,6 +28,7 @@ from deeppose import (
     tables,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.shell import InputError
 
 SHOWN = 1000  # training rows whose errors are drawn
@@ -62,7 +62,7 @@ def draw(folder, data, stages, confidence, model_path):
             for name in (*skeleton.joints, workdir.SHARED)
         }
         curves = {
-            name: files.load_csv(path, plots.STAGE_2_CURVES)
+            name: csv_files.load_numbers(path, plots.STAGE_2_CURVES)
             for name, path in curves.items()
             if path.exists()
         }
@@ -169,7 +169,7 @@ def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
     folder = options.workdir
-    refiners, refining = find_refiners(options, arrays.open_dataset(folder).skeleton)
+    refiners, refining = find_refiners(options, open_dataset(folder).skeleton)
     test = scoring.begin(options, stage=2)
     data = test.data
     skeleton = data.skeleton

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measure, predicting, steps
-from deeppose import files, runtime, shell, workdir
+from deeppose import files, run_flags, runtime, shell, workdir
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {
@@ -126,7 +126,7 @@ def table_row(row):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__, workdir=None, shown="of --predict: as predict.py's")
+    parser = run_flags.parser(__doc__, workdir=None, shown="of --predict: as predict.py's")
     parser.add_argument(
         "--photos",
         type=Path,

@@ -15,7 +15,8 @@ import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1
-from deeppose import arrays, cascade, checkpoint, deltas, geometry, training_state
+from deeppose import cascade, checkpoint, deltas, geometry, training_state
+from deeppose.dataset import open_dataset
 from deeppose.examples import Boxing, Examples
 from deeppose.loader import Frames
 from deeppose.networks import DEFAULT, Stage_1
@@ -42,7 +43,7 @@ class Bench:
         self.run = run
         self.source = ["--source", str(photos), "--limit", str(limit)]
         LSP_data.main([*self.source, "--workdir", str(workdir)])
-        self.data = data = arrays.open_dataset(workdir)
+        self.data = data = open_dataset(workdir)
         self.frames, self.test_frames = (
             Frames(part, run.device) for part in (data.train_images, data.test_images)
         )

@@ -54,7 +54,7 @@ def regions(boxes_px, size, frame, margin):
 
     size    the photograph's (w, h) px, which is the box where boxes_px is None
     frame   (w, h) px, whose proportions the boxes are grown to
-    margin  see arrays.Dataset
+    margin  see dataset.Dataset
     """
     if boxes_px is None:
         people = geometry.whole(size)[None]

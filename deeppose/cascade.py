@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, files, geometry, runtime, workdir
+from deeppose import checkpoint, files, geometry, workdir
+from deeppose.batch_inference import infer
 from deeppose.crops import crop
 from deeppose.examples import Boxing
 from deeppose.shell import InputError
@@ -118,7 +119,7 @@ def predict_offsets(network, frames, rows, boxes_px, asked, run, mirrored=False)
         return offsets_in(images, network, boxes[piece], asked[piece])
 
     batch_size = max(1, min(64, CROPS_AT_ONCE // count))
-    return runtime.infer(compute, frames, rows, run, batch_size)
+    return infer(compute, frames, rows, run, batch_size)
 
 
 def offsets_in(images, network, boxes_px, asked):

@@ -21,30 +21,30 @@ COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 def weights_of(network):
     """A copy of the network's state_dict, on the CPU, in float32 and plain layout."""
     return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in network.state_dict().items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
     }
 
 
 def size(network):
     """Bytes of the network's weights, as its checkpoint will take them."""
-    return sum(value.nbytes for value in network.state_dict().values())
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
 def save(path, weights, provenance):
     """Write provenance (.json), then the state_dict to `path` (.pt).
 
-    Once the latter is there, both are complete.
+    In this order, so that once there are weights, both are complete.
     """
     files.save_json(path.with_suffix(".json"), provenance)
-    with files.replacing(path) as temporary:
-        write(weights, temporary, path)
+    with files.replacing(path) as temporary_path:
+        write(weights, temporary_path, path)
 
 
-def write(content, temporary, path):
-    """torch.save to the temporary that will be `path`; RunError where the disk is full."""
+def write(content, temporary_path, path):
+    """torch.save to the temporary file that will be `path`; RunError where the disk is full."""
     try:
-        torch.save(content, temporary)
+        torch.save(content, temporary_path)
     except (RuntimeError, OSError):  # torch turns the system's error into its own
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
 
@@ -59,7 +59,8 @@ def read(path):
 def read_weights(path, made_by):
     """The state_dict in a file.
 
-    Raises InputError where it is missing or holds anything but finite tensors.
+    made_by  where the file comes from, or what to do, the end of the error
+    Raises InputError where it is missing or holds anything but tensors.
     """
     if not path.is_file():
         raise InputError(f"{path}: not found; {made_by}")
@@ -77,7 +78,8 @@ def read_weights(path, made_by):
 def _is_state_dict(content):
     """Whether a file's content is a dictionary of tensors by name."""
     return isinstance(content, dict) and all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+        isinstance(name, str) and isinstance(tensor, torch.Tensor)
+        for name, tensor in content.items()
     )
 
 
@@ -88,11 +90,11 @@ def read_arrays(path, made_by):
     anything but floats.
     """
     try:
-        # look at the claimed sizes, which bound what is read: zipfile stops there
+        # check the claimed sizes, which bound what is read: zipfile stops there
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-        too_large = sum(entry.file_size for entry in entries) > LARGEST_ARRAYS
-        if too_large or not all(entry.compress_type in COMPRESSIONS for entry in entries):
+            members = archive.infolist()
+        is_too_large = sum(member.file_size for member in members) > LARGEST_ARRAYS
+        if is_too_large or not all(member.compress_type in COMPRESSIONS for member in members):
             raise ValueError("size")
         # read the arrays
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -131,7 +133,7 @@ def load_weights(network, weights, path, made_by):
         ) from None
     network = network.float()
     # the extremes of a tensor are finite only where all of it is, and take no copy of its size
-    extremes = (torch.stack(value.aminmax()) for value in network.state_dict().values())
-    if not all(ends.isfinite().all() for ends in extremes):
+    extremes = (torch.stack(tensor.aminmax()) for tensor in network.state_dict().values())
+    if not all(min_and_max.isfinite().all() for min_and_max in extremes):
         raise InputError(f"{path}: holds numbers that are not finite; {made_by}")
     return network

@@ -20,19 +20,20 @@ JOINT = re.compile(r"[A-Za-z0-9_]+")  # a name that make and the shell take as i
 
 def imported_names(tree):
     """Dotted names that a module's code may import, of modules and of what is in them."""
-    names = set()
+    dotted_names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            dotted_names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             # "from package import name" does not tell whether the name is a module
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+            dotted_names.add(node.module)
+            dotted_names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return dotted_names
 
 
 @functools.cache
 def used_files(path):
-    """Files of the project that one module imports, or as part of the package names in a string.
+    """Files of the project that a module imports, or, in the package, names in a string.
 
     A set of paths from the project.
     """
@@ -43,13 +44,13 @@ def used_files(path):
         return set()
     # imports, of which those of other packages lead to no file
     candidates = {name.replace(".", "/") + ".py" for name in imported_names(tree)}
-    files = {file for file in candidates if Path(file).is_file()}
+    project_files = {candidate for candidate in candidates if Path(candidate).is_file()}
     # files that are read and not imported, such as a page's .html
     if path.startswith(f"{PACKAGE}/"):
-        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        names = {file.name for file in Path(PACKAGE).iterdir()}
-        files |= {f"{PACKAGE}/{name}" for name in names & strings}
-    return files
+        constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        file_names = {file.name for file in Path(PACKAGE).iterdir()}
+        project_files |= {f"{PACKAGE}/{file_name}" for file_name in file_names & constants}
+    return project_files
 
 
 def prerequisites(script):
@@ -58,12 +59,12 @@ def prerequisites(script):
     A sorted list of paths from the project.
     """
     visited = set()
-    waiting = [script]
-    while waiting:
-        path = waiting.pop()
+    to_visit = [script]
+    while to_visit:
+        path = to_visit.pop()
         if path not in visited:
             visited.add(path)
-            waiting += used_files(path)
+            to_visit += used_files(path)
     return sorted(visited)
 
 
@@ -73,10 +74,16 @@ def joints(workdir):
     There are none where dataset.json is missing or wrong.
     """
     try:
-        facts = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
-        not_refined = facts.get("not_refined", ())
-        names = [name for name in facts["skeleton"]["joints"] if name not in not_refined]
-        return names if all(JOINT.fullmatch(name) for name in names) else []
+        dataset_json = json.loads((Path(workdir) / "dataset.json").read_text(encoding="utf-8"))
+        not_refined = dataset_json.get("not_refined", ())
+        joint_names = [
+            joint_name
+            for joint_name in dataset_json["skeleton"]["joints"]
+            if joint_name not in not_refined
+        ]
+        # make and the shell would take any other name apart
+        are_plain = all(JOINT.fullmatch(joint_name) for joint_name in joint_names)
+        return joint_names if are_plain else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # the steps that read it will say what is wrong with it
 
@@ -95,8 +102,8 @@ def main():
     for script in options.scripts:
         for path in prerequisites(script):
             print(f"{script}:{path}")
-    for name in joints(options.workdir):
-        print(f"joint:{name}")
+    for joint_name in joints(options.workdir):
+        print(f"joint:{joint_name}")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confide
     images       uint8 (N, H, W, 3)
     predictions  name -> joints (N, J, 2) px
     true         (N, J, 2) px
-    sizes        of the images as arrays.Dataset.sizes has them, for units that are not of the pose
+    sizes        of the images as dataset.Dataset.sizes has them, for units that are not of the pose
     confidence   name -> (N, J), of predictions: unsure joints are drawn faint
     Under each prediction stand its mean error in units and the share of its joints within 0.2 of
     one; the last of the predictions chooses the images.

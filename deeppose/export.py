@@ -27,6 +27,7 @@ from deeppose import (
     files,
     geometry,
     networks,
+    run_flags,
     runtime,
     shell,
     workdir,
@@ -200,7 +201,7 @@ def parse(argv):
     parser.add_argument(
         "--workdir", type=Path, default=Path("."), help="folder of the models (default: .)"
     )
-    runtime.add_model_argument(parser)
+    run_flags.add_model_argument(parser)
     parser.add_argument("out", type=Path, metavar="OUT.onnx", help="file to be written")
     return parser.parse_args(argv)
 

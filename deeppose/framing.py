@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, downloads, files, geometry, leakage, shell
+from deeppose import arrays, dataset_format, downloads, files, geometry, leakage, shell
 from deeppose.locks import lock
 from deeppose.people import BrokenImages, name_broken
 from deeppose.shell import InputError
@@ -162,7 +162,7 @@ def _plan_arrays(counts, layout):
     one_row = {
         "images": (np.uint8, (height, width, 3)),
         "labels": (np.float32, (2 * layout.skeleton.joint_count,)),
-        "rows": (np.float64, (len(arrays.COLUMNS),)),
+        "rows": (np.float64, (len(dataset_format.COLUMNS),)),
     }
     planned = {}
     for part, count in counts.items():
@@ -231,12 +231,12 @@ def write(workdir, jobs, layout, facts):
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}  # (N, 2 J) each
     unlabelled = {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts}
     content = {
-        "format": arrays.FORMAT,
+        "format": dataset_format.FORMAT,
         "skeleton": layout.skeleton.described(),
         "frame": list(layout.frame),
         "margin": layout.margin,
         "depth_white": layout.depth_white,
-        "columns": list(arrays.COLUMNS),
+        "columns": list(dataset_format.COLUMNS),
         "sets": layout.set_names,
         "rows": counts,
         "unlabelled_joints": unlabelled,
@@ -282,8 +282,8 @@ def prepare(options, plan, layout, facts, left_out, places, beside=None):
             content = write(options.workdir, jobs, layout, all_facts)
             break
         except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken, layout.most_named)
-            left_out = left_out | error.found
+            name_broken(list(error.faults.values()), options.skip_broken, layout.most_named)
+            left_out = left_out | error.faults
     print_table(options.workdir, jobs, layout, content)
 
 

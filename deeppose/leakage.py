@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from deeppose import arrays, files
+from deeppose import arrays, dataset_format, files
 from deeppose.shell import InputError
 
 STEP_2 = "Train_stage_1.py (step 2)"
@@ -99,8 +99,8 @@ def note_seen(workdir):
     It is {} where there is no such row. Reads train_rows.npy and test_rows.npy. Held-out rows count
     as training: they choose epochs and gains.
     """
-    train = arrays.identities(np.load(workdir / "train_rows.npy"))
-    test = arrays.identities(np.load(workdir / "test_rows.npy"))
+    train = dataset_format.identities(np.load(workdir / "train_rows.npy"))
+    test = dataset_format.identities(np.load(workdir / "test_rows.npy"))
     seen = seen_in_training(train, test)
     if not seen:
         return {}

@@ -16,14 +16,14 @@ from deeppose.shell import InputError, RunError
 try:
     import fcntl
 
-    def _take(file):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _take(lock_file):
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except ImportError:  # Windows locks bytes, against reading too: so one far behind the text is taken
     import msvcrt
 
-    def _take(file):
-        file.seek(2**30)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    def _take(lock_file):
+        lock_file.seek(2**30)
+        msvcrt.locking(lock_file.fileno(), msvcrt.LK_NBLCK, 1)
 
 
 NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network disks
@@ -31,27 +31,26 @@ NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network d
 
 @contextmanager
 def lock(workdir, output, wait=False):
-    """Keep other processes from making `output`, such as "model_1", in the working directory.
+    """Keep other processes from making `output`, such as "model_1", while the block runs.
 
-    That holds while the block runs.
-
-    wait  for a process that holds it, instead of stopping
-    Raises RunError, naming it, where another process holds it, InputError where the folder cannot
-    be written to.
+    workdir  the working directory
+    wait     whether to wait for a process that holds the lock, instead of stopping
+    Raises RunError, naming the process, where another one holds the lock, InputError where the
+    folder cannot be written to.
     """
     path = workdir / f"{output}.lock"
-    while not (file := _try_lock(path, wait)):
+    while not (lock_file := _try_lock(path, wait)):
         time.sleep(0.1)
-    with file:
+    with lock_file:
         try:
             # name the holder, for whoever comes next
-            file.truncate(0)
-            file.seek(0)
-            file.write(
+            lock_file.truncate(0)
+            lock_file.seek(0)
+            lock_file.write(
                 f"{os.path.basename(sys.argv[0])}, process {os.getpid()} on {socket.gethostname()}, "
                 f"since {time.strftime('%Y-%m-%d %H:%M:%S')}"
             )
-            file.flush()
+            lock_file.flush()
             yield
         finally:
             try:
@@ -65,7 +64,8 @@ def _try_lock(path, wait):
     # open the file; no link is followed, since it would lead out of the folder
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
-        file = open(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace")
+        descriptor = os.open(path, flags, 0o666)
+        lock_file = open(descriptor, "r+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(
             f"{path.parent}: cannot be written to ({error.strerror}); "
@@ -73,13 +73,13 @@ def _try_lock(path, wait):
         ) from None
     # take the lock, or tell who has it
     try:
-        _take(file)
+        _take(lock_file)
     except OSError as error:
         if error.errno in NO_LOCKS_HERE:
-            return file
-        with file:
-            file.seek(0)
-            holder = file.read(200) or "another process"
+            return lock_file
+        with lock_file:
+            lock_file.seek(0)
+            holder = lock_file.read(200) or "another process"
         if wait:
             return None
         raise RunError(
@@ -87,9 +87,9 @@ def _try_lock(path, wait):
         ) from None
     # a lock on a file that was removed meanwhile keeps nobody out
     try:
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-            return file
+        if os.path.samestat(os.fstat(lock_file.fileno()), os.stat(path)):
+            return lock_file
     except FileNotFoundError:
         pass  # its holder has just finished and removed it
-    file.close()
+    lock_file.close()
     return None

@@ -20,7 +20,16 @@ import torch
 
 from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
 from Alexnet_stage_1 import Alexnet_stage_1
-from deeppose import arrays, checkpoint, crops, files, geometry, runtime, skeleton, two_pass
+from deeppose import (
+    checkpoint,
+    crops,
+    dataset_format,
+    files,
+    geometry,
+    skeleton,
+    two_pass,
+)
+from deeppose.batch_inference import infer
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
@@ -54,7 +63,7 @@ class Stage_1:
     frame        (w, h) px of the frames that it is shown
     margin       frame sides / box sides: it looks at the box in the frame's middle
     input_size   (w, h) px of the images that it takes
-    depth_white  see arrays.Dataset
+    depth_white  see dataset.Dataset
     """
 
     network: torch.nn.Module
@@ -166,7 +175,7 @@ class Stage_1:
             output = apply(images, None if boxes is None else boxes[piece])
             return output.joints, output.confidence
 
-        joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
+        joints, confidence = infer(compute, frames, rows, run, label=what)
         boxes = self.view_box if boxes is None else boxes
         return geometry.denormalise(joints, boxes).astype(np.float32), confidence
 
@@ -212,7 +221,7 @@ def load_file(path, run, data=None):
         ):
             raise ValueError("size")
         depth_white = facts.get("depth_white")
-        arrays.check_white(depth_white)
+        dataset_format.check_depth_white(depth_white)
         with torch.device("meta"):  # without weights, which are loaded below
             network = network_class(model_skeleton.joint_count, **facts["options"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):

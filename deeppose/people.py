@@ -24,7 +24,7 @@ class Row:
     box       (4,) px of the photograph, of the frame's proportions; None: the whole photograph
     person    counts within the image, or is the annotation's id
     mirrored  whether the frame shows the box mirrored
-    head_px, area_px, score  see arrays.COLUMNS
+    head_px, area_px, score  see dataset_format.COLUMNS
     """
 
     number: int
@@ -64,9 +64,8 @@ class Job:
     def read(self, white=downloads.WHITE):
         """The photograph as RGB.
 
+        white  the value of 16 bits that is shown white
         Raises InputError where it cannot be read, or a joint or a box does not fit it.
-
-        white  the value of 16 bits that is white
         """
         image = downloads.read_image(self.path, self.opener, white)
         if self.size and image.size != self.size:
@@ -75,48 +74,56 @@ class Job:
                 f"{self.size[1]}, for which its joints are; fetch the set again"
             )
         for row in self.rows:
-            # px beyond the left or the right border, the top or the bottom; NaN stays NaN, so that
-            # a joint without a label passes
-            outside = np.maximum(-row.joints, row.joints - image.size)  # (J, 2)
-            if (outside > FARTHEST_OUTSIDE * max(image.size)).any():
-                raise InputError(
-                    f"{self.path}: has a joint far outside, labels and images do not fit; "
-                    "fetch the set again"
-                )
-            if row.box is not None and max(row.box[2:]) > LARGEST_BOX * max(image.size):
-                raise InputError(
-                    f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
-                    f"{row.box[3]:.0f} pixels; labels and images do not fit"
-                )
+            self._check_row(row, image.size)
         return image
+
+    def _check_row(self, row, image_size):
+        """Raise InputError where a row's joints or box do not fit an image of (w, h) px."""
+        longer_side = max(image_size)
+        # px beyond the left or the right border, the top or the bottom; NaN stays NaN, so that a
+        # joint without a label passes
+        outside = np.maximum(-row.joints, row.joints - image_size)  # (J, 2) px
+        if (outside > FARTHEST_OUTSIDE * longer_side).any():
+            raise InputError(
+                f"{self.path}: has a joint far outside, labels and images do not fit; "
+                "fetch the set again"
+            )
+        if row.box is not None and max(row.box[2:]) > LARGEST_BOX * longer_side:
+            raise InputError(
+                f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
+                f"{row.box[3]:.0f} pixels; labels and images do not fit"
+            )
 
 
 class BrokenImages(Exception):
-    """Images that cannot be used; `found` is a dict (set number, image) -> what is wrong."""
+    """Images that cannot be used: `faults` is a dict (set number, image) -> what is wrong."""
 
-    def __init__(self, found):
+    def __init__(self, faults):
         super().__init__()
-        self.found = found
+        self.faults = faults
 
 
-def name_broken(complaints, skip, most_named=None):
-    """Name the images that cannot be used.
+def name_broken(faults, skip, most_named=None):
+    """Print which images cannot be used.
 
-    Raises InputError unless --skip-broken wants to go on without them.
-
+    faults      a line for each, which names the image and what is wrong
+    skip        whether --skip-broken wants to go on without them
     most_named  how many are named, the rest being counted; None: all
+    Raises InputError unless they are to be skipped.
     """
     # name them; a single one only in the error, which names it anyway
-    named = complaints[:most_named]
-    mark = " (skipped)" if skip else ""
-    if skip or len(complaints) > 1:
-        for complaint in named:
-            print(f"{complaint}{mark}")
-    if len(named) < len(complaints):
-        print(f"... and {len(complaints) - len(named)} more such images{mark}")
+    named_faults = faults[:most_named]
+    unnamed_count = len(faults) - len(named_faults)
+    suffix = " (skipped)" if skip else ""
+    if skip or len(faults) > 1:
+        for fault in named_faults:
+            print(f"{fault}{suffix}")
+    if unnamed_count:
+        print(f"... and {unnamed_count} more such images{suffix}")
     # stop, unless they are to be skipped
-    if complaints and not skip:
-        share = f"{len(named)} of them" if len(named) < len(complaints) else "all"
-        count = len(complaints)
-        others = f" ({count} such images, {share} named above)" if count > 1 else ""
-        raise InputError(f"{complaints[0]}{others}; --skip-broken goes on without")
+    if faults and not skip:
+        others = ""
+        if len(faults) > 1:
+            share = f"{len(named_faults)} of them" if unnamed_count else "all"
+            others = f" ({len(faults)} such images, {share} named above)"
+        raise InputError(f"{faults[0]}{others}; --skip-broken goes on without")

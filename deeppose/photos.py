@@ -143,7 +143,7 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
 
     people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one
                    person's
-    frame, margin  of the model, see arrays.Dataset;  white  see read
+    frame, margin  of the model, see dataset.Dataset;  white  see read
     """
     name = name_of(source)
     # read it as finely as the smallest person needs

@@ -12,17 +12,20 @@ import numpy as np
 from deeppose import (
     arrays,
     coco_results,
+    csv_files,
     files,
     leakage,
     metrics,
     networks,
     plots,
     report,
+    run_flags,
     runtime,
     shell,
     tables,
     workdir,
 )
+from deeppose.dataset import Dataset, open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -32,9 +35,9 @@ SAMPLE_SEED = 0  # so that all runs score the same sample
 
 def parser(description):
     """An ArgumentParser with what both test scripts take."""
-    arguments = runtime.parser(description)
-    runtime.add_model_argument(arguments)
-    runtime.add_log_argument(arguments)
+    arguments = run_flags.parser(description)
+    run_flags.add_model_argument(arguments)
+    run_flags.add_log_argument(arguments)
     arguments.add_argument(
         "--threshold",
         type=_threshold,
@@ -75,7 +78,7 @@ class Test:
     sample      the entry of metrics_stage_N.json about the sample, or {}
     """
 
-    data: arrays.Dataset
+    data: Dataset
     frames: Frames
     model: networks.Stage_1
     model_path: Path
@@ -119,7 +122,7 @@ def begin(options, stage):
 
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     check_flip_test(options, data.skeleton)
     model_path = workdir.model_path(options)
     run = runtime.choose(options, parallel=True)
@@ -258,7 +261,7 @@ def draw_training(folder):
     if not table.exists():
         return {}
     with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
-        plots.stage_1_training(picture, files.load_csv(table, plots.STAGE_1_CURVES))
+        plots.stage_1_training(picture, csv_files.load_numbers(table, plots.STAGE_1_CURVES))
     return {"Training of stage 1": picture}
 
 

@@ -12,7 +12,7 @@ import threading
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
-_held = ExitStack()  # locks and the like, given back when the command ends
+_until_end = ExitStack()  # locks and the like, given back when the command ends
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
@@ -27,16 +27,6 @@ class RunError(Exception):
     """The machine's or the run's trouble, such as a full disk: one line. Exit code 1."""
 
 
-def _stop(number, frame):
-    """End the command on a signal, unwinding, so that temporary files are removed."""
-    raise SystemExit(128 + number)
-
-
-def _one_line(error):
-    """An error's message in one line."""
-    return " ".join(str(error).split())
-
-
 def command(main):
     """Decorate a script's main(argv=None), so that errors become one line on stderr.
 
@@ -45,38 +35,49 @@ def command(main):
 
     @functools.wraps(main)
     def wrapped(argv=None):
-        name = os.path.basename(sys.modules[main.__module__].__file__)
+        script_name = os.path.basename(sys.modules[main.__module__].__file__)
+        # only the main thread may handle signals
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
-        # what is printed may hold a file's name, which may be in no encoding at all
+        # a file's name may be in no encoding at all, and is printed nevertheless
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            with _held:
+            with _until_end:
                 return main(argv)
         except InputError as error:
             message = _one_line(error)
-            code = 2
+            exit_code = 2
         except RunError as error:
             message = _one_line(error)
-            code = 1
+            exit_code = 1
         except (MemoryError, RuntimeError) as error:
             # torch has a class of its own for each device; the words are the same
             if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 raise
             message = "out of memory; use a smaller --batch-size, or another --device"
-            code = 1
+            exit_code = 1
         except KeyboardInterrupt:
             message = "stopped"
-            code = 130
+            exit_code = 130
         except OSError as error:
             fault = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
             message = _one_line(f"{error.filename}: {fault}" if error.filename else fault)
-            code = 1
-        print(f"{name}: error: {message}", file=sys.stderr)
-        raise SystemExit(code)
+            exit_code = 1
+        print(f"{script_name}: error: {message}", file=sys.stderr)
+        raise SystemExit(exit_code)
 
     return wrapped
+
+
+def _stop(signal_number, stack_frame):
+    """End the command on a signal, unwinding, so that temporary files are removed."""
+    raise SystemExit(128 + signal_number)
+
+
+def _one_line(error):
+    """An error's message in one line."""
+    return " ".join(str(error).split())
 
 
 def until_end(context):
@@ -84,18 +85,19 @@ def until_end(context):
 
     Returns what its `with` statement would give.
     """
-    return _held.enter_context(context)
+    return _until_end.enter_context(context)
 
 
-class _Both:
-    """An output that is written to a file as well, line by line."""
+class _CopiedOutput:
+    """An output stream that copies what is written to it into a file."""
 
     def __init__(self, stream, file):
         self.stream = stream
         self.file = file
 
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
+    def __getattr__(self, attribute_name):
+        # whatever else a stream can do, such as telling whether it is a terminal
+        return getattr(self.stream, attribute_name)
 
     def write(self, text):
         self.file.write(text)
@@ -106,18 +108,18 @@ class _Both:
 def log(path, append):
     """Write what is printed to `path` too while the block runs, and the error that ends it.
 
-    append  to what is there; else it is replaced
+    append  whether to keep what is there; else it is replaced
     Raises InputError where it cannot be written.
     """
     mode = "a" if append else "w"
     try:
-        # line by line, so that it can be followed
+        # flushed line by line, so that it can be followed
         file = open(path, mode, encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError as error:
         raise InputError(
             f"--log {path}: cannot be written ({error.strerror}); name another file"
         ) from None
-    with file, redirect_stdout(_Both(sys.stdout, file)):
+    with file, redirect_stdout(_CopiedOutput(sys.stdout, file)):
         try:
             yield
         except (InputError, RunError) as error:
@@ -129,7 +131,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors take one line."""
 
     def error(self, message):
-        """Exit with code 2 and the message, without the usage before it."""
+        """Exit with code 2 and the message, without the usage that argparse prints before it."""
         self.exit(2, f"{self.prog}: error: {_one_line(message)}; see --help\n")
 
 
@@ -148,7 +150,10 @@ def parser(description, workdir=Path("."), shown="%(default)s"):
 
 
 def add_source_arguments(arguments, limited):
-    """Add step 1's --source, --limit (of what, `limited` says), --skip-broken and --seed."""
+    """Add step 1's --source, --limit, --skip-broken and --seed.
+
+    limited  what --limit leaves, the beginning of its help
+    """
     arguments.add_argument(
         "--source",
         type=Path,
@@ -171,12 +176,12 @@ def add_source_arguments(arguments, limited):
     )
 
 
-def at_least(lowest, kind=int, most=math.inf):
-    """argparse type: a number from `lowest` to `most`, whole unless `kind` is float."""
+def at_least(lowest, number_type=int, most=math.inf):
+    """argparse type: a number from `lowest` to `most`, whole unless number_type is float."""
 
     # argparse calls a text that is no number by this name: "invalid number value"
     def number(text):
-        value = kind(text)
+        value = number_type(text)
         if not value >= lowest:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
         if value > most:

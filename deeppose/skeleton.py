@@ -134,7 +134,7 @@ class Skeleton:
     def units_px(self, true_px, sizes):
         """Unit (N,) px that each row's errors are measured in; NaN where it is not known.
 
-        true_px  (N, J, 2);  sizes  what arrays.Dataset.sizes gives: "head", "box", each (N,) px
+        true_px  (N, J, 2);  sizes  what dataset.Dataset.sizes gives: "head", "box", each (N,) px
         """
         if isinstance(self.unit, str):
             return sizes[self.unit]

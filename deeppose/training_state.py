@@ -3,43 +3,29 @@
 A model_*.resume.pt is there only while a run is unfinished.
 """
 
-import functools
-import hashlib
 import math
-import signal
-import subprocess
-import sys
-import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
-from deeppose import checkpoint, files, workdir
+from deeppose import checkpoint, code_version, files, workdir
 from deeppose.shell import InputError, RunError
-
-PROJECT = Path(__file__).resolve().parent.parent
-COMMIT_DIGITS = 12
-GIT_SECONDS = 5  # it takes 0.01; on a disk that hangs, training goes on without a commit
-
-
-class _Stop(BaseException):
-    """A signal came while nothing was being changed."""
+from deeppose.stop_signals import StopAtRest, StopSignals
 
 
 class TrainingState:
-    """Place and state of a training run: one that was stopped goes on to the same weights.
+    """A training run and how far it has come: one that was stopped goes on to the same weights.
 
     Bit for bit on the CPU in fp32; in bf16 and on GPUs that is not promised.
 
-    What is drawn at random in a step is a function of (seed, epoch, step), so weights, the
-    optimiser's state and the place in the run are all there is to keep. The training loop keeps
-    `epoch`, `step` (the next one), `total`, `best`, `best_weights` and `history` here and calls
-    `tick` after each step.
+    What is drawn at random in a step is a function of (seed, epoch, step), so the weights, the
+    optimiser's state and the attributes in RESUMED are all there is to keep. The training loop
+    keeps `epoch`, `step` (the next one), `total` (of the epoch's losses), `best`, `best_weights`
+    and `history` here and calls `tick` after each step.
     """
 
-    PLACE = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
+    RESUMED = ("epoch", "step", "total", "best", "best_weights", "history", "seconds", "about")
 
     def __init__(self, path, settings, run, network, optimiser, options, average=None):
         """Begin the state of the run that will make `path` (model_<name>.pt).
@@ -47,23 +33,26 @@ class TrainingState:
         With --resume it is an unfinished run's.
 
         settings   what may not differ on --resume
-        run        the Runtime: what it is may differ, with a warning, and the code too; of its
-                   processes only the first writes
+        run        the Runtime, which may differ, with a warning, as may the code; only the first of
+                   its processes writes
         options    of the script: resume, save_minutes, keep_epochs, epochs
         average    of the network's weights, an AveragedModel that the training loop updates:
-                   `model` is then it
+                   `model` is then the averaged network
         Raises InputError where the saved state is broken or was made with other settings, RunError
         where the disk is too small for what will be written.
         """
-        # the files, and what is told of the run in them
+        # the files, and what their provenance tells of the run
         self.model_path = path
         self.path = state_path(path)
         self.settings = settings
         self.run = run
-        self.run_facts = run.facts() | {"code": code_digest(), "commit": commit()}
+        self.run_facts = run.facts() | {
+            "code": code_version.code_digest(),
+            "commit": code_version.commit(),
+        }
         self.keep_epochs = options.keep_epochs
         kept_count = options.epochs // self.keep_epochs if self.keep_epochs else 0
-        # times the network's size: a state of 5 (Adam), its predecessor of 5, and the model
+        # in networks' sizes: a state of 5 (Adam), the former state of 5, and the model
         needed_bytes = (11 + kept_count) * checkpoint.size(network)
         files.need_space(path.parent, needed_bytes, (path, self.path, path.with_suffix(".json")))
         # what is trained
@@ -72,7 +61,7 @@ class TrainingState:
         self.average = average
         # the weights that are evaluated, and become the model
         self.model = network if average is None else average.module
-        # where the run stands
+        # how far the run has come
         self.epoch = 1
         self.step = 0
         self.total = 0.0
@@ -83,20 +72,17 @@ class TrainingState:
         self.about = {}
         # the model's .json, before what training finds is added
         self.provenance = {}
-        # signals: this process's, the one that all stop for, and whether it may stop here
-        self.signal = None
-        self.stopping = None
-        self.at_rest = False
+        self.stop_signals = StopSignals(run)
         # the clock, in seconds
-        self.interval = 60 * options.save_minutes
+        self.save_interval = 60 * options.save_minutes
         self.counted_at = time.monotonic()
         self.saved_at = self.counted_at
         if self.path.exists() and options.resume:
             self._load()
         elif run.rank == 0:
-            self._replace_former()
+            self._remove_former_run()
 
-    def _replace_former(self):
+    def _remove_former_run(self):
         """Remove what a former run left that would be taken for this one's."""
         if self.path.exists():
             print(
@@ -104,38 +90,22 @@ class TrainingState:
                 "(--resume would have gone on with it)"
             )
             self.path.unlink()
-        former = workdir.kept_epochs(self.model_path).values()
-        if former:
-            print(f"{self.model_path}: {len(former)} epochs that a former run kept are removed")
-        for path in former:
-            path.unlink()
-            path.with_suffix(".json").unlink(missing_ok=True)
+        kept_paths = workdir.kept_epochs(self.model_path).values()
+        if kept_paths:
+            print(f"{self.model_path}: {len(kept_paths)} epochs that a former run kept are removed")
+        for kept_path in kept_paths:
+            kept_path.unlink()
+            kept_path.with_suffix(".json").unlink(missing_ok=True)
+
+    # resuming
 
     def _load(self):
         """Go on from the saved state; InputError where it is broken or of other settings."""
         try:
             saved = checkpoint.read(self.path)
             compare_settings(self.path, saved["settings"], self.settings)
-            # whether the code changed its digest tells better than its commit
-            changed = [
-                name
-                for name, value in self.run_facts.items()
-                if name != "commit" and saved["run"].get(name) != value
-            ]
-            same_code = "code" not in changed
-            commit_before = saved["run"].get("commit")
-            self.run_facts["commit"] = commits_of(
-                commit_before, self.run_facts["commit"], same_code
-            )
-            # weights, and the place in the run
-            self.network.load_state_dict(saved["network"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            if self.average is not None:
-                self.average.load_state_dict(saved["average"])
-            for name in self.PLACE:
-                if type(saved[name]) is not type(getattr(self, name)):
-                    raise TypeError(name)
-                setattr(self, name, saved[name])
+            changed = self._changed_run_facts(saved["run"])
+            self._restore(saved)
         except InputError:
             raise
         except Exception:  # whatever a broken file leads torch to
@@ -149,49 +119,42 @@ class TrainingState:
             )
         print(f"{self.path}: going on in epoch {self.epoch} after step {self.step}")
 
-    def save(self):
-        """Write everything to the path now."""
-        self._count()
-        self.saved_at = time.monotonic()
-        if self.run.rank > 0:
-            return
-        with files.replacing(self.path) as temporary:
-            state = {name: getattr(self, name) for name in self.PLACE}
-            state |= {
-                "settings": self.settings,
-                "run": self.run_facts,
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-            }
-            if self.average is not None:
-                state["average"] = self.average.state_dict()
-            checkpoint.write(state, temporary, self.path)
+    def _changed_run_facts(self, run_facts_before):
+        """Names of the run's facts that have changed; its commit becomes that of both codes."""
+        # the code's digest says better than its commit whether it has changed
+        changed = [
+            name
+            for name, value in self.run_facts.items()
+            if name != "commit" and run_facts_before.get(name) != value
+        ]
+        self.run_facts["commit"] = code_version.joined_commits(
+            run_facts_before.get("commit"),
+            self.run_facts["commit"],
+            same_code="code" not in changed,
+        )
+        return changed
 
-    def _count(self):
-        """Add the time since the last call to the run's seconds."""
-        now = time.monotonic()
-        self.seconds = self.seconds + now - self.counted_at
-        self.counted_at = now
+    def _restore(self, saved):
+        """Take over weights, optimiser and progress; some error where one is missing or wrong."""
+        self.network.load_state_dict(saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        for name in self.RESUMED:
+            if type(saved[name]) is not type(getattr(self, name)):
+                raise TypeError(name)
+            setattr(self, name, saved[name])
 
-    def exchange(self, loss):
-        """Mean of the processes' losses.
-
-        They also tell each other of signals, so that all stop after one step.
-        """
-        own_share = [loss / self.run.world, self.signal is not None]
-        mean, signalled = self.run.sum(torch.tensor(own_share, dtype=torch.float64)).tolist()
-        # one that got no signal itself stops as if it had got SIGTERM
-        self.stopping = (self.signal or signal.SIGTERM) if signalled else None
-        return mean
+    # between two steps
 
     def tick(self):
         """Save between two steps if it is time; if a signal came, exit with 128 + its number."""
-        self._count()
-        stopping = self.signal if self.run.world == 1 else self.stopping
-        if stopping or time.monotonic() - self.saved_at >= self.interval:
+        self._count_seconds()
+        signal_number = self.stop_signals.pending
+        if signal_number or time.monotonic() - self.saved_at >= self.save_interval:
             self.save()
-        if stopping:
-            self._leave(stopping)
+        if signal_number:
+            self._exit_resumable(signal_number)
 
     def next_epoch(self):
         """Go on to the next epoch, after the last step of this one and its evaluation."""
@@ -200,184 +163,144 @@ class TrainingState:
         self.total = 0.0
         self.tick()
 
-    def _leave(self, number):
+    def save(self):
+        """Write everything to the path now."""
+        self._count_seconds()
+        self.saved_at = time.monotonic()
+        # the processes' states are the same, so that one file is enough
+        if self.run.rank > 0:
+            return
+        with files.replacing(self.path) as temporary_path:
+            state = {name: getattr(self, name) for name in self.RESUMED}
+            state |= {
+                "settings": self.settings,
+                "run": self.run_facts,
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            }
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
+            checkpoint.write(state, temporary_path, self.path)
+
+    def _count_seconds(self):
+        """Add the time since the last call to the run's seconds."""
+        now = time.monotonic()
+        self.seconds = self.seconds + now - self.counted_at
+        self.counted_at = now
+
+    def _exit_resumable(self, signal_number):
         """Exit on a signal, with the state saved."""
         print(f"stopped; {self.path} holds the state, --resume goes on with it", flush=True)
-        raise SystemExit(128 + number)
-
-    def check_finite(self, loss, rows):
-        """RunError where the loss or a gradient is NaN or infinite.
-
-        It is called between backward and the optimiser's step. The error names the step, the losses
-        so far and the rows (n,) of the batch. What was saved before stays.
-        """
-        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        quantity = "loss"
-        value = loss
-        if math.isfinite(loss):
-            quantity = "gradient's norm"
-            value = torch.nn.utils.get_total_norm(gradients).item()
-        if math.isfinite(value):
-            return
-        losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
-        row_numbers = " ".join(map(str, rows))
-        raise RunError(
-            f"{self.model_path}: epoch {self.epoch}, step {self.step}: "
-            f"the {quantity} is {value}, so training stopped before this step; "
-            f"losses of the epochs before: {losses or 'none'}; "
-            f"rows of train_images.npy in the batch: {row_numbers}. "
-            "Are the initial weights and the labels sound?"
-        )
-
-    @contextmanager
-    def evaluating(self):
-        """Let a signal end the run within this block, in which nothing is changed.
-
-        Of several processes none may leave by itself: they stop together after the next step, see
-        exchange.
-        """
-        self.at_rest = self.run.world == 1
-        try:
-            if self.signal and self.at_rest:
-                raise _Stop
-            yield
-        finally:
-            self.at_rest = False
+        raise SystemExit(128 + signal_number)
 
     @contextmanager
     def catching_signals(self):
         """Let SIGINT and SIGTERM end the run, saved, as soon as its state is sound in this block.
 
-        That is at the next tick, while evaluating at once, in finish after it. A second signal ends
-        the run at once.
+        That is at the next tick, at once in a block of stop_signals.at_rest, or after `finish` if
+        they come in it. A second signal ends the run at once.
         """
-
-        def note(number, frame):
-            if self.signal:
-                raise SystemExit(128 + number)
-            self.signal = number
-            if self.at_rest:
-                raise _Stop
-
-        # only the main thread may handle signals
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        former_handlers = {number: signal.signal(number, note) for number in numbers}
-        try:
-            yield
-        except _Stop:
-            self.save()
-            self._leave(self.signal)
-        finally:
-            for number, handler in former_handlers.items():
-                signal.signal(number, handler)
-        if self.signal:  # it came in finish
+        with self.stop_signals.noted():
+            try:
+                yield
+            except StopAtRest:
+                self.save()
+                self._exit_resumable(self.stop_signals.received)
+        if self.stop_signals.received:  # it came in finish
             print(f"stopped; {self.model_path} is complete", flush=True)
-            raise SystemExit(128 + self.signal)
+            raise SystemExit(128 + self.stop_signals.received)
 
-    def keep_epoch(self, found):
+    def check_finite(self, loss, batch_rows):
+        """Raise RunError where the loss or a gradient is NaN or infinite.
+
+        It is called between backward and the optimiser's step. The error names the step, the losses
+        so far and the row numbers (n,) of the batch. What was saved before stays.
+        """
+        quantity = "loss"
+        value = loss
+        if math.isfinite(loss):
+            # one norm over all gradients is finite only where each of them is
+            gradients = [
+                weight.grad for weight in self.network.parameters() if weight.grad is not None
+            ]
+            quantity = "gradient's norm"
+            value = torch.nn.utils.get_total_norm(gradients).item()
+        if math.isfinite(value):
+            return
+        last_losses = ", ".join(f"{entry['train_loss']:.5f}" for entry in self.history[-10:])
+        row_numbers = " ".join(map(str, batch_rows))
+        raise RunError(
+            f"{self.model_path}: epoch {self.epoch}, step {self.step}: "
+            f"the {quantity} is {value}, so training stopped before this step; "
+            f"losses of the epochs before: {last_losses or 'none'}; "
+            f"rows of train_images.npy in the batch: {row_numbers}. "
+            "Are the initial weights and the labels sound?"
+        )
+
+    # the weights that the run makes
+
+    def keep_epoch(self, results):
         """Write the weights as model_1.epoch_N.pt where --keep-epochs wants that.
 
-        `found` is what best would be.
+        results  of the epoch, entries of the .json, as `best` would have them
         """
         if self.keep_epochs and self.epoch % self.keep_epochs == 0:
             path = workdir.epoch_path(self.model_path, self.epoch)
-            self._write(path, checkpoint.weights_of(self.model), found)
+            self._write_weights(path, checkpoint.weights_of(self.model), results)
 
     def finish(self):
         """Write the best weights as the model, with their provenance, and remove the state."""
-        self._write(self.model_path, self.best_weights, self.best)
+        self._write_weights(self.model_path, self.best_weights, self.best)
         self.path.unlink(missing_ok=True)
 
-    def _write(self, path, weights, found):
+    def _write_weights(self, path, weights, results):
         """Write weights, and their provenance beside them."""
-        facts = {
+        of_run = {
             "settings": self.settings,
             "run": self.run_facts,
             "seconds": round(self.seconds, 1),
         }
-        facts = self.provenance | self.about | facts | found | {"history": self.history}
-        checkpoint.save(path, weights, facts)
+        provenance = self.provenance | self.about | of_run | results | {"history": self.history}
+        checkpoint.save(path, weights, provenance)
 
 
-def code_digest():
-    """sha256 of the project's own imported files: a resumed run warns where they have changed."""
-    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = {Path(name).resolve() for name in names if name and name.endswith(".py")}
-    folders = (PROJECT, PROJECT / "deeppose")
-    project_paths = sorted(path for path in paths if path.parent in folders and path.is_file())
-    return hashlib.sha256(b"".join(path.read_bytes() for path in project_paths)).hexdigest()
-
-
-@functools.cache  # as the code was imported, whatever is edited while it runs
-def commit():
-    """The project's git commit, 12 digits, with "+" where a tracked script differs from it.
-
-    None where the project is no git checkout of its own, or git is missing or fails.
-    """
-    # the commits of a repository around the project are of something else
-    if not (PROJECT / ".git").exists():
-        return None
-    # one call tells the commit and the edited scripts; it takes no lock, so that a git command
-    # beside it does not fail
-    status = "git --no-optional-locks status --porcelain=v2 --branch --untracked-files=no"
-    command = [*status.split(), "--", "*.py"]
-    try:
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=GIT_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    lines = done.stdout.decode(errors="replace").splitlines()
-    commits = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
-    if done.returncode or not commits or commits == ["(initial)"]:
-        return None
-    is_edited = any(not line.startswith("#") for line in lines)
-    return commits[0][:COMMIT_DIGITS] + ("+" if is_edited else "")
-
-
-def commits_of(before, now, same_code):
-    """Commits that trained a resumed run, in order, as "first, second".
-
-    Of commits with the same code the first is enough.
-    """
-    if not before or not now or same_code or now in before.split(", "):
-        return before or now
-    return f"{before}, {now}"
-
-
-def compare_settings(path, saved, wanted):
-    """InputError naming what differs between the settings of a saved run and the wanted ones."""
-    differing = [name for name in {**saved, **wanted} if saved.get(name) != wanted.get(name)]
+def compare_settings(path, saved_settings, wanted_settings):
+    """Raise InputError naming what differs between a saved run's settings and the wanted ones."""
+    differing = [
+        name
+        for name in {**saved_settings, **wanted_settings}
+        if saved_settings.get(name) != wanted_settings.get(name)
+    ]
     if differing:
         name = differing[0]
         raise InputError(
             f"{path}: was made with other settings: {', '.join(differing)} "
-            f"({name} was {saved.get(name)}, is {wanted.get(name)}); start afresh without --resume"
+            f"({name} was {saved_settings.get(name)}, is {wanted_settings.get(name)}); "
+            "start afresh without --resume"
         )
 
 
-def finished(path, settings, resume):
-    """Whether --resume finds the run of `path` (.pt) complete.
+def finished(model_path, settings, resume):
+    """Whether --resume finds the run that makes `model_path` (.pt) complete.
 
     Raises InputError if it was made with other settings.
     """
-    if not resume or not path.exists() or state_path(path).exists():
+    # a state beside the model is a later run's, which is unfinished
+    if not resume or not model_path.exists() or state_path(model_path).exists():
         return False
-    facts = files.load_json(path.with_suffix(".json"), "the training")
-    settings_then = facts.get("settings", {})
-    run_then = facts.get("run", {})
+    provenance_path = model_path.with_suffix(".json")
+    provenance = files.load_json(provenance_path, "the training")
+    settings_then = provenance.get("settings", {})
+    run_then = provenance.get("run", {})
     if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
-        raise InputError(
-            f"{path.with_suffix('.json')}: an entry is wrong; start afresh without --resume"
-        )
-    compare_settings(path, settings_then, settings)
-    print(f"{path}: is finished")
-    if run_then.get("code") != code_digest():
+        raise InputError(f"{provenance_path}: an entry is wrong; start afresh without --resume")
+    compare_settings(model_path, settings_then, settings)
+    print(f"{model_path}: is finished")
+    if run_then.get("code") != code_version.code_digest():
         print("warning: the code has changed since; without --resume it is trained anew")
     return True
 
 
-def state_path(path):
+def state_path(model_path):
     """model_1.pt -> model_1.resume.pt."""
-    return path.with_suffix(".resume.pt")
+    return model_path.with_suffix(".resume.pt")

@@ -34,7 +34,7 @@ class TrueBoxes:
 
     photographs  path and opener of each
     joints_px    true (n, J, 2) px of the photographs
-    sizes        as arrays.Dataset.sizes gives them, px of the photographs
+    sizes        as dataset.Dataset.sizes gives them, px of the photographs
     frame, margin, skeleton  the Dataset's
     white        the value of 16 bits that is white
     """

@@ -21,17 +21,17 @@ TEST_ANNOTATIONS = "test_annotations.json"  # the true ones, in COCO's format
 RESULT = "result.json"  # the last stage's poses of the test rows, in COCO's format
 
 
-def refiner_name(name, stage=2):
+def refiner_name(joint_name, stage=2):
     """Name of a refiner's files without their ending, such as model_3_head.
 
-    name  a joint's, or SHARED
+    joint_name  of the joint that it serves, or SHARED
     """
-    return f"model_{name}" if stage == 2 else f"model_{stage}_{name}"
+    return f"model_{joint_name}" if stage == 2 else f"model_{stage}_{joint_name}"
 
 
-def refiner_path(folder, name, stage=2, epoch=None):
+def refiner_path(folder, joint_name, stage=2, epoch=None):
     """Path of a refiner's checkpoint, or of that of an epoch that was kept."""
-    return epoch_path(folder / f"{refiner_name(name, stage)}.pt", epoch)
+    return epoch_path(folder / f"{refiner_name(joint_name, stage)}.pt", epoch)
 
 
 def epoch_path(path, epoch):
@@ -41,12 +41,13 @@ def epoch_path(path, epoch):
 
 def kept_epochs(path):
     """Epochs of model_1.pt, or another checkpoint, that were kept: number -> path, in order."""
+    # ASCII, since \d would take any alphabet's digits
     pattern = re.compile(rf"{re.escape(path.stem)}\.epoch_(\d+)\.pt", re.ASCII)
-    epochs = {}
-    for kept in path.parent.iterdir():
-        if match := pattern.fullmatch(kept.name):
-            epochs[int(match[1])] = kept
-    return dict(sorted(epochs.items()))
+    paths = {}
+    for kept_path in path.parent.iterdir():
+        if match := pattern.fullmatch(kept_path.name):
+            paths[int(match[1])] = kept_path
+    return dict(sorted(paths.items()))
 
 
 def model_path(options):
@@ -57,25 +58,25 @@ def model_path(options):
     best_path = (options.model or options.workdir) / "model_1.pt"
     path = epoch_path(best_path, options.epoch)
     if options.epoch is not None and not path.is_file():
-        kept = ", ".join(map(str, kept_epochs(best_path))) if best_path.parent.is_dir() else ""
-        raise InputError(f"{path}: not found; epochs kept: {kept or 'none'}; {KEPT}")
+        epochs = ", ".join(map(str, kept_epochs(best_path))) if best_path.parent.is_dir() else ""
+        raise InputError(f"{path}: not found; epochs kept: {epochs or 'none'}; {KEPT}")
     return path
 
 
-def curves_path(folder, name, stage=2):
+def curves_path(folder, joint_name, stage=2):
     """Path of the table of a refiner's training, such as curves_head.csv."""
-    return folder / f"{refiner_name(name, stage).replace('model', 'curves', 1)}.csv"
+    return folder / f"{refiner_name(joint_name, stage).replace('model', 'curves', 1)}.csv"
 
 
 def refiners_here(folder, skeleton, stage, epoch=None):
-    """Names of a stage's refiners that a folder has: joints, and SHARED last.
+    """Names that a stage's refiners in a folder go by: joints, and SHARED last.
 
-    epoch  of which they were kept; None: the finished ones
+    epoch  of those that were kept; None: the finished ones
     """
     return [
-        name
-        for name in (*skeleton.joints, SHARED)
-        if refiner_path(folder, name, stage, epoch).exists()
+        joint_name
+        for joint_name in (*skeleton.joints, SHARED)
+        if refiner_path(folder, joint_name, stage, epoch).exists()
     ]
 
 
@@ -85,11 +86,11 @@ def stages_here(folder, skeleton, epoch=None):
 
 
 def with_model():
-    """SHIPPED where there is a model in it and none in the current folder; else the current one."""
-    here = Path(".")
-    if not (here / "model_1.pt").exists() and (SHIPPED / "model_1.pt").exists():
+    """The current folder, or SHIPPED where that alone has a model."""
+    current_folder = Path(".")
+    if not (current_folder / "model_1.pt").exists() and (SHIPPED / "model_1.pt").exists():
         return SHIPPED
-    return here
+    return current_folder
 
 
 def refiners_from(workdir, skeleton, model=None, epoch=None):
@@ -102,16 +103,14 @@ def refiners_from(workdir, skeleton, model=None, epoch=None):
 def model_digests(model_path, skeleton, refiners=None, epoch=None):
     """sha256 of stage 1's weights and of those of all refiners in a folder, by file name.
 
-    refiners  the folder; None: of stage 1 alone
+    refiners  the folder; None: stage 1 alone
     epoch     of the refiners that were kept there; None: the finished ones
     """
     paths = [model_path]
     if refiners is not None:
-        paths += [
-            refiner_path(refiners, name, stage, epoch)
-            for stage in stages_here(refiners, skeleton, epoch)
-            for name in refiners_here(refiners, skeleton, stage, epoch)
-        ]
+        for stage in stages_here(refiners, skeleton, epoch):
+            for joint_name in refiners_here(refiners, skeleton, stage, epoch):
+                paths.append(refiner_path(refiners, joint_name, stage, epoch))
     return {path.name: arrays.digest(path) for path in paths}
 
 
@@ -120,105 +119,107 @@ def output_path(workdir, stage=1):
     return workdir / ("train_output.npy" if stage == 1 else f"train_output_{stage}.npy")
 
 
-def origin(workdir, data, stage=1, model=None):
-    """Digests of all that a stage's predictions of the training rows depend on (None for no file).
-
-    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
-    """
-    if stage == 1:
-        sources = {"model_1.pt": model or workdir / "model_1.pt"}
-    else:
-        former_output = output_path(workdir, stage - 1)
-        sources = {former_output.name: former_output}
-        for name in (*data.skeleton.joints, SHARED):
-            path = refiner_path(workdir, name, stage)
-            sources[path.name] = path
-    digests = {"dataset": data.digests}
-    for name, path in sources.items():
-        digests[name] = arrays.digest(path) if path.is_file() else None
-    return digests
-
-
 def save_output(path, joints_px, made_from):
     """Write joints (N, J, 2) px as rows (N, 2 J) of `path`, a .npy, and beside it a .json.
 
     made_from  their origin(), which the .json holds with the array's digest
     """
     arrays.save(path, joints_px.reshape(len(joints_px), -1))
-    facts = {"digest": arrays.digest(path), "made_from": made_from}
-    files.save_json(path.with_suffix(".json"), facts)
+    provenance = {"digest": arrays.digest(path), "made_from": made_from}
+    files.save_json(path.with_suffix(".json"), provenance)
 
 
-def load_output(workdir, data, stage=1, model=None):
+def load_output(workdir, dataset, stage=1, model=None):
     """Predictions of a stage of the training rows, float32 (N, J, 2) px.
 
+    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
     Raises InputError where they are missing, not finite, or made from something else than what is
     there now.
     """
     path = output_path(workdir, stage)
-    count, joint_count, _ = data.train_labels.shape
-    joints = arrays.load(path, np.float32, (count, 2 * joint_count), STEP_4)
-    joints = np.array(joints).reshape(count, joint_count, 2)
-    _check_origin(path, origin(workdir, data, stage, model), STEP_4)
-    if not np.isfinite(joints).all():
+    row_count, joint_count, _ = dataset.train_labels.shape
+    joints_px = arrays.load(path, np.float32, (row_count, 2 * joint_count), STEP_4)
+    joints_px = np.array(joints_px).reshape(row_count, joint_count, 2)
+    _check_origin(path, origin(workdir, dataset, stage, model), STEP_4)
+    if not np.isfinite(joints_px).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
-    return joints
+    return joints_px
+
+
+def origin(workdir, dataset, stage=1, model=None):
+    """Digests of all that a stage's predictions of the training rows depend on (None for no file).
+
+    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
+    """
+    if stage == 1:
+        source_paths = {"model_1.pt": model or workdir / "model_1.pt"}
+    else:
+        former_output = output_path(workdir, stage - 1)
+        source_paths = {former_output.name: former_output}
+        for joint_name in (*dataset.skeleton.joints, SHARED):
+            path = refiner_path(workdir, joint_name, stage)
+            source_paths[path.name] = path
+    digests = {"dataset": dataset.digests}
+    for file_name, path in source_paths.items():
+        digests[file_name] = arrays.digest(path) if path.is_file() else None
+    return digests
+
+
+def _check_origin(path, origin_now, made_by):
+    """Raise InputError where `path` was made from something else than is there now.
+
+    Its .json tells. An array without one was not made by this project's step, and passes.
+    """
+    provenance_path = path.with_suffix(".json")
+    if not provenance_path.exists():
+        return
+    provenance = files.load_json(provenance_path, made_by)
+    if provenance.get("digest") != arrays.digest(path):
+        raise InputError(
+            f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again"
+        )
+    origin_then = provenance.get("made_from")
+    if not isinstance(origin_then, dict):
+        origin_then = {}
+    for source, digest_now in origin_now.items():
+        # what is not there now cannot differ
+        if digest_now is not None and origin_then.get(source) != digest_now:
+            raise InputError(
+                f"{path}: was made from another {source} than the one here; run {made_by} again"
+            )
 
 
 def is_made_from(path, origin_now):
     """Whether the array at `path` is there, made from just this origin(), as its .json tells."""
-    facts_path = path.with_suffix(".json")
-    if not path.exists() or not facts_path.exists():
+    provenance_path = path.with_suffix(".json")
+    if not path.exists() or not provenance_path.exists():
         return False
-    facts = files.load_json(facts_path, STEP_4)
-    return facts.get("made_from") == origin_now and facts.get("digest") == arrays.digest(path)
+    provenance = files.load_json(provenance_path, STEP_4)
+    has_origin = provenance.get("made_from") == origin_now
+    return has_origin and provenance.get("digest") == arrays.digest(path)
 
 
-def stale_refiners(workdir, data, stage, model=None, epoch=None):
-    """Refiners that learnt from other predictions of the former stage than its models make now.
+def stale_refiners(workdir, dataset, stage, model=None, epoch=None):
+    """Refiners trained on other predictions of the former stage than its models make now.
 
-    Those predictions' file tells; where it is missing, or a refiner has no .json, nothing is known,
-    and none is stale.
+    The .json beside those predictions tells; where it is missing, or a refiner has none, nothing is
+    known, and none is stale. Returns a list of names as refiners_here gives them.
     """
     path = output_path(workdir, stage - 1)
     if not path.exists() or not path.with_suffix(".json").exists():
         return []
     # the predictions' digest, or None where they are stale themselves
-    is_current = is_made_from(path, origin(workdir, data, stage - 1, model))
+    is_current = is_made_from(path, origin(workdir, dataset, stage - 1, model))
     digest_now = arrays.digest(path) if is_current else None
     stale = []
-    for name in refiners_here(workdir, data.skeleton, stage, epoch):
-        facts_path = refiner_path(workdir, name, stage, epoch).with_suffix(".json")
-        if facts_path.exists():
-            settings = files.load_json(facts_path, STEP_5).get("settings")
-            # a refiner that does not tell what it learnt from passes
-            if (
-                isinstance(settings, dict)
-                and settings.get("train_output", digest_now) != digest_now
-            ):
-                stale.append(name)
+    for joint_name in refiners_here(workdir, dataset.skeleton, stage, epoch):
+        refiner_json = refiner_path(workdir, joint_name, stage, epoch).with_suffix(".json")
+        if not refiner_json.exists():
+            continue
+        settings = files.load_json(refiner_json, STEP_5).get("settings")
+        # a refiner that does not tell what it was trained on passes
+        if not isinstance(settings, dict):
+            continue
+        if settings.get("train_output", digest_now) != digest_now:
+            stale.append(joint_name)
     return stale
-
-
-def _check_origin(path, made_from, made_by):
-    """InputError where `path` was made from something else than is there now, as its .json tells.
-
-    An array without one was not made by this project's step, and passes.
-    """
-    facts_path = path.with_suffix(".json")
-    if not facts_path.exists():
-        return
-    facts = files.load_json(facts_path, made_by)
-    if facts.get("digest") != arrays.digest(path):
-        raise InputError(
-            f"{path}: is not the array that {path.stem}.json belongs to; run {made_by} again"
-        )
-    made_from_then = facts.get("made_from")
-    if not isinstance(made_from_then, dict):
-        made_from_then = {}
-    for name, value in made_from.items():
-        # what is not there now cannot differ
-        if value is not None and made_from_then.get(name) != value:
-            raise InputError(
-                f"{path}: was made from another {name} than the one here; run {made_by} again"
-            )

@@ -15,7 +15,7 @@ Rows that are there already are left alone; a run that was stopped goes on where
 import sys
 from pathlib import Path
 
-from deeppose import runtime, shell
+from deeppose import run_flags, runtime, shell
 from deeppose.shell import InputError, RunError
 from results import check, run, table
 from results.rows import PRESENT, ROWS, SIZES
@@ -25,7 +25,7 @@ PART = "part of ImageNet's"
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
+    parser = run_flags.parser(__doc__)
     parser.add_argument(
         "rows",
         nargs="*",

@@ -21,11 +21,12 @@ from deeppose import (
     geometry,
     metrics,
     photos,
-    runtime,
+    run_flags,
     shell,
     tables,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.figure import render_person
 from deeppose.score_names import threshold_key
 from deeppose.shell import InputError
@@ -48,7 +49,7 @@ def load_scored(folder, options):
 
     Raises InputError where that run's models were others than the folder's.
     """
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     refined = workdir.stages_here(folder, data.skeleton)
     script = "test_stage_2.py" if refined else "test_stage_1.py"
     made_by = f"python {script} --model {folder} --workdir {options.workdir}"
@@ -311,7 +312,7 @@ def enter_in_ledger(folder, data, recorded):
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
+    parser = run_flags.parser(__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of the shipped model")
     options = parser.parse_args(argv)
     data, joints, recorded = load_scored(options.folder, options)

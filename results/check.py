@@ -3,7 +3,8 @@
 import itertools
 import math
 
-from deeppose import arrays, metrics
+from deeppose import metrics
+from deeppose.dataset import open_dataset
 from deeppose.shell import RunError
 from results import paths, predictions, table
 from results.rows import ROWS
@@ -58,7 +59,7 @@ def test_labels(folder, source, result):
     Raises RunError where they are others.
     """
     workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
-    data = arrays.open_dataset(workdir)
+    data = open_dataset(workdir)
     if data.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:
         raise RunError(
             f"{workdir / 'test_labels.npy'}: not the labels that {result['size']}_{result['row']} was "

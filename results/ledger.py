@@ -6,7 +6,7 @@ such scores.
 
 import time
 
-from deeppose import files
+from deeppose import csv_files
 from results import paths
 
 COLUMNS = ("date", "row", "stages", "commit", "what")
@@ -27,12 +27,12 @@ def append(row, stages, commit, what):
         commit,
         what,
     )
-    files.append_csv(paths.ledger(), dict(zip(COLUMNS, entry)))
+    csv_files.append(paths.ledger(), dict(zip(COLUMNS, entry)))
 
 
 def entries():
     """Its lines as dictionaries, oldest first; none where nothing was scored yet."""
-    return files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
+    return csv_files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
 
 
 def sentence():

@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 
-from deeppose import arrays, networks, runtime, shell
+from deeppose import networks, run_flags, runtime, shell
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 
 EDGES = (0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1)  # of the confidence
@@ -42,8 +43,8 @@ def reliability(confidence, errors):
 
 @shell.command
 def main(argv=None):
-    options = runtime.parser(__doc__).parse_args(argv)
-    data = arrays.open_dataset(options.workdir)
+    options = run_flags.parser(__doc__).parse_args(argv)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options)
     model, _ = networks.load(options.workdir, run, data)
     joints, confidence = model.predict(Frames(data.train_images, run.device), data.held_out, run)

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.measure import hardware
 from deeppose import arrays, cascade, files, metrics, networks
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import RunError
 from deeppose.skeleton import LSP
@@ -158,7 +159,7 @@ def enter_in_ledger(name, size, workdir, stages):
     line."""
     path = model_folder(name, workdir) / "model_1.pt"
     model = files.load_json(path.with_suffix(".json"), "step 2")
-    count = len(arrays.open_dataset(workdir).test_labels)
+    count = len(open_dataset(workdir).test_labels)
     digest = ledger.digest_of(arrays.digest(path))
     what = f"python -m results, {digest}, {count:,} test images"
     ledger.append(f"{size}_{name}", stages, commit_of(model), what)
@@ -190,7 +191,7 @@ def record(name, size, workdir, steps, most, run):
     if is_variant(name):
         variants.save(variant_entry(name, size, workdir, model, run))
         return paths.variants()
-    data = arrays.open_dataset(workdir)
+    data = open_dataset(workdir)
     stages = refined_stages(name, models, most)
     found = run_facts(name, size, model, data) | {
         "steps": steps,
@@ -226,7 +227,7 @@ def run_facts(name, size, model, data):
 def variant_entry(name, size, workdir, model, run):
     """A variant's line of the table: its held-out scores, and what its base has over it."""
     row = ROWS[name]
-    data = arrays.open_dataset(workdir)
+    data = open_dataset(workdir)
     true = data.train_labels[data.held_out].astype(float)
     joints = held_out_poses(workdir, data, [], run)["stage_1"]
     gains = {}
@@ -249,7 +250,7 @@ def base_poses(workdir, data, run):
 
     Raises RunError where it had other arrays.
     """
-    own = arrays.open_dataset(workdir)
+    own = open_dataset(workdir)
     if own.digests != data.digests:
         raise RunError(
             f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import predict
-from deeppose import arrays, geometry, leakage, metrics, networks, runtime, shell
+from deeppose import arrays, geometry, leakage, metrics, networks, run_flags, runtime, shell
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 
@@ -58,7 +59,7 @@ def head(data):
 
 
 def sizes_of(data, rows):
-    """arrays.Dataset.sizes of some training rows."""
+    """dataset.Dataset.sizes of some training rows."""
     return {name: values[rows] for name, values in data.sizes("train").items()}
 
 
@@ -142,8 +143,8 @@ def shares_filled(true, regions, seen, data):
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
-    runtime.add_model_argument(parser)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_model_argument(parser)
     parser.add_argument(
         "--source", type=Path, help="folder of the photographs (default: held-out frames alone)"
     )
@@ -156,7 +157,7 @@ def main(argv=None):
     )
     options = parser.parse_args(argv)
     folder = options.model or options.workdir
-    data = arrays.open_dataset(options.workdir)
+    data = open_dataset(options.workdir)
     run = runtime.choose(options)
     model, _ = networks.load(folder, run, data)
     leakage.check_model(folder / "model_1.pt", data)

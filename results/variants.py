@@ -1,6 +1,6 @@
 """Scores of the rows that the held-out images alone judge: a line a row in results/variants.csv."""
 
-from deeppose import files
+from deeppose import csv_files
 from deeppose.locks import lock
 from results import paths
 from results.rows import ROWS
@@ -50,14 +50,14 @@ def save(line):
         key = (line["size"], line["row"])
         lines = [other for other in _lines() if (other["size"], other["row"]) != key]
         order = list(ROWS)
-        files.save_csv(
+        csv_files.save(
             paths.variants(),
             sorted([*lines, line], key=lambda one: (one["size"], order.index(one["row"]))),
         )
 
 
 def _lines():
-    return files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
+    return csv_files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
 
 
 def found():

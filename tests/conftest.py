@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import LSP_data
-from deeppose import arrays, sample
+from deeppose import sample
+from deeppose.dataset import open_dataset
 
 # the real sets, where they are at hand
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -30,7 +31,7 @@ def workdir(photos, tmp_path_factory):
 
 @pytest.fixture
 def data(workdir):
-    return arrays.open_dataset(workdir)
+    return open_dataset(workdir)
 
 
 @pytest.fixture(scope="session")

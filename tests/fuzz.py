@@ -40,6 +40,8 @@ from deeppose import (
     boxes,
     cascade,
     checkpoint,
+    csv_files,
+    dataset_format,
     deltas,
     downloads,
     files,
@@ -57,6 +59,7 @@ from deeppose import (
     training_state,
     workdir,
 )
+from deeppose.dataset import open_dataset
 from deeppose.examples import boxing_of
 from deeppose.people import Job, Row
 from deeppose.recipes import Recipe
@@ -366,8 +369,8 @@ def make_dataset(folder):
     for name, array in made.items():
         arrays.save(folder / name, array)
     facts = FRAME | {
-        "format": arrays.FORMAT,
-        "columns": list(arrays.COLUMNS),
+        "format": dataset_format.FORMAT,
+        "columns": list(dataset_format.COLUMNS),
         "sets": {"1": "LSP"},
         "rows": {"train": 2, "test": 2},
         "held_out_rows": [0],
@@ -381,7 +384,7 @@ def make_dataset(folder):
 
 def read_dataset(path):
     """Open it, and use it as the steps do."""
-    data = arrays.open_dataset(path.parent)
+    data = open_dataset(path.parent)
     skeleton = data.skeleton
     true = data.test_labels.astype(float)
     assert (
@@ -403,7 +406,7 @@ def read_dataset(path):
 
 
 def read_photographs(path):
-    assert len(arrays.open_dataset(path.parent).photographs(path.parent, "test")) == 2
+    assert len(open_dataset(path.parent).photographs(path.parent, "test")) == 2
 
 
 def json_bytes(content):
@@ -418,7 +421,7 @@ def curves_bytes():
 
 
 def read_curves(path):
-    curves = files.load_csv(path, plots.STAGE_1_CURVES)
+    curves = csv_files.load_numbers(path, plots.STAGE_1_CURVES)
     assert all(len(column) for column in curves.values())
 
 
@@ -432,7 +435,7 @@ def read_provenance(path):
     weights = path.with_suffix(".pt")
     if not weights.exists():
         torch.save(Small_stage_1(LSP.joint_count).state_dict(), weights)
-    data = arrays.open_dataset(path.parent)
+    data = open_dataset(path.parent)
     with unittest.mock.patch.dict(networks.NETWORKS, small=(Small_stage_1, {})):
         model, facts = networks.load(path.parent, RUN, data)
     model.network(model.view(torch.zeros(1, 3, SIDE, SIDE)))
@@ -456,7 +459,7 @@ def read_refiner(path):
 
 def output_bytes(folder):
     """train_output.json, with the array beside it."""
-    data = arrays.open_dataset(folder)
+    data = open_dataset(folder)
     workdir.save_output(
         folder / "train_output.npy", np.zeros((2, 14, 2), np.float32), workdir.origin(folder, data)
     )
@@ -464,7 +467,7 @@ def output_bytes(folder):
 
 
 def read_output(path):
-    data = arrays.open_dataset(path.parent)
+    data = open_dataset(path.parent)
     workdir.load_output(path.parent, data)
     workdir.stale_refiners(path.parent, data, 2)
 
@@ -476,7 +479,7 @@ def deltas_bytes(folder):
 
 
 def read_deltas(path):
-    deltas.load(path.parent, arrays.open_dataset(path.parent))
+    deltas.load(path.parent, open_dataset(path.parent))
 
 
 def load_weights(path):

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 import Train_stage_1
-from deeppose import arrays, runtime, shell
+from deeppose import runtime, shell
+from deeppose.dataset import open_dataset
 from Resnet_stage_1 import Resnet_stage_1
 
 # parts of different size, and a process without a row
@@ -20,7 +21,7 @@ BATCHES = (np.array([0, 1, 2, 3, 4]), np.array([3]))
 
 @shell.command
 def main(argv=None):
-    data = arrays.open_dataset(Path(sys.argv[1]))
+    data = open_dataset(Path(sys.argv[1]))
     options = Train_stage_1.parse(["--device", "cpu", "--precision", "fp32"])
     run = runtime.choose(options, parallel=True)
     examples = Train_stage_1.Examples(data, options.recipe, (129, 129), run)

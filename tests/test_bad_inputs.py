@@ -33,10 +33,12 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
     checkpoint,
+    dataset_format,
     drawing,
     files,
     training_state,
 )
+from deeppose.dataset import open_dataset
 from deeppose.locks import lock
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import Skeleton
@@ -306,7 +308,7 @@ def test_skip_broken_leaves_out_just_those(source, workdir, tmp_path, capsys):
         assert (tmp_path / f"out/{part}_photographs.txt").read_text().splitlines() == names[
             kept
         ].tolist()
-    assert arrays.open_dataset(tmp_path / "out").held_out.size == 2
+    assert open_dataset(tmp_path / "out").held_out.size == 2
 
 
 def edit(change):
@@ -344,7 +346,7 @@ def change_labels(value, reseal_too=True):
 def change_a_row(column, value):
     def damage(folder):
         rows = np.load(folder / "train_rows.npy")
-        rows[5, arrays.COLUMNS.index(column)] = value
+        rows[5, dataset_format.COLUMNS.index(column)] = value
         np.save(folder / "train_rows.npy", rows)
         reseal(folder)
 
@@ -671,7 +673,7 @@ def test_a_pickled_call_is_refused_and_not_run(name, ready, tmp_path, capsys):
 
 def test_step_5_knows_predictions_of_another_model_and_of_other_data(ready, capsys):
     output, good = ready / "train_output.npy", np.load(ready / "train_output.npy")
-    data = arrays.open_dataset(ready)
+    data = open_dataset(ready)
     (ready / "model_1.pt").write_bytes(b"weights")
     save_output(output, good.reshape(len(good), 14, 2), origin(ready, data))
     np.testing.assert_array_equal(load_output(ready, data).reshape(good.shape), good)
@@ -751,7 +753,7 @@ def test_step_5_suggests_the_joint_that_was_meant(ready, capsys):
 
 def test_deltas_of_another_skeleton_or_frame_are_told_by_their_json(ready, capsys):
     flags = ["--workdir", ready, "--joints", "head"]
-    lsp = arrays.open_dataset(ready).skeleton
+    lsp = open_dataset(ready).skeleton
     right = {"skeleton": lsp.name, "joints": list(lsp.joints), "frame": [227, 227]}
     np.save(ready / "deltas.npy", np.zeros((14, 40, 2)))
     for entry, value in (

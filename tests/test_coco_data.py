@@ -9,8 +9,9 @@ from drawn_coco import COLOURS, HIDDEN, content, draw, write, write_set
 from helpers import fails
 
 import COCO_data
-from deeppose import arrays, coco, dependencies, geometry
+from deeppose import coco, dependencies, geometry
 from deeppose.coco_joints import COCO, POSETRACK
+from deeppose.dataset import open_dataset
 
 # the real sets, where they are at hand
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -19,7 +20,7 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 def prepare(folder, *flags):
     """Run step 1; returns the Dataset."""
     COCO_data.main(["--workdir", str(folder), *map(str, flags)])
-    return arrays.open_dataset(folder)
+    return open_dataset(folder)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, coco_results, metrics, networks, oks
+from deeppose import coco_results, metrics, networks, oks
 from deeppose.coco_joints import COCO, POSETRACK
+from deeppose.dataset import open_dataset
 from deeppose.heatmaps import Output
 
 # the real sets, where they are at hand
@@ -66,7 +67,7 @@ def source(tmp_path_factory):
 def prepare(folder, *flags):
     """Run step 1; returns the Dataset."""
     COCO_data.main(["--workdir", str(folder), *map(str, flags)])
-    return arrays.open_dataset(folder)
+    return open_dataset(folder)
 
 
 def scores_of(data, joints, confidence=None):

@@ -13,7 +13,8 @@ from helpers import SMALL, write_predictions
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, runtime, training_state
+from deeppose import code_version, runtime
+from deeppose.dataset import open_dataset
 from results import run as results_run
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -38,36 +39,36 @@ def project(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "a.py").write_text("1\n")
     (folder / "README.md").write_text("1\n")
-    monkeypatch.setattr(training_state, "PROJECT", folder)
-    monkeypatch.setattr(training_state, "commit", training_state.commit.__wrapped__)
+    monkeypatch.setattr(code_version, "PROJECT", folder)
+    monkeypatch.setattr(code_version, "commit", code_version.commit.__wrapped__)
     return folder
 
 
 def test_a_commit_is_named_and_marked_where_a_tracked_script_differs(project):
     git(project, "init", "--quiet")
-    assert training_state.commit() is None  # nothing is committed yet
+    assert code_version.commit() is None  # nothing is committed yet
     git(project, "add", ".")
     git(project, "commit", "--quiet", "-m", "first")
     expected = git(project, "rev-parse", "HEAD")[:12]
-    assert training_state.commit() == expected
+    assert code_version.commit() == expected
     (project / "new.py").write_text("untracked\n")
     (project / "README.md").write_text("no script\n")
-    assert training_state.commit() == expected
+    assert code_version.commit() == expected
     (project / "a.py").write_text("2\n")
-    assert training_state.commit() == f"{expected}+"
+    assert code_version.commit() == f"{expected}+"
     git(project, "add", ".")
-    assert training_state.commit() == f"{expected}+"
+    assert code_version.commit() == f"{expected}+"
 
 
 def test_without_a_checkout_of_its_own_or_without_git_there_is_no_commit(project, monkeypatch):
     git(project.parent, "init", "--quiet")
     git(project.parent, "add", ".")
     git(project.parent, "commit", "--quiet", "-m", "of something around the project")
-    assert training_state.commit() is None
+    assert code_version.commit() is None
     (project / ".git").write_text("gitdir: nowhere\n")
-    assert training_state.commit() is None
+    assert code_version.commit() is None
     monkeypatch.setenv("PATH", str(project))
-    assert training_state.commit() is None
+    assert code_version.commit() is None
 
 
 def test_a_git_that_hangs_is_not_waited_for(project, monkeypatch):
@@ -75,21 +76,21 @@ def test_a_git_that_hangs_is_not_waited_for(project, monkeypatch):
     (project / "git").write_text("#!/bin/sh\nexec sleep 60\n")
     (project / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}:/usr/bin:/bin")
-    monkeypatch.setattr(training_state, "GIT_SECONDS", 0.1)
-    assert training_state.commit() is None
+    monkeypatch.setattr(code_version, "GIT_SECONDS", 0.1)
+    assert code_version.commit() is None
 
 
 def test_it_costs_less_than_50_ms():
     seconds = []
     for _ in range(10):
         began = time.perf_counter()
-        training_state.commit.__wrapped__()
+        code_version.commit.__wrapped__()
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.05
 
 
 def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
-    monkeypatch.setattr(training_state, "commit", lambda: "0123456789ab+")
+    monkeypatch.setattr(code_version, "commit", lambda: "0123456789ab+")
     Train_stage_1.main(
         ["--workdir", str(own_workdir), "--weights", "none", "--input-px", "64", *FEW]
     )
@@ -112,7 +113,7 @@ def test_every_model_names_the_code_that_trained_it(own_workdir, monkeypatch):
     ],
 )
 def test_a_resumed_run_names_the_commits_of_both_codes(before, now, same_code, expected):
-    assert training_state.commits_of(before, now, same_code) == expected
+    assert code_version.joined_commits(before, now, same_code) == expected
 
 
 def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, monkeypatch, capsys):
@@ -127,11 +128,11 @@ def test_another_commit_of_the_same_code_is_no_warning_on_resume(own_workdir, mo
         "0",
         *FEW,
     ]
-    monkeypatch.setattr(training_state, "commit", lambda: "first")
+    monkeypatch.setattr(code_version, "commit", lambda: "first")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(Train_stage_1, "record_epoch", lambda *_: 1 / 0)
         Train_stage_1.main(flags)
-    monkeypatch.setattr(training_state, "commit", lambda: "second")
+    monkeypatch.setattr(code_version, "commit", lambda: "second")
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "going on in epoch" in said and "warning" not in said
@@ -153,5 +154,5 @@ def known(run):
     "run, expected", [({"commit": "0123456789ab"}, "0123456789ab"), ({}, "unknown")]
 )
 def test_a_rows_commit_is_the_one_that_trained_it(run, expected, workdir):
-    facts = results_run.run_facts("best_random", "tiny", known(run), arrays.open_dataset(workdir))
+    facts = results_run.run_facts("best_random", "tiny", known(run), open_dataset(workdir))
     assert facts["commit"] == expected and facts["rows"] == 4

@@ -10,7 +10,7 @@ from helpers import SMALL, same, weights
 from literal import literal_pck, literal_pcp
 
 import Train_stage_1
-from deeppose import curves, files, metrics, networks, plots, runtime
+from deeppose import csv_files, curves, metrics, networks, plots, runtime
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
@@ -20,7 +20,7 @@ FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64"
 
 
 def table_of(folder):
-    return files.load_csv(folder / "curves_stage_1.csv", plots.STAGE_1_CURVES)
+    return csv_files.load_numbers(folder / "curves_stage_1.csv", plots.STAGE_1_CURVES)
 
 
 def head_sizes(true):
@@ -155,7 +155,7 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
 
 def test_rows_of_an_older_run_lack_what_is_newer(tmp_path):
     """A run begun before there were these columns goes on; what its rows lack is nan."""
-    files.save_csv(
+    csv_files.save(
         tmp_path / "curves_stage_1.csv",
         [
             {"epoch": 1, "train_loss": 2, "held_out_loss": 3, "pdj_0.2": 0.1},

@@ -21,7 +21,6 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from deeppose import (
-    arrays,
     checkpoint,
     geometry,
     heatmaps,
@@ -31,6 +30,7 @@ from deeppose import (
     runtime,
     ship,
 )
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
@@ -430,7 +430,7 @@ class Perfect(Heatmap_stage_1):
 def test_perfect_heatmaps_lead_back_to_the_photographs(decoding, most_cells, dolls):
     """Within half a pixel of the photograph by the vertex; by the quarter shift within a quarter of
     a cell."""
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     network = Perfect(5, "resnet18", decoding=decoding)
     size = networks.input_size(data.view_box[2:])
     model = networks.Stage_1(network, "heatmap", DOLL, data.frame, data.margin, size)
@@ -452,7 +452,7 @@ def test_the_flip_test_is_of_heatmaps(recipe, dolls):
     """Poses of mirror images are the mirrored poses, whatever the network; the mean is of heatmaps,
     not of joints."""
     torch.manual_seed(0)
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     network = Heatmap_stage_1(5, **RECIPES[recipe].options | {"backbone": "resnet18"})
     nn.init.normal_(network.joints.maps.weight, std=0.05)
     size = networks.input_size(data.view_box[2:], 64)

@@ -23,7 +23,8 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES, Alex_net_c1
-from deeppose import arrays, augment, cascade, downloads, k2hpd, metrics, photos, recipes
+from deeppose import augment, cascade, downloads, k2hpd, metrics, photos, recipes
+from deeppose.dataset import open_dataset
 from deeppose.examples import Examples
 from deeppose.skeleton import K2HPD
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -179,7 +180,7 @@ def finished(prepared):
 
 
 def test_frames_and_labels_are_those_of_the_files(film, prepared):
-    data = arrays.open_dataset(prepared)
+    data = open_dataset(prepared)
     assert (
         data.skeleton == K2HPD
         and data.frame == (256, 212)
@@ -236,7 +237,7 @@ def test_ten_missing_images_are_named_and_the_rest_counted(film, tmp_path, capsy
     )
     assert not (tmp_path / "work").exists()
     K2HPD_data.main([*map(str, own), "--skip-broken"])
-    data = arrays.open_dataset(tmp_path / "work")
+    data = open_dataset(tmp_path / "work")
     assert data.column("train", "image").tolist() == list(range(14)) and len(data.test_rows) == 3
     np.testing.assert_array_equal(data.test_labels[2], pose(26)[:15])
 
@@ -509,7 +510,7 @@ def test_a_step_of_theirs_is_caffes():
 
 
 def test_their_crops_are_of_real_estimates_sized_by_the_true_pose_in_training_alone(prepared):
-    data = arrays.open_dataset(prepared)
+    data = open_dataset(prepared)
     predicted = data.train_labels + np.random.default_rng(0).normal(0, 9, data.train_labels.shape)
     options = Train_stage_2.parse(["--refiner", "shared", "--recipe", "k2hpd"])
     assert (options.simulated, options.crop_px, options.batch_size) == (0, 64, 64)
@@ -546,7 +547,7 @@ def test_more_simulated_estimates_than_are_drawn_are_refused(capsys):
 
 
 def test_six_steps_and_their_scores(finished):
-    data = arrays.open_dataset(finished.folder)
+    data = open_dataset(finished.folder)
     true = data.test_labels.astype(float)
     for stage in (1, 2):
         found = finished.scores[f"stage_{stage}"]

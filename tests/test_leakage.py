@@ -16,6 +16,7 @@ import test_stage_2
 import Train_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, leakage
+from deeppose.dataset import open_dataset
 from deeppose.networks import Stage_1
 from deeppose.people import Job, Row
 from deeppose.shell import InputError
@@ -239,7 +240,7 @@ def test_identities_are_of_the_columns_that_dataset_json_names(own_workdir, data
         (own_workdir / f"{part}_rows.npy").unlink()
         np.save(own_workdir / f"{part}_rows.npy", rows[:, ::-1])
     reseal(own_workdir)
-    assert np.array_equal(arrays.open_dataset(own_workdir).identities("test"), expected)
+    assert np.array_equal(open_dataset(own_workdir).identities("test"), expected)
 
 
 @pytest.mark.parametrize(
@@ -328,14 +329,14 @@ def test_step_1_says_and_records_test_rows_that_are_seen_in_training(overlapping
     folder, said = overlapping
     assert "warning: 2 of the 10 test rows" in said and "seen in training" in said
     assert json.loads((folder / "dataset.json").read_text())["seen_in_training"] == 2
-    assert arrays.open_dataset(folder).seen_in_training == 2
+    assert open_dataset(folder).seen_in_training == 2
     assert "seen_in_training" not in json.loads((workdir / "dataset.json").read_text())
-    assert arrays.open_dataset(workdir).seen_in_training == 0
+    assert open_dataset(workdir).seen_in_training == 0
 
 
 def test_images_that_this_dataset_has_in_both_parts_are_not_refused(overlapping, capsys):
     folder, _ = overlapping
-    data = arrays.open_dataset(folder)
+    data = open_dataset(folder)
     texts = leakage.describe(data.identities("train")[data.trained_on])
     files.save_json(folder / "model_1.json", {"trained_on": texts})
     leakage.check_model(folder / "model_1.pt", data)

@@ -22,7 +22,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, metrics, mpii, tables
+from deeppose import metrics, mpii, tables
+from deeppose.dataset import open_dataset
 from deeppose.published import own_row
 from deeppose.skeleton import LSP, MPII
 
@@ -108,7 +109,7 @@ def check_rows(workdir, source):
     """Every label is the similarity of the .mat's joints that its row names, and every frame its
     objpos and scale's."""
     people = persons_by_scipy(source / mpii.FILE_NAME)
-    data = arrays.open_dataset(workdir)
+    data = open_dataset(workdir)
     assert data.skeleton == MPII and data.frame == (227, 227) and data.margin == 1
     for part in ("train", "test"):
         labels = getattr(data, f"{part}_labels")
@@ -144,7 +145,7 @@ def test_rows_are_similarities_of_the_mat_joints(prepared, source):
 
 
 def test_frames_show_the_photographs(prepared, source):
-    data = arrays.open_dataset(prepared)
+    data = open_dataset(prepared)
     for part in ("train", "test"):
         names = data.photographs(prepared, part)
         for n in range(0, len(names), 3):
@@ -168,7 +169,7 @@ def split_by_hand(people):
 
 
 def places(workdir, part):
-    return {tuple(row) for row in arrays.open_dataset(workdir).identities(part)[:, 1:].tolist()}
+    return {tuple(row) for row in open_dataset(workdir).identities(part)[:, 1:].tolist()}
 
 
 def test_no_training_person_is_on_an_image_of_a_test_person(source, prepared, tmp_path):
@@ -184,7 +185,7 @@ def test_no_training_person_is_on_an_image_of_a_test_person(source, prepared, tm
 
 
 def test_held_out_rows_are_every_tenth_image(prepared):
-    data = arrays.open_dataset(prepared)
+    data = open_dataset(prepared)
     numbers = data.column("train", "image")
     assert set(data.held_out) == set(np.flatnonzero((numbers - 1) % 10 == 0)) and len(data.held_out)
 
@@ -423,7 +424,7 @@ def test_the_six_steps(source, prepared, tmp_path, capsys):
 
 def check_scores(workdir, scores):
     """Scores of stage 1 against literal loops."""
-    data = arrays.open_dataset(workdir)
+    data = open_dataset(workdir)
     predicted = np.load(workdir / "test_output_1.npy").reshape(-1, 16, 2).astype(float)
     true = data.test_labels.astype(float)
     head = data.column("test", "head_px") * 227 / data.boxes("test")[:, 2]
@@ -540,7 +541,7 @@ def together(photos, source, tmp_path_factory):
 
 def test_lsp_with_mpii_adds_rows_and_changes_none(together, workdir):
     facts = [json.loads((folder / "dataset.json").read_text()) for folder in (together, workdir)]
-    data, plain = arrays.open_dataset(together), arrays.open_dataset(workdir)
+    data, plain = open_dataset(together), open_dataset(workdir)
     count = len(plain.train_rows)
     for kind in ("images", "labels", "rows"):
         np.testing.assert_array_equal(
@@ -562,7 +563,7 @@ def test_lsp_with_mpii_adds_rows_and_changes_none(together, workdir):
 
 def test_lsp_with_mpii_has_its_joints_by_name(together, source, prepared):
     people = persons_by_scipy(source / mpii.FILE_NAME)
-    data = arrays.open_dataset(together)
+    data = open_dataset(together)
     rows = np.flatnonzero(data.column("train", "set") == 3)
     found = data.to_photographs(data.train_labels.astype(float), "train")[rows]
     identities = data.identities("train")[rows]

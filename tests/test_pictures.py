@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import drawing, files, metrics, plots, tables
+from deeppose import csv_files, drawing, metrics, plots, tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, Skeleton
 
@@ -278,8 +278,8 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
         for n in (1, 2)
     ]
     for count in (1, 2):
-        files.save_csv(tmp_path / "curves.csv", history[:count])
-        curves = files.load_csv(tmp_path / "curves.csv", plots.STAGE_1_CURVES)
+        csv_files.save(tmp_path / "curves.csv", history[:count])
+        curves = csv_files.load_numbers(tmp_path / "curves.csv", plots.STAGE_1_CURVES)
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
         plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10
@@ -304,7 +304,7 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
 def test_tables_that_are_none_are_named(text, tmp_path):
     (tmp_path / "curves.csv").write_text(text)
     with pytest.raises(InputError, match="curves.csv"):
-        files.load_csv(tmp_path / "curves.csv", ("epoch", "loss"))
+        csv_files.load_numbers(tmp_path / "curves.csv", ("epoch", "loss"))
 
 
 @pytest.mark.parametrize("first", [3, 6])
@@ -316,7 +316,7 @@ def test_steps_that_draw_the_same_picture_wait_for_each_other(
     history = [
         {"epoch": 1, "train_loss": 1, "held_out_loss": 2, "pdj_0.2": 0.1, "pcp_strict_mean_4": 0.2}
     ]
-    files.save_csv(own_workdir / "curves_stage_1.csv", history)
+    csv_files.save(own_workdir / "curves_stage_1.csv", history)
     for module, name in (
         (plots, "pdj_curves"),
         (plots, "error_clouds"),

@@ -13,7 +13,7 @@ from literal import literal_pcp, literal_pdj
 from PIL import Image
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, skeleton
+from deeppose import dataset_format, skeleton
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -84,14 +84,14 @@ def test_arrays(finished):
     assert (facts["frame"], facts["margin"], facts["columns"]) == (
         [227, 227],
         1,
-        list(arrays.COLUMNS),
+        list(dataset_format.COLUMNS),
     )
     for part, count in facts["rows"].items():
         assert len((workdir / f"{part}_photographs.txt").read_text().splitlines()) == count
         for kind, dtype, shape in (
             ("images", np.uint8, (227, 227, 3)),
             ("labels", np.float32, (28,)),
-            ("rows", np.float64, (len(arrays.COLUMNS),)),
+            ("rows", np.float64, (len(dataset_format.COLUMNS),)),
         ):
             array = np.load(workdir / f"{part}_{kind}.npy", mmap_mode="r")
             assert array.dtype == dtype and array.shape == (count, *shape)

@@ -12,7 +12,7 @@ import scipy.io
 from PIL import Image
 
 import LSP_data
-from deeppose import arrays, geometry
+from deeppose import dataset_format, geometry
 from deeppose.downloads import read_mat
 from deeppose.skeleton import LSP
 
@@ -23,7 +23,7 @@ def read(workdir, *names):
 
 def columns(rows, *names):
     """Columns of rows (N, columns), (N,) each."""
-    return [rows[:, arrays.COLUMNS.index(name)] for name in names]
+    return [rows[:, dataset_format.COLUMNS.index(name)] for name in names]
 
 
 def mat_joints(photos):
@@ -45,7 +45,7 @@ def check_rows(workdir, photos):
     """Every label is the similarity of the .mat joints that its row names; held-out and test rows
     are letterboxes."""
     facts, joints = json.loads((workdir / "dataset.json").read_text()), mat_joints(photos)
-    assert facts["columns"] == list(arrays.COLUMNS)
+    assert facts["columns"] == list(dataset_format.COLUMNS)
     for part in ("train", "test"):
         labels, rows = read(workdir, f"{part}_labels", f"{part}_rows")
         labels = labels.reshape(len(labels), 14, 2)
@@ -170,7 +170,9 @@ def prepare(photos, workdir, *flags):
 def test_no_copies_and_limit(photos, workdir, tmp_path):
     plain = prepare(photos, tmp_path / "plain", "--no-copies")
     (rows,) = read(plain, "train_rows")
-    assert rows.shape == (24, len(arrays.COLUMNS)) and not columns(rows, "mirrored")[0].any()
+    assert (
+        rows.shape == (24, len(dataset_format.COLUMNS)) and not columns(rows, "mirrored")[0].any()
+    )
     few = prepare(photos, tmp_path / "few", "--limit", "3")
     (rows, test_rows), (everything,) = (
         read(few, "train_rows", "test_rows"),

@@ -13,7 +13,7 @@ import pytest
 from helpers import fails
 
 import Train_stage_1
-from deeppose import deltas, files, metrics, tables
+from deeppose import csv_files, deltas, files, metrics, tables
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP
 from results import __main__ as results
@@ -87,8 +87,8 @@ def test_the_ledger_has_a_line_of_every_record():
 
 def test_lines_appended_at_once_are_all_there(tmp_path):
     command = (
-        "import sys; from pathlib import Path; from deeppose import files; "
-        "[files.append_csv(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n}) for n in range(10)]"
+        "import sys; from pathlib import Path; from deeppose import csv_files; "
+        "[csv_files.append(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n}) for n in range(10)]"
     )
     path = tmp_path / "table.csv"
     started = [
@@ -96,14 +96,14 @@ def test_lines_appended_at_once_are_all_there(tmp_path):
         for who in range(3)
     ]
     assert [process.wait() for process in started] == [0, 0, 0]
-    found = files.load_rows(path, ("who", "n"))
+    found = csv_files.load_rows(path, ("who", "n"))
     assert sorted((row["who"], int(row["n"])) for row in found) == [
         (str(w), n) for w in range(3) for n in range(10)
     ]
     assert [name.name for name in tmp_path.iterdir()] == ["table.csv"]
     for columns in ({"who": 1}, {"n": 1, "who": 2}):
         with pytest.raises(InputError, match="no such table"):
-            files.append_csv(path, columns)
+            csv_files.append(path, columns)
 
 
 def test_predictions_are_recorded_to_a_64th_of_a_pixel(tmp_path):

@@ -12,7 +12,7 @@ from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predi
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import checkpoint, losses, networks, training_state
+from deeppose import checkpoint, code_version, losses, networks
 from deeppose.training_state import TrainingState
 
 STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]  # two steps an epoch
@@ -233,12 +233,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
 def test_changed_code_is_one_warning(own_workdir, kill, capsys, monkeypatch):
     flags = ["--workdir", str(own_workdir), "--save-minutes", "0", *STAGE_1]
     kill(Train_stage_1.main, flags, 2)
-    monkeypatch.setattr(training_state, "code_digest", lambda: "edited")
+    monkeypatch.setattr(code_version, "code_digest", lambda: "edited")
     capsys.readouterr()
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert said.count("warning:") == 1 and "code changed" in said
-    monkeypatch.setattr(training_state, "code_digest", lambda: "edited again")
+    monkeypatch.setattr(code_version, "code_digest", lambda: "edited again")
     Train_stage_1.main([*flags, "--resume"])
     said = capsys.readouterr().out
     assert "is finished" in said and "the code has changed since" in said

@@ -20,7 +20,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, cascade, geometry, heatmaps, networks
+from deeppose import cascade, geometry, heatmaps, networks
+from deeppose.dataset import open_dataset
 from deeppose.recipes import Recipe
 
 STAGE_1 = [
@@ -89,7 +90,7 @@ def drawn_again(number):
 
 
 def test_every_label_lies_on_its_joints_disc(dolls):
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     assert data.skeleton == DOLL and data.frame == (96, 128) and data.margin == 1.25
     assert data.train_images.shape == (42, 128, 96, 3) and data.test_images.shape == (8, 128, 96, 3)
     assert list(data.column("test", "person")) == 4 * [1, 2] and len(data.held_out) == 6
@@ -109,7 +110,7 @@ def test_every_label_lies_on_its_joints_disc(dolls):
 
 
 def test_labels_lead_back_to_the_photographs(dolls):
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     for part, labels in (("train", data.train_labels), ("test", data.test_labels)):
         np.testing.assert_allclose(data.to_photographs(labels, part), true_joints(part), atol=1e-3)
         numbers = [int(name.removesuffix(".png")) for name in data.photographs(dolls, part)]
@@ -117,7 +118,7 @@ def test_labels_lead_back_to_the_photographs(dolls):
 
 
 def test_six_steps_leave_the_files_of_the_contract(finished):
-    data = arrays.open_dataset(finished)
+    data = open_dataset(finished)
     facts = json.loads((finished / "model_1.json").read_text())
     assert (
         facts["input_size"] == [48, 64] and facts["frame"] == [96, 128] and facts["margin"] == 1.25
@@ -162,7 +163,7 @@ def test_the_epochs_score_is_the_skeletons(finished):
 
 
 def test_photographs_with_two_people_are_predicted_as_their_test_rows(finished):
-    data = arrays.open_dataset(finished)
+    data = open_dataset(finished)
     numbers = list(five_joints_data.NUMBERS["test"])
     boxes = data.boxes("test").reshape(-1, 2, 4)
     people = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], 2)  # x0, y0, x1, y1

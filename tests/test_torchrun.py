@@ -27,6 +27,7 @@ import test_stage_1
 import test_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import files, runtime
+from deeppose.batch_inference import infer
 from deeppose.loader import Frames
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -248,11 +249,9 @@ def test_predicted_rows_are_dealt_by_the_batch(count):
         sums = images.sum((1, 2, 3))
         return torch.stack([sums, torch.from_numpy(rows[piece].astype(np.float32))], 1), sums
 
-    alone = runtime.infer(compute, frames, rows, Part(torch.device("cpu"), "fp32"), 4)
+    alone = infer(compute, frames, rows, Part(torch.device("cpu"), "fp32"), 4)
     parts = [
-        runtime.infer(
-            compute, frames, rows, Part(torch.device("cpu"), "fp32", rank=rank, world=3), 4
-        )
+        infer(compute, frames, rows, Part(torch.device("cpu"), "fp32", rank=rank, world=3), 4)
         for rank in range(3)
     ]
     for expected, *found in zip(alone, *parts):

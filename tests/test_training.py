@@ -25,9 +25,10 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
+from deeppose import cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.cascade import fit_gain, load_refiner, truncated_errors
+from deeppose.dataset import Dataset
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
@@ -617,4 +618,4 @@ def test_normalised_targets_are_the_originals(data):
     targets = data.normalised(labels)
     np.testing.assert_array_equal(targets, geometry.normalise(labels, np.array([0.0, 0, 227, 227])))
     np.testing.assert_allclose(targets, (labels - 113.5) / 227, atol=1e-6)
-    assert isinstance(data, arrays.Dataset)
+    assert isinstance(data, Dataset)

@@ -14,7 +14,8 @@ from PIL import Image
 
 import LSP_data
 import test_stage_1
-from deeppose import arrays, runtime, true_boxes
+from deeppose import runtime, true_boxes
+from deeppose.dataset import open_dataset
 from deeppose.skeleton import LSP, Skeleton
 from deeppose.true_boxes import TrueBoxes
 from Resnet_stage_1 import Resnet_stage_1
@@ -85,7 +86,7 @@ class Offset:
 def test_scores_are_of_pixels_of_the_photographs(dolls):
     """An error of .1 box sides along each axis is right within .1 x factor x the box's sides of the
     photograph."""
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     boxes = true_boxes.open_photographs(data, dolls / "pictures")
     for stretch in (False, True):
         model = Offset(boxes, stretch, 0.1)
@@ -122,7 +123,7 @@ def test_photographs_are_found_where_step_1_found_them(form, photos, tmp_path):
                 for path in images.iterdir():
                     archive.write(path, f"{name}/images/{path.name}")
     LSP_data.main(["--source", str(source), "--workdir", str(tmp_path / "out"), "--limit", "5"])
-    data = arrays.open_dataset(tmp_path / "out")
+    data = open_dataset(tmp_path / "out")
     boxes = true_boxes.open_photographs(data, source)
     assert len(boxes.photographs) == 5
     np.testing.assert_array_equal(boxes.cut(data.boxes("test")), data.test_images)
@@ -131,7 +132,7 @@ def test_photographs_are_found_where_step_1_found_them(form, photos, tmp_path):
 def test_step_3_scores_true_boxes(dolls, tmp_path, capsys):
     for path in dolls.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     write_model(
         tmp_path,
         five_network(),
@@ -177,7 +178,7 @@ def five_network():
 
 
 def test_wrong_photographs_are_refused(dolls, tmp_path, capsys):
-    data = arrays.open_dataset(dolls)
+    data = open_dataset(dolls)
     write_model(
         tmp_path, five_network(), skeleton=data.skeleton, frame=data.frame, margin=data.margin
     )
@@ -210,7 +211,7 @@ def test_factors_that_are_none(text, capsys):
 
 
 def test_lsps_scores_need_no_head_in_its_rows(own_workdir, photos):
-    data = arrays.open_dataset(own_workdir)
+    data = open_dataset(own_workdir)
     boxes = true_boxes.open_photographs(data, photos)
     scores, _ = boxes.score(Offset(boxes, False, 0.0), (1.0,), False, RUN)
     assert (

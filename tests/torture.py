@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from deeppose import arrays, files, sample
+from deeppose.dataset import open_dataset
 from deeppose.shell import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,7 +179,7 @@ def check_final_names(workdir):
             case suffix:
                 assert suffix in (".tmp", ".lock", ".csv"), path
     if (workdir / "dataset.json").exists():
-        arrays.open_dataset(workdir)
+        open_dataset(workdir)
 
 
 def main():
