@@ -26,6 +26,7 @@ from deeppose import (
     deltas,
     files,
     losses,
+    recipe_arguments,
     recipes,
     runtime,
     shell,
@@ -337,11 +338,11 @@ def parse(argv):
     parser = runtime.parser(__doc__)
     runtime.add_training_arguments(parser, EPOCHS)
     runtime.add_model_argument(parser)
-    recipes.add_arguments(parser, RECIPES)
+    recipe_arguments.add_arguments(parser, RECIPES)
     add_arguments(parser)
     options = parser.parse_args(argv)
     # what is not said is the recipe's
-    recipes.choose(parser, options, RECIPES)
+    recipe_arguments.choose(parser, options, RECIPES)
     options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
     options.crop_px = options.crop_px or options.recipe.crop_px
     if options.simulated is None:

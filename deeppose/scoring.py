@@ -26,6 +26,7 @@ from deeppose import (
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
+from deeppose.stage_1 import Stage_1
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
 
@@ -77,7 +78,7 @@ class Test:
 
     data: arrays.Dataset
     frames: Frames
-    model: networks.Stage_1
+    model: Stage_1
     model_path: Path
     provenance: dict
     sample: dict
