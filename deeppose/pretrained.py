@@ -42,10 +42,26 @@ def load_initial(network, choice, skeleton):
         return "random"
     if choice not in ("auto", "imagenet"):
         return _load_file(network, Path(choice), skeleton)
-    # ImageNet's: there may be none for this network
+    return _load_imagenet(network, must_have=choice == "imagenet")
+
+
+def find_model(choice):
+    """Path of the weights of the whole model that --weights names; None where it names no model."""
+    path = Path(choice)
+    path = path / "model_1.pt" if path.is_dir() else path
+    return path if path.with_suffix(".json").is_file() else None
+
+
+def _load_imagenet(network, must_have):
+    """Load ImageNet's weights, or leave the random ones where there are none.
+
+    Returns the description, for the record. Raises InputError or RunError in place of random
+    weights where ImageNet's are a must.
+    """
+    # there may be none for this network
     imagenet_weights = network.imagenet
     if imagenet_weights is None:
-        if choice == "imagenet":
+        if must_have:
             raise InputError(
                 "--weights imagenet: torchvision has none for this network; "
                 "use --weights none or a FILE"
@@ -54,7 +70,7 @@ def load_initial(network, choice, skeleton):
     # or they may be out of reach
     cached_path = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet_weights.url).name
     if not cached_path.is_file() and not _page_answers(imagenet_weights.url):
-        if choice == "imagenet":
+        if must_have:
             raise RunError(
                 f"{cached_path}: not found, and {imagenet_weights.url} cannot be reached; "
                 "fetch it, or use --weights none"
@@ -64,18 +80,12 @@ def load_initial(network, choice, skeleton):
             "Starting from RANDOM weights, which score far lower; see --weights."
         )
         return "random"
+    # fetched once, and then in torch's cache
     if not cached_path.is_file():
         _download(imagenet_weights.url, cached_path)
     weights = checkpoint.read_weights(cached_path, "delete it, so that it is fetched again")
     _load_backbone(network, weights, cached_path)
     return f"ImageNet (torchvision {type(imagenet_weights).__name__}.{imagenet_weights.name})"
-
-
-def find_model(choice):
-    """Path of the weights of the whole model that --weights names; None where it names no model."""
-    path = Path(choice)
-    path = path / "model_1.pt" if path.is_dir() else path
-    return path if path.with_suffix(".json").is_file() else None
 
 
 def _load_file(network, path, skeleton):
