@@ -16,11 +16,11 @@ from deeppose import (
     leakage,
     metrics,
     networks,
-    plots,
     report,
     runtime,
     shell,
     tables,
+    training_plots,
     workdir,
 )
 from deeppose.loader import Frames
@@ -259,7 +259,9 @@ def draw_training(folder):
     if not table.exists():
         return {}
     with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
-        plots.stage_1_training(picture, files.load_csv(table, plots.STAGE_1_CURVES))
+        training_plots.stage_1_training(
+            picture, files.load_csv(table, training_plots.STAGE_1_CURVES)
+        )
     return {"Training of stage 1": picture}
 
 
