@@ -147,6 +147,7 @@ class Alexnet_stage_1(nn.Module):
         self.joint_count = joint_count
         self.output_px = output_px
         self.backbone = Backbone(layers, bool(batch_norm))
+        # the head; joint_layers are its layers with channels a joint
         if head == "direct":
             self.hidden = nn.Sequential(
                 nn.Linear(256 * CELLS**2, HIDDEN),
@@ -157,7 +158,7 @@ class Alexnet_stage_1(nn.Module):
                 nn.Dropout(dropout),
             )
             self.joints = nn.Linear(second, 2 * joint_count)
-            self.joint_layers = ("joints",)  # those with channels a joint
+            self.joint_layers = ("joints",)
         else:
             self.heatmaps = Heatmaps(joint_count, self.backbone.convolutions[1].out_channels)
             self.joint_layers = ("heatmaps.joints",)
@@ -224,6 +225,7 @@ class Alexnet_stage_1(nn.Module):
         own_weights = self.state_dict()
         translate = from_caffe if self.layers == "bvlc" else from_torchvision
         taken = {}
+        # linear layers of another size are left random, convolutions must fit
         for name, tensor in translate(weights, self.backbone.convolution_names).items():
             if name in own_weights and own_weights[name].shape == tensor.shape:
                 taken[name] = tensor
@@ -243,6 +245,7 @@ class Backbone(nn.Module):
         super().__init__()
         grouped = layers == "bvlc"
         self.rounds_up = int(grouped)  # the sizes that the pools give, as Caffe does
+        # Krizhevsky's two GPUs, each with half the channels of convolutions 2, 4 and 5
         groups = 2 if grouped else 1
         first, second, fourth = (96, 256, 384) if grouped else (64, 192, 256)
         self.features = nn.Sequential(  # (3, 227, 227)

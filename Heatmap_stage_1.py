@@ -142,6 +142,7 @@ class Heatmap_stage_1(nn.Module):
         image_size = images.shape[3], images.shape[2]
         if not self.training:
             return self.decode(self.predict_heatmaps(images), image_size)
+        # while training also the maps that the loss is of
         raw_heatmaps = self._raw_heatmaps(images)
         with torch.no_grad():  # the place of a peak teaches nothing
             joints = self.decode(self._of_perfect(raw_heatmaps, image_size), image_size).joints
@@ -232,6 +233,7 @@ class Attention(nn.Module):
         draw_small(self.unary)
 
     def forward(self, features):
+        # (N, map_count, h, w); the unary term is also where the iteration starts
         unary = self.unary(features)
         field = unary
         for _ in range(MEAN_FIELD_ITERATIONS):

@@ -44,6 +44,7 @@ def choose_look(rng, ground):
 
 def _draw_dye(rng):
     """A strong colour, or black, grey or white."""
+    # hue, saturation and brightness; drawn even where the dye turns out grey
     strong = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.4, 1))
     if rng.random() < 0.75:
         return 255 * np.array(strong)

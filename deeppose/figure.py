@@ -191,6 +191,7 @@ def find_hidden(owner, parts, joints, depths):
     """
     height, width = owner.shape
     hidden = np.zeros(len(joints), bool)
+    # look at the pixel of each joint
     for joint, (x, y) in enumerate(np.floor(joints).astype(int)):
         if not (0 <= y < height and 0 <= x < width) or not owner[y, x]:
             continue

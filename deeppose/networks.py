@@ -70,7 +70,7 @@ def described(model_path):
     provenance = files.load_json(json_path, STEP_2)
     network_name = provenance.get("network", DEFAULT)
     options = provenance.get("options", {})
-    # in a list, since what stands there need not be hashable
+    # looked up in a list, since what stands in the file need not be hashable
     if network_name not in list(NETWORKS) or not isinstance(options, dict):
         raise InputError(f"{json_path}: does not tell the model's network; {STEP_2}")
     return network_name, options
@@ -126,6 +126,7 @@ def _from_provenance(provenance):
 
 def _check_sizes(frame, input_size, margin):
     """Raise ValueError for sizes that no model has."""
+    # no data set comes near these bounds, and an edited file may tell any size
     sides = (*frame, *input_size)
     if len(frame) != 2 or len(input_size) != 2:
         raise ValueError("a size needs a width and a height")

@@ -118,6 +118,7 @@ class Server(ThreadingMixIn, TCPServer):
         }
         self.page = html.replace("{{data}}", script_json(script_data)).encode()
         self.policy = content_policy(html)
+        # of all photographs that this process reads from now on
         Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow raises for twice as many
         # listen
         try:
@@ -211,15 +212,6 @@ class Server(ThreadingMixIn, TCPServer):
         self.worker.shutdown()
 
 
-def _is_ip_address(host_name):
-    """Whether a host name is an address in figures."""
-    try:
-        ipaddress.ip_address(host_name)
-    except ValueError:
-        return False
-    return True
-
-
 def content_policy(html):
     """Content-Security-Policy under which nothing but the page's own style and script works."""
 
@@ -233,3 +225,12 @@ def content_policy(html):
         "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
+
+
+def _is_ip_address(host_name):
+    """Whether a host name is an address in figures."""
+    try:
+        ipaddress.ip_address(host_name)
+    except ValueError:
+        return False
+    return True

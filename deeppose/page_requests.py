@@ -81,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self):
         """Read under a deadline."""
         super().setup()
+        # in place of the stream that would wait for ever
         self.rfile.close()
         self.arriving = Arriving(self.connection)
         self.rfile = io.BufferedReader(self.arriving)
@@ -128,9 +129,11 @@ class Handler(BaseHTTPRequestHandler):
         # lines after a defective one, the Origin perhaps, were not read
         if self.headers.defects:
             raise Refusal(400, "a line of the request's head is none")
+        # by which name the server was asked, see Server.knows
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or not self.server.knows(hosts[0]):
             raise Refusal(403, "this page has another address; see what predict.py printed")
+        # which page asked, as browsers tell of themselves
         origins = self.headers.get_all("Origin", [])
         if any(origin != f"http://{hosts[0]}" for origin in origins):
             raise Refusal(403, "only the page itself may ask, not a page from elsewhere")

@@ -40,6 +40,7 @@ def choose(parser, options, recipes):
         parser.error(
             f"argument --recipe: there is no {options.recipe!r}; there are {', '.join(recipes)}"
         )
+    # what the run calls it, before the name gives way to the Recipe
     changes = "".join(f", {name}={text}" for name, text in options.vary)
     options.called = f"recipe {options.recipe}{changes}"
     try:
@@ -84,6 +85,7 @@ def _parse_value(entry_name, text, entries):
         raise ValueError(
             f"there is no {entry_name!r} in this recipe; there are {', '.join(entries)}"
         )
+    # of the type of the default, so that turn_deg=40 is a number and loss=l1 a word
     value_type = type(entries[entry_name])
     try:
         value = value_type(text)

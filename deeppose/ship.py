@@ -57,6 +57,7 @@ def model_paths(folder):
 def without_private_entries(provenance):
     """Entries of a .json for others: no history, and no folders of the machine that trained it."""
     entries = {key: value for key, value in provenance.items() if key not in LEFT_OUT_KEYS}
+    # --weights may have been a path on the machine that trained it
     settings = entries.get("settings")
     if isinstance(settings, dict) and isinstance(settings.get("weights"), str):
         weights_name = Path(settings["weights"]).name

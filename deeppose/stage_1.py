@@ -76,6 +76,7 @@ class Stage_1:
             return joints, confidence
         first_boxes = self.view_box if boxes is None else boxes
         first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
+        # further looks, each around the pose of the one before
         label = what and f"{what}, again"
 
         def look(people, boxes_px):
