@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from deeppose import heatmaps
+from deeppose.alexnet_weights import CELLS, from_caffe, from_torchvision
 from deeppose.heatmaps import Output
 from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
@@ -19,18 +20,20 @@ HEADS = ("integral", "direct")
 LAYERS = ("torchvision", "bvlc")
 SCALINGS = ("imagenet", "contrast", "256th")
 HIDDEN = 4096
-CELLS = 6  # along both axes, that the linear layers look at
-WIDTH = 128  # channels of the integral head
+HEAD_CHANNELS = 128  # of the integral head
 PADDING = {"torchvision": 2, "bvlc": 0}  # of convolution 1
-CONVOLUTIONS = (0, 3, 6, 8, 10)  # their numbers in torchvision's `features`
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
-SPREAD = (0.229, 0.224, 0.225)
-EVEN = 1e-5 / 255  # added to an image's contrast, for those of one colour
-FRAME_PX = 256  # K2HPD's author has joints in pixels of frames so wide, and
-CAFFE = FRAME_PX**2 / 2  # half their square as the loss: so many times ours
+# of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SMALLEST_CONTRAST = 1e-5 / 255  # added to an image's contrast, for those of one colour
+# K2HPD's author has joints in pixels of frames so wide, and half their square as the loss: so many
+# times ours
+FRAME_PX = 256
+CAFFE_LOSS_SCALE = FRAME_PX**2 / 2
 
 RECIPES = {
-    "best": Recipe(  # as the ResNet's; what the head is worth: docs/reference.md
+    # as the ResNet's; what the head is worth: docs/reference.md
+    "best": Recipe(
         options={
             "head": "integral",
             "layers": "torchvision",
@@ -63,9 +66,9 @@ RECIPES = {
         learning_rate=5e-4,
         accumulator=1e-4,
         frozen=0.01,  # 10,000 of its 1,000,000 steps
-        # frames vary as their crops do, which are of 1.0 to 1.2 x the joints' box
         batch_size=128,
         stretch=1,
+        # frames vary as their crops do, which are of 1.0 to 1.2 x the joints' box
         scale=0.1,
         shift=0.1,
         mirror=0.5,
@@ -83,8 +86,8 @@ RECIPES = {
         loss="mse",
         optimiser="sgd",
         momentum=0.9,
-        learning_rate=1e-4 * CAFFE,
-        weight_decay=0.005 / CAFFE,
+        learning_rate=1e-4 * CAFFE_LOSS_SCALE,
+        weight_decay=0.005 / CAFFE_LOSS_SCALE,
         schedule="inverse",
         inverse_gamma=1e-4,
         batch_size=32,
@@ -95,8 +98,10 @@ RECIPES = {
 
 
 class Alexnet_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1], of 64 pixels a side or more -> Output: joints (N, J, 2)
-    in widths and heights from the images' centres.
+    """Network from images (N, 3, h, w), RGB in [0, 1], to the Output of all joints.
+
+    Images have 64 pixels a side or more. Joints (N, J, 2) are in widths and heights from the
+    images' centres. Raises ValueError for options that the network does not have.
 
     head        "integral": each joint is the mean place under its heatmap, made of the features of
                 strides 8 and 16; "direct": two linear layers and the joints', as its authors have
@@ -109,16 +114,16 @@ class Alexnet_stage_1(nn.Module):
                 less their own mean, divided by their own spread, channel by channel; "256th":
                 0...255 less ImageNet's mean, divided by 256
     second      outputs of the second linear layer
-    dropout     of both
-    output_px   how wide an image is in what the last layer says: 1, or pixels
+    dropout     of both linear layers
+    output_px   width of an image in the units of the last layer's outputs: 1, or pixels
 
     K2HPD's author subtracts the mean image before he divides by 256. A mean a channel is as good:
     whatever is the same all over an image is taken away by the batch normalisation after
     convolution 1, which pads nothing.
 
-    The linear layers look at 6 x 6 cells, which 227 pixels have after the last pool. Of other sizes
-    the cells are averaged or repeated, since a network is not told its images' size, and so that
-    weights of one size serve another.
+    The linear layers look at 6 x 6 cells, which images of 227 pixels have after the last pool. Of
+    other images the cells are averaged or repeated, since a network is not told its images' size,
+    and so that weights of one size serve another.
     """
 
     def __init__(
@@ -142,6 +147,7 @@ class Alexnet_stage_1(nn.Module):
         self.joint_count = joint_count
         self.output_px = output_px
         self.backbone = Backbone(layers, bool(batch_norm))
+        # the head; joint_layers are its layers with channels a joint
         if head == "direct":
             self.hidden = nn.Sequential(
                 nn.Linear(256 * CELLS**2, HIDDEN),
@@ -152,20 +158,21 @@ class Alexnet_stage_1(nn.Module):
                 nn.Dropout(dropout),
             )
             self.joints = nn.Linear(second, 2 * joint_count)
-            self.joint_layers = ("joints",)  # have channels a joint
+            self.joint_layers = ("joints",)
         else:
             self.heatmaps = Heatmaps(joint_count, self.backbone.convolutions[1].out_channels)
             self.joint_layers = ("heatmaps.joints",)
         _initialise(self)
         factor, shift = _scale(layers, scaling)
-        for name, values in (("factor", factor), ("shift", shift)):
+        # (3, 1, 1) each, on the CPU even where the network is built without weights
+        for buffer_name, values in (("factor", factor), ("shift", shift)):
             self.register_buffer(
-                name, torch.tensor(values, device="cpu")[:, None, None], persistent=False
+                buffer_name, torch.tensor(values, device="cpu")[:, None, None], persistent=False
             )
 
     @property
     def imagenet(self):
-        """torchvision's weights for the backbone; of Caffe's layout it has none."""
+        """torchvision's weights for the backbone; None for Caffe's layout, which it has not."""
         if self.layers == "bvlc":
             return None
         # imported here alone, since it takes as long as torch itself
@@ -174,72 +181,71 @@ class Alexnet_stage_1(nn.Module):
         return AlexNet_Weights.IMAGENET1K_V1
 
     def forward(self, images):
-        size = images.shape[3], images.shape[2]
-        fine, coarse, last = self.backbone(self._scaled(images))
+        image_size = images.shape[3], images.shape[2]
+        fine, coarse, pooled = self.backbone(self._scaled(images))
         if self.head == "direct":
-            hidden = self.hidden(F.adaptive_avg_pool2d(last, CELLS).flatten(1))
+            hidden = self.hidden(F.adaptive_avg_pool2d(pooled, CELLS).flatten(1))
             with torch.autocast(hidden.device.type, enabled=False):
                 joints = self.joints(hidden.float()) / self.output_px  # coordinates stay in float32
             joints = joints.unflatten(1, (self.joint_count, 2))
             return Output(joints, None if self.training else heatmaps.unsure(joints))
-        maps = self.heatmaps(fine, coarse)  # (N, J, h, w)
-        return heatmaps.integrate(maps, self.cells(size, images.device), self.training)
+        logits = self.heatmaps(fine, coarse)  # (N, J, h, w), of stride 8
+        return heatmaps.integrate(logits, self.cells(image_size, images.device), self.training)
 
     def _scaled(self, images):
+        """Images (N, 3, h, w) in [0, 1] as `scaling` has them."""
         if self.scaling == "contrast":
-            spread, mean = torch.std_mean(images.float(), (2, 3), correction=0, keepdim=True)
-            return ((images - mean) / (spread + EVEN)).to(images.dtype)
+            contrast, mean = torch.std_mean(images.float(), (2, 3), correction=0, keepdim=True)
+            return ((images - mean) / (contrast + SMALLEST_CONTRAST)).to(images.dtype)
         return torch.addcmul(self.shift, images, self.factor)
 
-    def cells(self, size, device=None):
-        """Where the heatmaps' cells look in images of that (w, h).
+    def cells(self, image_size, device=None):
+        """Where the heatmaps' cells look in images of that (w, h) px, as heatmaps.Cells.
 
         Convolution 1 (11 wide, stride 4) and the pool after it (3, stride 2) centre cell i at pixel
         8 i + 9, less what the convolution pads.
         """
         padding = PADDING[self.layers]
-        places = []
-        for pixels in size:
-            outputs = (pixels + 2 * padding - 11) // 4 + 1  # of convolution 1
-            count = (outputs - 3 + self.backbone.rounds_up) // 2 + 1
-            centres_px = 8 * torch.arange(count, device=device) + 9.5 - padding
-            places.append(centres_px / pixels - 0.5)
-        return heatmaps.grid(*places)
+        centres = []  # of x, then of y
+        for side_px in image_size:
+            convolved = (side_px + 2 * padding - 11) // 4 + 1  # outputs of convolution 1
+            cell_count = (convolved - 3 + self.backbone.rounds_up) // 2 + 1
+            centres_px = 8 * torch.arange(cell_count, device=device) + 9.5 - padding
+            centres.append(centres_px / side_px - 0.5)
+        return heatmaps.grid(*centres)
 
     def from_imagenet(self, weights):
-        """ImageNet's weights as a file has them, name -> tensor, -> those of this network, by its
-        names.
+        """This network's part of ImageNet's weights, name -> tensor, by its own names.
 
-        layers=torchvision takes torchvision's: features.0.weight ... classifier.4.bias.
-
-        layers=bvlc takes those of Caffe's bvlc_alexnet as its conversions to TensorFlow lay them
-        out: conv1_W (11, 11, 3, 96), conv2_W (5, 5, 48, 256) ... conv5_W are (h, w, in, out), with
-        the colours as blue, green, red; fc6_W (9216, 4096), whose inputs are the cells by h, w,
-        channel, and fc7_W are (in, out); conv1_b ... fc7_b are (out,). Images were 0...255 less the
-        mean.
-
-        The linear layers are taken where both have them, of the same size; batch normalisation
-        stays as it is. Raises ValueError where a convolution is missing or has another shape.
+        layers=torchvision takes torchvision's file, layers=bvlc Caffe's as a .npz: see
+        deeppose.alexnet_weights for their names and layouts. The linear layers are taken where both
+        have them, of the same size; batch normalisation stays as it is. Raises ValueError where a
+        convolution is missing or has another shape.
         """
-        own = self.state_dict()
-        translate = _from_caffe if self.layers == "bvlc" else _from_torchvision
+        own_weights = self.state_dict()
+        translate = from_caffe if self.layers == "bvlc" else from_torchvision
         taken = {}
-        for name, value in translate(weights, self.backbone.convolution_names).items():
-            if name in own and own[name].shape == value.shape:
-                taken[name] = value
+        # linear layers of another size are left random, convolutions must fit
+        for name, tensor in translate(weights, self.backbone.convolution_names).items():
+            if name in own_weights and own_weights[name].shape == tensor.shape:
+                taken[name] = tensor
             elif name.startswith("backbone"):
                 raise ValueError(f"{name} has another shape")
         return taken
 
 
 class Backbone(nn.Module):
-    """Images -> features of stride 8, (N, 192 or 256, h, w), of stride 16, and of the last pool,
-    (N, 256, h, w)."""
+    """Convolutions from images (N, 3, h, w) to the features that the heads take.
+
+    These are features of stride 8, (N, 192 or 256, h, w), of stride 16, and of the last pool, both
+    (N, 256, h, w).
+    """
 
     def __init__(self, layers, batch_norm):
         super().__init__()
         grouped = layers == "bvlc"
-        self.rounds_up = int(grouped)  # the pools' sizes, as Caffe does
+        self.rounds_up = int(grouped)  # the sizes that the pools give, as Caffe does
+        # Krizhevsky's two GPUs, each with half the channels of convolutions 2, 4 and 5
         groups = 2 if grouped else 1
         first, second, fourth = (96, 256, 384) if grouped else (64, 192, 256)
         self.features = nn.Sequential(  # (3, 227, 227)
@@ -257,10 +263,14 @@ class Backbone(nn.Module):
             nn.ReLU(inplace=True),
             self._pool(),
         )  # (256, 6, 6)
-        kinds = [type(layer) for layer in self.features]
-        self.second_pool = kinds.index(nn.MaxPool2d, kinds.index(nn.MaxPool2d) + 1)
+        layer_types = [type(layer) for layer in self.features]
+        first_pool = layer_types.index(nn.MaxPool2d)
+        self.second_pool = layer_types.index(nn.MaxPool2d, first_pool + 1)
+        # as the whole network's state_dict has them
         self.convolution_names = [
-            f"backbone.features.{place}" for place, kind in enumerate(kinds) if kind is nn.Conv2d
+            f"backbone.features.{index}"
+            for index, layer_type in enumerate(layer_types)
+            if layer_type is nn.Conv2d
         ]
 
     def _pool(self):
@@ -268,7 +278,7 @@ class Backbone(nn.Module):
 
     @property
     def convolutions(self):
-        """The five of them."""
+        """The five convolutions, in order."""
         return [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):
@@ -278,52 +288,58 @@ class Backbone(nn.Module):
 
 
 def _between(channels, grouped, batch_norm):
-    """The layers between one of the first two convolutions and its pool."""
-    layers = [nn.BatchNorm2d(channels)] if batch_norm else []
+    """The layers between one of the first two convolutions and its pool, in a list."""
+    layers = []
+    if batch_norm:
+        layers.append(nn.BatchNorm2d(channels))
     layers.append(nn.ReLU(inplace=True))
-    return [*layers, Local_response_norm()] if grouped else layers
+    if grouped:
+        layers.append(Local_response_norm())
+    return layers
 
 
 class Heatmaps(nn.Module):
-    """Features of strides 8 and 16 -> a heatmap a joint, of stride 8."""
+    """Layers from features of strides 8 and 16 to logits (N, J, h, w): heatmaps of stride 8."""
 
     def __init__(self, joint_count, fine_channels):
         super().__init__()
         # a kernel of 3 at stride 2 puts cell i on 2 i + 1 of the finer cells
-        self.coarse = nn.ConvTranspose2d(256, WIDTH, 3, 2)
-        self.fine = nn.Conv2d(fine_channels, WIDTH, 1)
+        self.coarse = nn.ConvTranspose2d(256, HEAD_CHANNELS, 3, 2)
+        self.fine = nn.Conv2d(fine_channels, HEAD_CHANNELS, 1)
         self.smooth = nn.Sequential(
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
-            nn.BatchNorm2d(WIDTH),
+            nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1, bias=False),
+            nn.BatchNorm2d(HEAD_CHANNELS),
             nn.ReLU(inplace=True),
         )
-        self.joints = nn.Conv2d(WIDTH, joint_count, 1)
+        self.joints = nn.Conv2d(HEAD_CHANNELS, joint_count, 1)
 
     def forward(self, fine, coarse):
         coarse = self.coarse(coarse)
-        below = fine.shape[2] - coarse.shape[2]  # 1, 0 or, where the pool rounds up, -1
-        right = fine.shape[3] - coarse.shape[3]
-        features = self.smooth(self.fine(fine) + F.pad(coarse, (0, right, 0, below)))
+        # the upsampled map may differ by a cell: 1, 0 or, where the pool rounds up, -1
+        rows_below = fine.shape[2] - coarse.shape[2]
+        columns_right = fine.shape[3] - coarse.shape[3]
+        coarse = F.pad(coarse, (0, columns_right, 0, rows_below))
+        features = self.smooth(self.fine(fine) + coarse)
         with torch.autocast(features.device.type, enabled=False):
             # in float32, since bfloat16 keeps 3 digits of a logit
             return self.joints(features.to(self.joints.weight.dtype))
 
 
-def _check_option(name, value, known):
-    """ValueError for a value that is none of those known."""
-    if value not in known:
-        raise ValueError(f"{name}={value}: is none of {', '.join(known)}")
+def _check_option(option_name, value, known_values):
+    """Raise ValueError for a value that is none of those known."""
+    if value not in known_values:
+        raise ValueError(f"{option_name}={value}: is none of {', '.join(known_values)}")
 
 
 def _scale(layers, scaling):
-    """Factor and shift (3,) of RGB in [0, 1]."""
+    """Factor and shift, a list of 3 each, that turn RGB in [0, 1] into the network's inputs."""
     if scaling != "256th" and layers == "torchvision":
-        return [1 / spread for spread in SPREAD], [
-            -mean / spread for mean, spread in zip(MEAN, SPREAD)
-        ]
+        factors = [1 / deviation for deviation in IMAGENET_STD]
+        shifts = [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_STD)]
+        return factors, shifts
     # 0...255, not [0, 1]: with activations that small local response normalisation would do nothing
     factor = 255 / 256 if scaling == "256th" else 255.0
-    return [factor] * 3, [-factor * mean for mean in MEAN]
+    return [factor] * 3, [-factor * mean for mean in IMAGENET_MEAN]
 
 
 def _initialise(network):
@@ -332,52 +348,16 @@ def _initialise(network):
     if convolutions[0].weight.is_meta:  # as in Cascade_1_net.py
         return
     if network.layers != "bvlc" or network.head != "direct":
-        for layer in convolutions:  # torch's own choice shrinks activations layer by layer
+        # torch's own choice shrinks activations layer by layer
+        for layer in convolutions:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
         return
-    linear = [layer for layer in network.hidden if isinstance(layer, nn.Linear)]
-    spreads = (0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01)
+    # the authors': five convolutions, two hidden layers, the joints
+    linear_layers = [layer for layer in network.hidden if isinstance(layer, nn.Linear)]
+    layers = [*convolutions, *linear_layers, network.joints]
+    deviations = (0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01)
     biases = (0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0)
-    for layer, spread, bias in zip([*convolutions, *linear, network.joints], spreads, biases):
-        nn.init.normal_(layer.weight, std=spread)
+    for layer, deviation, bias in zip(layers, deviations, biases):
+        nn.init.normal_(layer.weight, std=deviation)
         nn.init.constant_(layer.bias, bias)
-
-
-def _from_torchvision(weights, convolutions):
-    """torchvision's weights by this network's names; `convolutions` are those of its five."""
-    names = {f"features.{theirs}": ours for theirs, ours in zip(CONVOLUTIONS, convolutions)}
-    names |= {"classifier.1": "hidden.0", "classifier.4": "hidden.3"}
-    found = {}
-    for theirs, ours in names.items():
-        for kind in ("weight", "bias"):
-            if f"{theirs}.{kind}" in weights:
-                found[f"{ours}.{kind}"] = weights[f"{theirs}.{kind}"]
-    _check_complete(found, convolutions, "features.0.weight to features.10.bias, as torchvision's")
-    return found
-
-
-def _from_caffe(weights, convolutions):
-    """The arrays of Caffe's model by this network's names and in its layout; see from_imagenet."""
-    names = {f"conv{number}": ours for number, ours in enumerate(convolutions, 1)}
-    names |= {"fc6": "hidden.0", "fc7": "hidden.3"}
-    found = {}
-    for theirs, ours in names.items():
-        if f"{theirs}_W" not in weights or f"{theirs}_b" not in weights:
-            continue
-        value = weights[f"{theirs}_W"]
-        if theirs == "fc6":  # its inputs by h, w, channel -> by channel, h, w
-            value = value.unflatten(0, (CELLS, CELLS, -1)).movedim(2, 0).flatten(0, 2)
-        value = value.t() if theirs.startswith("fc") else value.permute(3, 2, 0, 1)
-        if theirs == "conv1":  # blue, green, red -> red, green, blue
-            value = value.flip(1)
-        found[f"{ours}.weight"] = value
-        found[f"{ours}.bias"] = weights[f"{theirs}_b"]
-    _check_complete(found, convolutions, "conv1_W, conv1_b to conv5_b, as a .npz")
-    return found
-
-
-def _check_complete(found, convolutions, wanted):
-    """ValueError where the weights of a convolution were not found."""
-    if not all(f"{name}.{kind}" in found for name in convolutions for kind in ("weight", "bias")):
-        raise ValueError(f"it has not all of {wanted}")

@@ -1,4 +1,4 @@
-"""The heatmap network: ResNet, deconvolutions and spatial attention make a heatmap a joint.
+"""The heatmap network: a ResNet, deconvolutions and spatial attention make a heatmap a joint.
 
 Xiao et al., ECCV 2018 (SimpleBaseline), for the layers and the recipe; Chu et al., CVPR 2017, for
 the attention; Zhang et al., CVPR 2020 (DARK), for places between the cells; Huang et al., CVPR 2020
@@ -12,13 +12,13 @@ from deeppose import heatmaps
 from deeppose.heatmaps import Output
 from deeppose.losses import TARGET_PEAK
 from deeppose.recipes import Recipe
-from Resnet_stage_1 import MEAN, SPREAD, Resnet_34
+from Resnet_stage_1 import IMAGENET_MEAN, IMAGENET_STD, Resnet_34
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's names
 CHANNELS = 256  # of each deconvolution
-ITERATIONS = 3  # of the mean field
+MEAN_FIELD_ITERATIONS = 3
 COARSE_STRIDE = 32  # input pixels a cell of the backbone's features
-STRIDE = 4  # and of the heatmaps, after three deconvolutions
+STRIDE = 4  # input pixels a cell of the heatmaps, after three deconvolutions
 # sigma / longer side of the input: 2 cells for 256 px and 3 for 384, as theirs
 TARGET_SPREAD = 1 / 32
 INITIAL_STD = 0.001  # of the last layers' weights: SimpleBaseline
@@ -56,8 +56,11 @@ RECIPES = {
 
 
 class Heatmap_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the
-    images' centres.
+    """Network from images (N, 3, h, w), RGB in [0, 1], to the Output of all joints.
+
+    Its joints (N, J, 2) are in widths and heights from the images' centres: a joint is where its
+    heatmap is highest, and its confidence how high that is, in heights of a perfect one. Raises
+    ValueError for options that it does not have.
 
     backbone   of BACKBONES, without its last two layers
     attention  0: the last deconvolution's maps become heatmaps by a 1 x 1 convolution, as
@@ -66,9 +69,6 @@ class Heatmap_stage_1(nn.Module):
                TARGET_PEAK high
     decoding   of heatmaps.SHIFTS: how a joint's place between the cells is found
     spread     sigma of the Gaussians that the heatmaps should be, in longer sides of the images
-
-    A joint is where its heatmap is highest, and its confidence how high that is, in heights of a
-    perfect one.
     """
 
     def __init__(
@@ -82,39 +82,41 @@ class Heatmap_stage_1(nn.Module):
     ):
         super().__init__()
         check_options(backbone, attention, softmax, decoding, spread)
-        self.backbone_name = backbone
-        self.unused_weights = ("fc.weight", "fc.bias")
         self.softmax = softmax
         self.decoding = decoding
         self.spread = spread
+        # the backbone, without the classifier
+        self.backbone_name = backbone
         self.backbone = build_backbone(backbone)
-        features = self.backbone.fc.in_features
+        backbone_channels = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
+        self.unused_weights = ("fc.weight", "fc.bias")  # of torchvision's file
+        # three deconvolutions, from stride 32 to stride 4
         self.deconvolutions = nn.ModuleList(
             nn.Sequential(
                 nn.ConvTranspose2d(channels, CHANNELS, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(CHANNELS),
                 nn.ReLU(inplace=True),
             )
-            for channels in (features, CHANNELS, CHANNELS)
+            for channels in (backbone_channels, CHANNELS, CHANNELS)
         )
+        # the last layers, which make the heatmaps; joint_layers are those with channels a joint
         if attention:
             self.attentions = nn.ModuleList(Attention(CHANNELS) for _ in self.deconvolutions)
             self.joints = Branches(CHANNELS, joint_count)
-            self.joint_layers = tuple(
-                f"joints.{name}" for name in ("attention", "attention.unary", "maps")
-            )
+            self.joint_layers = ("joints.attention", "joints.attention.unary", "joints.maps")
             self.joint_mixers = ("joints.mix",)
         else:
             self.attentions = None
             self.joints = nn.Conv2d(CHANNELS, joint_count, 1)
             draw_small(self.joints)
             self.joint_layers = ("joints",)
+        # (3, 1, 1) each, on the CPU even where the network is built without weights
         self.register_buffer(
-            "mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False
+            "mean", torch.tensor(IMAGENET_MEAN, device="cpu")[:, None, None], persistent=False
         )
         self.register_buffer(
-            "deviation", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False
+            "deviation", torch.tensor(IMAGENET_STD, device="cpu")[:, None, None], persistent=False
         )
 
     @property
@@ -126,7 +128,7 @@ class Heatmap_stage_1(nn.Module):
 
     @staticmethod
     def check_recipe(recipe):
-        """ValueError where a recipe's entries do not go together."""
+        """Raise ValueError where a recipe's entries do not go together."""
         if recipe.loss != "none" or not recipe.heatmaps:
             raise ValueError(
                 "this network learns by its heatmaps alone: it needs loss=none, and heatmaps above 0"
@@ -137,14 +139,17 @@ class Heatmap_stage_1(nn.Module):
             )
 
     def forward(self, images):
-        size = images.shape[3], images.shape[2]
+        image_size = images.shape[3], images.shape[2]
         if not self.training:
-            return self.decode(self.predict_heatmaps(images), size)
-        maps = self._raw_heatmaps(images)
+            return self.decode(self.predict_heatmaps(images), image_size)
+        # while training also the maps that the loss is of
+        raw_heatmaps = self._raw_heatmaps(images)
         with torch.no_grad():  # the place of a peak teaches nothing
-            joints = self.decode(self._of_perfect(maps, size), size).joints
-        maps = maps.flatten(2)  # (N, J, h * w)
-        return Output(joints, heatmaps=maps.log_softmax(2) if self.softmax else maps)
+            joints = self.decode(self._of_perfect(raw_heatmaps, image_size), image_size).joints
+        learned_heatmaps = raw_heatmaps.flatten(2)  # (N, J, h * w), as the loss takes them
+        if self.softmax:
+            learned_heatmaps = learned_heatmaps.log_softmax(2)
+        return Output(joints, heatmaps=learned_heatmaps)
 
     def predict_heatmaps(self, images):
         """Heatmaps (N, J, h, w), float32, as `decode` takes them: a perfect one is 1 high.
@@ -153,91 +158,95 @@ class Heatmap_stage_1(nn.Module):
         """
         return self._of_perfect(self._raw_heatmaps(images), (images.shape[3], images.shape[2]))
 
-    def decode(self, maps, size):
-        """The Output for heatmaps (N, J, h, w) of images of that (w, h)."""
-        peaks, places = maps.flatten(2).max(2)  # (N, J)
-        cells = self.cells(size, maps.device)
-        shifts = heatmaps.SHIFTS[self.decoding](maps, places)  # (N, J, 2), in cells
-        return Output(cells.centres[places] + shifts * cells.size, peaks.clamp(0, 1))
+    def decode(self, joint_heatmaps, image_size):
+        """The Output for heatmaps (N, J, h, w) of images of that (w, h) px."""
+        peak_heights, peak_cells = joint_heatmaps.flatten(2).max(2)  # (N, J)
+        cells = self.cells(image_size, joint_heatmaps.device)
+        # (N, J, 2), in cells
+        shifts = heatmaps.SHIFTS[self.decoding](joint_heatmaps, peak_cells)
+        joints = cells.centres[peak_cells] + shifts * cells.size
+        return Output(joints, peak_heights.clamp(0, 1))
 
-    def cells(self, size, device=None):
-        """Where the heatmaps' cells are in images of that (w, h): STRIDE pixels apart, evenly about
-        the centre.
+    def cells(self, image_size, device=None):
+        """Where the heatmaps' cells are in images of that (w, h) px, as heatmaps.Cells.
 
-        So the heatmap of a mirror image, mirrored, lies on that of the image. original: cell i at
-        pixel 4 i, so that mirrored heatmaps are moved by one cell, which is one pixel of the input
-        too far.
+        They are STRIDE pixels apart, evenly about the centre, so the heatmap of a mirror image,
+        mirrored, lies on that of the image. original: cell i at pixel 4 i, so that mirrored
+        heatmaps are moved by one cell, which is one pixel of the input too far.
         """
-        x, y = (
-            STRIDE * _from_centre(8 * -(-pixels // COARSE_STRIDE), device) / pixels
-            for pixels in size
-        )
-        return heatmaps.grid(x, y, self.spread * max(size) / STRIDE)
+        centres = []  # of x, then of y
+        for side_px in image_size:
+            coarse_count = -(-side_px // COARSE_STRIDE)  # the backbone's cells, rounded up
+            # each deconvolution doubles the cells
+            from_middle = _cells_from_middle(8 * coarse_count, device)
+            centres.append(STRIDE * from_middle / side_px)
+        return heatmaps.grid(*centres, self.spread * max(image_size) / STRIDE)
 
-    def _of_perfect(self, maps, size):
-        """The last layer's maps in heights of a perfect heatmap's peak."""
+    def _of_perfect(self, raw_heatmaps, image_size):
+        """The last layer's maps (N, J, h, w) in heights of a perfect heatmap's peak."""
         if not self.softmax:
-            return maps / TARGET_PEAK
-        return maps.flatten(2).softmax(2).view_as(maps) / heatmaps.highest_share(
-            self.cells(size).sigma
-        )
+            return raw_heatmaps / TARGET_PEAK
+        probabilities = raw_heatmaps.flatten(2).softmax(2).view_as(raw_heatmaps)
+        return probabilities / heatmaps.highest_share(self.cells(image_size).sigma)
 
     def _raw_heatmaps(self, images):
         """The last layer's maps (N, J, h, w), float32."""
         images = (images - self.mean) / self.deviation
+        # the backbone, without its average pool and classifier
         net = self.backbone
         features = net.maxpool(net.relu(net.bn1(net.conv1(images))))
         features = net.layer4(net.layer3(net.layer2(net.layer1(features))))
-        maps = []
+        upsampled = []  # (N, CHANNELS, h, w) of strides 16, 8 and 4
         for deconvolution in self.deconvolutions:
             features = deconvolution(features)  # the next one sees them without attention
-            maps.append(features)
+            upsampled.append(features)
         if self.attentions is not None:
-            features = self._attended(maps)
+            features = self._attended(upsampled)
         with torch.autocast(features.device.type, enabled=False):
             return self.joints(features.to(self.mean.dtype))  # float32: bfloat16 keeps 3 digits
 
-    def _attended(self, maps):
+    def _attended(self, feature_maps):
         """The sum (N, CHANNELS, h, w) of all three attended maps at the size of the last.
 
         original: it adds the first twice, and never the second.
         """
+        finest_size = feature_maps[-1].shape[2:]
         total = 0
-        for attention, each in zip(self.attentions, maps):
-            attended = each * attention(each)
-            total = total + nn.functional.interpolate(attended, maps[-1].shape[2:])  # nearest
+        for attention, features in zip(self.attentions, feature_maps):
+            attended = features * attention(features)
+            total = total + nn.functional.interpolate(attended, finest_size)  # nearest
         return total
 
 
 class Attention(nn.Module):
-    """Spatial attention: features (N, C, h, w) -> what they are to be multiplied by, (N, count, h,
-    w) in (0, 1).
+    """Spatial attention: factors (N, map_count, h, w) in (0, 1) for features (N, C, h, w).
 
-    A mean field over space: U is a convolution of the features and K a learned scalar for each of
-    `count` maps; Q1 = sigmoid(K U + U), Q2 = sigmoid(K Q1 + U), Q3 = sigmoid(K Q2 + U).
+    A mean field over space (Chu et al., CVPR 2017): U is a convolution of the features and K a
+    learned scalar for each map; Q1 = sigmoid(K U + U), Q2 = sigmoid(K Q1 + U), Q3 = sigmoid(K Q2 +
+    U).
     """
 
-    def __init__(self, channels, count=1):
+    def __init__(self, channels, map_count=1):
         super().__init__()
-        self.unary = nn.Conv2d(channels, count, 3, padding=1)
-        self.kernel = nn.Parameter(torch.zeros(count))
+        self.unary = nn.Conv2d(channels, map_count, 3, padding=1)
+        self.kernel = nn.Parameter(torch.zeros(map_count))
         draw_small(self.unary)
 
     def forward(self, features):
+        # (N, map_count, h, w); the unary term is also where the iteration starts
         unary = self.unary(features)
         field = unary
-        for _ in range(ITERATIONS):
+        for _ in range(MEAN_FIELD_ITERATIONS):
             field = torch.sigmoid(self.kernel[:, None, None] * field + unary)
         return field
 
 
 class Branches(nn.Module):
-    """A branch a joint: its own attention, a 1 x 1 convolution to its map.
+    """Layers from features (N, C, h, w) to maps (N, J, h, w), with a branch for each joint.
 
-    Then comes a 1 x 1 convolution of all J maps.
-
-    Features (N, C, h, w) -> (N, J, h, w). All branches at once: a joint's attention is one factor a
-    cell, so it comes to the same whether the features are multiplied by it or what is made of them.
+    A branch has its own attention and a 1 x 1 convolution to the joint's map; a last 1 x 1
+    convolution mixes all J maps. The branches are computed together: attention is one factor a
+    cell, so it may multiply a branch's map in place of the features that the map is made of.
     """
 
     def __init__(self, channels, joint_count):
@@ -254,25 +263,27 @@ class Branches(nn.Module):
         return self.mix(self.maps(features) * self.attention(features))
 
 
-def build_backbone(name):
+def build_backbone(backbone_name):
     """A ResNet of BACKBONES with random weights, which are named as torchvision's are."""
-    if name == "resnet34":
-        return Resnet_34()  # torchvision's takes longer to import than a photograph to predict
+    if backbone_name == "resnet34":
+        return Resnet_34()  # torchvision takes longer to import than a photograph to predict
     from torchvision.models import get_model
 
-    return get_model(name, weights=None)
+    return get_model(backbone_name, weights=None)
 
 
 def check_options(backbone, attention, softmax, decoding, spread):
-    """ValueError for options that the network does not have."""
-    for name, value, known in (
+    """Raise ValueError for options that the network does not have."""
+    for option_name, value, known_values in (
         ("backbone", backbone, BACKBONES),
         ("decoding", decoding, heatmaps.SHIFTS),
         ("attention", attention, (0, 1)),
         ("softmax", softmax, (0, 1)),
     ):
-        if value not in known:
-            raise ValueError(f"{name}={value}: is none of {', '.join(map(str, known))}")
+        if value not in known_values:
+            raise ValueError(
+                f"{option_name}={value}: is none of {', '.join(map(str, known_values))}"
+            )
     if not 0.001 <= spread <= 1:
         raise ValueError(f"spread={spread:g}: is not within 0.001 and 1 longer sides of the image")
 
@@ -286,6 +297,6 @@ def draw_small(layer):
         nn.init.zeros_(layer.bias)
 
 
-def _from_centre(count, device):
-    """Places (count,) of cells from their middle, in cells."""
+def _cells_from_middle(count, device):
+    """Places (count,) of cells in a line from its middle, in cells."""
     return torch.arange(count, device=device) - (count - 1) / 2

@@ -13,15 +13,17 @@ from deeppose.recipes import Recipe
 
 HIDDEN = 4096
 DROPOUT = 0.6  # original, and DeepPose, section 3.2
-WIDTH = 128  # channels of the integral head
-BLOCKS = (3, 4, 6, 3)  # of ResNet-34, at strides 4, 8, 16 and 32
+HEAD_CHANNELS = 128  # of the integral head
+BLOCK_COUNTS = (3, 4, 6, 3)  # of ResNet-34, at strides 4, 8, 16 and 32
 STRIDE = 8  # input pixels a heatmap's cell
 HEADS = ("integral", "direct")
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
-SPREAD = (0.229, 0.224, 0.225)
+# of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 RECIPES = {
-    "best": Recipe(  # what is on record of each entry: docs/accuracy.md
+    # docs/accuracy.md has the experiments behind each entry
+    "best": Recipe(
         options={"head": "integral"},
         loss="l1",
         heatmaps=0.1,
@@ -42,12 +44,14 @@ RECIPES = {
 
 
 class Resnet_stage_1(nn.Module):
-    """Images (N, 3, h, w), RGB in [0, 1] -> Output: joints (N, J, 2) in widths and heights from the
-    images' centres.
+    """Network from images (N, 3, h, w), RGB in [0, 1], to the Output of all joints.
 
-    head  "integral": each joint is the mean place under its heatmap, which a feature pyramid over
-          the backbone's strides 8, 16 and 32 makes; "direct": the original's two linear layers
-          after the backbone's 1000 outputs. 21.3 M or 26.0 M weights.
+    Its joints (N, J, 2) are in widths and heights from the images' centres. Raises ValueError for a
+    head that it does not have.
+
+    head  "integral", 21.3 M weights: each joint is the mean place under its heatmap, which a
+          feature pyramid over the backbone's strides 8, 16 and 32 makes; "direct", 26.0 M weights:
+          the original's two linear layers after the backbone's 1000 outputs
     """
 
     def __init__(self, joint_count, head="integral"):
@@ -62,18 +66,21 @@ class Resnet_stage_1(nn.Module):
                 nn.Linear(1000, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(DROPOUT)
             )
             self.joints = nn.Linear(HIDDEN, 2 * joint_count)
-            self.joint_layers = ("joints",)  # have channels a joint
-            self.unused_weights = ()  # of torchvision's file
+            # what deeppose.networks asks of a network: the layers with channels a joint, and the
+            # weights in torchvision's file that are left over
+            self.joint_layers = ("joints",)
+            self.unused_weights = ()
         else:
             self.backbone.fc = nn.Identity()
             self.heatmaps = Heatmaps(joint_count)
             self.joint_layers = ("heatmaps.joints",)
             self.unused_weights = ("fc.weight", "fc.bias")
+        # (3, 1, 1) each, on the CPU even where the network is built without weights
         self.register_buffer(
-            "mean", torch.tensor(MEAN, device="cpu")[:, None, None], persistent=False
+            "mean", torch.tensor(IMAGENET_MEAN, device="cpu")[:, None, None], persistent=False
         )
         self.register_buffer(
-            "spread", torch.tensor(SPREAD, device="cpu")[:, None, None], persistent=False
+            "spread", torch.tensor(IMAGENET_STD, device="cpu")[:, None, None], persistent=False
         )
 
     @property
@@ -87,8 +94,8 @@ class Resnet_stage_1(nn.Module):
         return ResNet34_Weights.IMAGENET1K_V1
 
     def forward(self, images):
-        size = images.shape[3], images.shape[2]
-        # (images - mean) / spread, at once
+        image_size = images.shape[3], images.shape[2]
+        # (images - mean) / spread, in one pass over the pixels
         images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)
         if self.head == "direct":
             features = self.hidden(self.backbone(images))  # (N, 4096)
@@ -96,31 +103,32 @@ class Resnet_stage_1(nn.Module):
                 joints = self.joints(features.float())  # coordinates stay in float32
             joints = joints.unflatten(1, (self.joint_count, 2))
             return Output(joints, None if self.training else heatmaps.unsure(joints))
-        maps = self.heatmaps(*self._features(images))  # (N, J, h, w)
-        return heatmaps.integrate(maps, self.cells(size, images.device), self.training)
+        logits = self.heatmaps(*self._features(images))  # (N, J, h, w), of stride 8
+        return heatmaps.integrate(logits, self.cells(image_size, images.device), self.training)
 
     def _features(self, images):
         """The backbone's features of strides 8, 16 and 32."""
         return self.backbone.pyramid(images)[1:]
 
     @staticmethod
-    def cells(size, device=None):
-        """Where the heatmaps' cells look in images of that (w, h).
+    def cells(image_size, device=None):
+        """Where the heatmaps' cells look in images of that (w, h) px, as heatmaps.Cells.
 
         Convolutions and pools of stride 2 look at every second pixel from the first on, so cell i
-        at pixel 8 i.
+        looks at pixel 8 i.
         """
-        x, y = (
-            (STRIDE * torch.arange(-(-pixels // STRIDE), device=device) + 0.5) / pixels - 0.5
-            for pixels in size
-        )
-        return heatmaps.grid(x, y)
+        centres = []  # of x, then of y
+        for side_px in image_size:
+            cell_count = -(-side_px // STRIDE)  # rounded up
+            pixels = STRIDE * torch.arange(cell_count, device=device)
+            centres.append((pixels + 0.5) / side_px - 0.5)
+        return heatmaps.grid(*centres)
 
 
 class Resnet_34(nn.Module):
-    """Images (N, 3, h, w) -> 1000 outputs (He et al., table 1).
+    """Network from images (N, 3, h, w) to 1000 outputs (N, 1000): He et al., table 1.
 
-    Its weights are named as torchvision's are.
+    Its weights are named as torchvision's are, so that ImageNet's can be loaded into it.
     """
 
     def __init__(self):
@@ -129,10 +137,10 @@ class Resnet_34(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = _blocks(64, 64, BLOCKS[0])
-        self.layer2 = _blocks(64, 128, BLOCKS[1])
-        self.layer3 = _blocks(128, 256, BLOCKS[2])
-        self.layer4 = _blocks(256, 512, BLOCKS[3])
+        self.layer1 = _blocks(64, 64, BLOCK_COUNTS[0])
+        self.layer2 = _blocks(64, 128, BLOCK_COUNTS[1])
+        self.layer3 = _blocks(128, 256, BLOCK_COUNTS[2])
+        self.layer4 = _blocks(256, 512, BLOCK_COUNTS[3])
         self.fc = nn.Linear(512, 1000)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # as in Cascade_1_net.py
@@ -142,36 +150,36 @@ class Resnet_34(nn.Module):
         return self.fc(self.pyramid(images)[-1].mean((2, 3)))
 
     def pyramid(self, images):
-        """The features of strides 4, 8, 16 and 32."""
-        features = [self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))]
+        """The features (N, channels, h, w) of strides 4, 8, 16 and 32, in a list."""
+        stem = self.relu(self.bn1(self.conv1(images)))
+        features = [self.layer1(self.maxpool(stem))]
         for layer in (self.layer2, self.layer3, self.layer4):
             features.append(layer(features[-1]))
         return features
 
 
-def _blocks(channels, width, count):
-    """Blocks in a row; the first halves the size where it changes the width."""
-    stride = 1 if channels == width else 2
-    return nn.Sequential(
-        Block(channels, width, stride), *(Block(width, width, 1) for _ in range(count - 1))
-    )
+def _blocks(in_channels, channels, count):
+    """Blocks in a row; the first halves the size where it changes the number of channels."""
+    stride = 1 if in_channels == channels else 2
+    first = Block(in_channels, channels, stride)
+    return nn.Sequential(first, *(Block(channels, channels, 1) for _ in range(count - 1)))
 
 
 class Block(nn.Module):
     """Two convolutions and a short cut around them (He et al., figure 2)."""
 
-    def __init__(self, channels, width, stride):
+    def __init__(self, in_channels, channels, stride):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        # torchvision's name for the short cut, where it changes size and width
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        # torchvision's name for the short cut, where it changes size and channels
         self.downsample = None
         if stride > 1:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
     def forward(self, features):
@@ -181,47 +189,51 @@ class Block(nn.Module):
 
 
 class Heatmaps(nn.Module):
-    """Features of strides 8, 16 and 32 -> a heatmap a joint, of stride 8: a feature pyramid."""
+    """Feature pyramid (Lin et al.): features of strides 8, 16 and 32 -> logits (N, J, h, w).
+
+    The heatmaps that these are have stride 8.
+    """
 
     def __init__(self, joint_count):
         super().__init__()
         self.lateral = nn.ModuleList(
-            [nn.Conv2d(channels, WIDTH, 1) for channels in (128, 256, 512)]
+            [nn.Conv2d(channels, HEAD_CHANNELS, 1) for channels in (128, 256, 512)]
         )
         self.smooth = nn.ModuleList(
             [
                 nn.Sequential(
-                    nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(WIDTH),
+                    nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(HEAD_CHANNELS),
                     nn.ReLU(inplace=True),
                 )
                 for _ in range(2)
             ]
         )
-        self.joints = nn.Conv2d(WIDTH, joint_count, 1)
+        self.joints = nn.Conv2d(HEAD_CHANNELS, joint_count, 1)
 
     def forward(self, fine, middle, coarse):
+        # from the coarsest features down to the finest
         features = self.lateral[2](coarse)
-        for place, finer in ((1, middle), (0, fine)):
-            features = _upsample(features, *finer.shape[2:])
-            features = self.smooth[place](features + self.lateral[place](finer))
+        for level, finer_features in ((1, middle), (0, fine)):
+            features = _upsample(features, *finer_features.shape[2:])
+            features = self.smooth[level](features + self.lateral[level](finer_features))
         with torch.autocast(features.device.type, enabled=False):
             # in float32, since bfloat16 keeps 3 digits of a logit
             return self.joints(features.to(self.joints.weight.dtype))
 
 
 def _upsample(features, height, width):
-    """Features (N, C, h, w) on the cells of the map of half their stride, (N, C, height, width),
-    bilinear.
+    """Features (N, C, h, w) on the cells of the map of half their stride, (N, C, height, width).
 
-    Cell i lies on the finer cell 2 i (see cells), so of 2 h - 1 finer cells the corners lie on the
-    corners. Images of an even number of cells have one more, beyond the last coarse cell: it
-    repeats the one before.
+    Bilinear. Cell i lies on the finer cell 2 i (see Resnet_stage_1.cells), so of 2 h - 1 finer
+    cells the corners lie on the corners. Images of an even number of cells have one more, beyond
+    the last coarse cell: it repeats the one before.
     """
-    finer = [2 * cells - 1 for cells in features.shape[2:]]
-    features = nn.functional.interpolate(features, finer, mode="bilinear", align_corners=True)
-    below = height - finer[0]
-    right = width - finer[1]
-    if below or right:
-        features = nn.functional.pad(features, (0, right, 0, below), mode="replicate")
+    fine_size = [2 * cell_count - 1 for cell_count in features.shape[2:]]
+    features = nn.functional.interpolate(features, fine_size, mode="bilinear", align_corners=True)
+    rows_below = height - fine_size[0]
+    columns_right = width - fine_size[1]
+    if rows_below or columns_right:
+        padding = (0, columns_right, 0, rows_below)
+        features = nn.functional.pad(features, padding, mode="replicate")
     return features

@@ -26,6 +26,7 @@ from deeppose import (
     csv_files,
     deltas,
     losses,
+    recipe_arguments,
     recipes,
     run_flags,
     runtime,
@@ -336,14 +337,14 @@ def add_arguments(parser):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = run_flags.parser(__doc__)
-    run_flags.add_training_arguments(parser, EPOCHS)
-    run_flags.add_model_argument(parser)
-    recipes.add_arguments(parser, RECIPES)
+    parser = runtime.parser(__doc__)
+    runtime.add_training_arguments(parser, EPOCHS)
+    runtime.add_model_argument(parser)
+    recipe_arguments.add_arguments(parser, RECIPES)
     add_arguments(parser)
     options = parser.parse_args(argv)
     # what is not said is the recipe's
-    recipes.choose(parser, options, RECIPES)
+    recipe_arguments.choose(parser, options, RECIPES)
     options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
     options.crop_px = options.crop_px or options.recipe.crop_px
     if options.simulated is None:

@@ -43,8 +43,8 @@ from deeppose import (
     workdir,
 )
 from deeppose.loader import Frames
-from deeppose.networks import Stage_1
 from deeppose.shell import InputError
+from deeppose.stage_1 import Stage_1
 
 AT_ONCE = 32  # photographs read before the networks see them
 # entries of model_1.json that photo_pose.json repeats

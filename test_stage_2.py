@@ -21,11 +21,14 @@ from deeppose import (
     csv_files,
     deltas,
     drawing,
+    error_plots,
+    files,
     plots,
     runtime,
     scoring,
     shell,
     tables,
+    training_plots,
     workdir,
 )
 from deeppose.dataset import open_dataset
@@ -50,11 +53,11 @@ def draw(folder, data, stages, confidence, model_path):
     pdj, errors, poses = pictures.values()
     floor = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)}
     plots.pdj_curves(pdj, floor | stages, true, skeleton, sizes)
-    plots.error_clouds(errors, stages, true, skeleton, sizes)
+    error_plots.error_clouds(errors, stages, true, skeleton, sizes)
     drawing.contact_sheet(poses, data.test_images, stages, true, skeleton, sizes, confidence)
     if (clouds := error_samples(folder, data, stages["stage 1"], model_path)) is not None:
         pictures["What stage 2 learnt from, and what it meets"] = folder / "learning_stage_2.png"
-        plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
+        error_plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
     pictures |= scoring.draw_training(folder)
     for stage in workdir.STAGES:
         curves = {
@@ -62,14 +65,14 @@ def draw(folder, data, stages, confidence, model_path):
             for name in (*skeleton.joints, workdir.SHARED)
         }
         curves = {
-            name: csv_files.load_numbers(path, plots.STAGE_2_CURVES)
+            name: files.load_csv(path, training_plots.STAGE_2_CURVES)
             for name, path in curves.items()
             if path.exists()
         }
         if curves:
             picture = folder / f"curves_stage_{stage}.png"
             pictures[f"Training of stage {stage}, joint by joint"] = picture
-            plots.stage_2_training(picture, curves)
+            training_plots.stage_2_training(picture, curves)
     return pictures
 
 

@@ -18,8 +18,10 @@ from Cascade_1_net import CROP_PX, Alex_net_c1
 from deeppose import cascade, checkpoint, deltas, geometry, training_state
 from deeppose.dataset import open_dataset
 from deeppose.examples import Boxing, Examples
+from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
-from deeppose.networks import DEFAULT, Stage_1
+from deeppose.networks import DEFAULT
+from deeppose.stage_1 import Stage_1
 from LSP_data import FRAME
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -191,7 +193,7 @@ class Bench:
         run = self.run
         options = Train_stage_1.parse(["--save-minutes", "600"])
         recipe = options.recipe
-        examples = Train_stage_1.Examples(self.data, options.recipe, self.data.frame, run)
+        examples = FrameExamples(self.data, options.recipe, self.data.frame, run)
         rows = np.random.default_rng(0).permutation(self.data.trained_on)[
             : STEPS * options.batch_size
         ]

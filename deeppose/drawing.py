@@ -30,22 +30,26 @@ def save(figure, path):
         figure.savefig(temporary, format="png", dpi=DPI)
 
 
-def side_colour(skeleton, *names):
+def side_colour(skeleton, *joint_names):
     """The colour of a joint or bone, by the names of its joints."""
-    sides = {skeleton.side(name) for name in names} - {None}
-    return {("left",): LEFT, ("right",): RIGHT}.get(tuple(sides), MIDDLE)
+    sides = {skeleton.side(joint_name) for joint_name in joint_names} - {None}
+    if sides == {"left"}:
+        return LEFT
+    if sides == {"right"}:
+        return RIGHT
+    return MIDDLE
 
 
 def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
     """Draw the bones of one pose (J, 2), and a dot on each joint; what is NaN is left out.
 
-    confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; NaN, or None, is
-                not
+    confidence  (J,) in [0, 1]: bones and joints that are unsure are drawn faint; none are where it
+                is NaN or None
     """
-    opaque = opacity(skeleton, confidence)  # (J,)
+    joint_opacity = opacity(skeleton, confidence)  # (J,)
     # bones, each as faint as its fainter end
     for first, second in skeleton.bone_ends:
-        alpha = min(opaque[first], opaque[second])
+        alpha = min(joint_opacity[first], joint_opacity[second])
         # the edge needs the alpha too, or it would stay opaque
         edge = patheffects.withStroke(linewidth=1.9 * width, foreground="black", alpha=alpha)
         axes.plot(
@@ -63,43 +67,45 @@ def draw_skeleton(axes, joints_px, skeleton, width=1.8, confidence=None):
         zorder=3,
         edgecolors="black",
         linewidths=0.3 * width,
-        color=[side_colour(skeleton, name) for name in skeleton.joints],
-        alpha=opaque,
+        color=[side_colour(skeleton, joint_name) for joint_name in skeleton.joints],
+        alpha=joint_opacity,
     )
 
 
 def opacity(skeleton, confidence):
-    """How opaque each joint (J,) is drawn."""
+    """Opacity (J,) in [0, 1] with which each joint is drawn."""
     if confidence is None:
         return np.ones(skeleton.joint_count)
     return np.where(np.asarray(confidence) < FAINT_BELOW, FAINT, 1.0)  # NaN is not less
 
 
-def unit_errors(predicted, true, skeleton, sizes):
+def unit_errors(predicted_px, true_px, skeleton, sizes):
     """Errors (N, J, 2), predicted - true, in the skeleton's units.
 
-    predicted, true  (N, J, 2) px
     NaN without a label, or without a unit of some length.
+
+    predicted_px, true_px  (N, J, 2)
     """
-    unit_px = skeleton.units_px(true, sizes)[:, None, None]
-    return (predicted - true) / np.where(unit_px > 0, unit_px, np.nan)
+    units_px = skeleton.units_px(true_px, sizes)[:, None, None]  # (N, 1, 1)
+    return (predicted_px - true_px) / np.where(units_px > 0, units_px, np.nan)
 
 
-def image_errors(predicted, true, skeleton, sizes):
+def image_errors(predicted_px, true_px, skeleton, sizes):
     """Mean error (N,) of each image's labelled joints, in units.
 
     NaN without a unit or a labelled joint.
     """
-    errors = np.linalg.norm(unit_errors(predicted, true, skeleton, sizes), axis=2)  # (N, J)
-    joint_counts = (~np.isnan(errors)).sum(1)
-    means = np.nansum(errors, 1) / np.maximum(joint_counts, 1)
+    errors = unit_errors(predicted_px, true_px, skeleton, sizes)  # (N, J, 2)
+    lengths = np.linalg.norm(errors, axis=2)  # (N, J)
+    joint_counts = (~np.isnan(lengths)).sum(1)
+    means = np.nansum(lengths, 1) / np.maximum(joint_counts, 1)
     return np.where(joint_counts > 0, means, np.nan)
 
 
 def pick(errors, count):
-    """Row numbers of the `count` best, middling and worst of errors (N,), none twice, by KINDS.
+    """Row numbers of the `count` best, middling and worst of errors (N,): one of KINDS -> (n,).
 
-    Fewer where there are few.
+    No row is picked twice, so `count` shrinks where errors are few; fewer than three share rows.
     """
     order = np.argsort(errors)[: np.isfinite(errors).sum()]  # NaN is last
     count = min(count, len(order) // len(KINDS)) or min(1, len(order))
@@ -110,47 +116,52 @@ def pick(errors, count):
     return dict(zip(KINDS, (best, median, worst)))
 
 
-def contact_sheet(path, images, predictions, true, skeleton, sizes=None, confidence=None, count=3):
+def contact_sheet(
+    path, images, predictions, true_px, skeleton, sizes=None, confidence=None, count=3
+):
     """Write a sheet of the best, middling and worst images: the true pose above the predicted ones.
+
+    Under each prediction stand its mean error in units and the share of its joints within 0.2 of
+    one; the last of the predictions chooses the images.
 
     images       uint8 (N, H, W, 3)
     predictions  name -> joints (N, J, 2) px
-    true         (N, J, 2) px
-    sizes        of the images as dataset.Dataset.sizes has them, for units that are not of the pose
+    true_px      (N, J, 2)
+    sizes        of the images as arrays.Dataset.sizes has them, for units that are not of the pose
     confidence   name -> (N, J), of predictions: unsure joints are drawn faint
-    Under each prediction stand its mean error in units and the share of its joints within 0.2 of
-    one; the last of the predictions chooses the images.
+    count        images of each kind
     """
     # choose the images
     confidence = confidence or {}
-    predictions = {name: np.asarray(joints, float) for name, joints in predictions.items()}
-    units = skeleton.units_px(true, sizes)
+    predictions = {name: np.asarray(joints_px, float) for name, joints_px in predictions.items()}
+    units_px = skeleton.units_px(true_px, sizes)  # (N,)
     errors = {
-        name: image_errors(joints, true, skeleton, sizes) for name, joints in predictions.items()
+        name: image_errors(joints_px, true_px, skeleton, sizes)
+        for name, joints_px in predictions.items()
     }
-    last = list(predictions)[-1]
-    picked = pick(errors[last], count)
+    last_name = list(predictions)[-1]
+    picked = pick(errors[last_name], count)
     # draw a block for each kind: a row for each pose, a column for each image
-    rows = {"true": true} | predictions
-    columns = sum(map(len, picked.values()))
-    size = (1.66 * columns + 0.5, 1.98 * len(rows) + 0.6)  # inches
+    poses = {"true": true_px} | predictions
+    column_count = sum(map(len, picked.values()))
+    size = (1.66 * column_count + 0.5, 1.98 * len(poses) + 0.6)  # inches
     figure = Figure(figsize=size, layout="constrained")
-    parts = figure.subfigures(1, len(picked), wspace=0.02)
-    for part, (kind, chosen) in zip(parts, picked.items()):
-        part.suptitle(f"{kind} by {last}", fontsize=11)
-        grid = part.subplots(len(rows), max(len(chosen), 1), squeeze=False)
-        for row_axes, (name, joints) in zip(grid, rows.items()):
-            for axes, n in zip(row_axes, chosen):
-                joint_confidence = confidence[name][n] if name in confidence else None
-                _draw_panel(axes, images[n], joints[n], skeleton, joint_confidence)
-                caption = f"test row {n}"
+    blocks = figure.subfigures(1, len(picked), wspace=0.02)
+    for block, (kind, rows) in zip(blocks, picked.items()):
+        block.suptitle(f"{kind} by {last_name}", fontsize=11)
+        grid = block.subplots(len(poses), max(len(rows), 1), squeeze=False)
+        for pose_axes, (name, joints_px) in zip(grid, poses.items()):
+            for axes, row in zip(pose_axes, rows):
+                joint_confidence = confidence[name][row] if name in confidence else None
+                _draw_panel(axes, images[row], joints_px[row], skeleton, joint_confidence)
+                caption = f"test row {row}"
                 if name != "true":
-                    row = slice(n, n + 1)
-                    detected = metrics.pdj_pooled(joints[row], true[row], units[row], 0.2)
-                    error = f"{errors[name][n]:.2f} {skeleton.unit_name}"
+                    one = slice(row, row + 1)
+                    detected = metrics.pdj_pooled(joints_px[one], true_px[one], units_px[one], 0.2)
+                    error = f"{errors[name][row]:.2f} {skeleton.unit_name}"
                     caption = f"error {error}\nwithin 0.2: {detected:.2f}"
                 axes.set_xlabel(caption, fontsize=8)
-            row_axes[0].set_ylabel(name if part is parts[0] else "")
+            pose_axes[0].set_ylabel(name if block is blocks[0] else "")
     figure.legend(handles=_side_handles(), loc="outside lower center", ncols=2, fontsize=9)
     save(figure, path)
 
@@ -179,16 +190,17 @@ def photograph(path, image, poses_px, skeleton, confidence=None):
     confidence  (P, J)
     """
     # the picture is the image, larger or smaller
-    longest = max(image.size)
-    scale = np.clip(longest, *PICTURE_PX) / longest
-    size = [max(1, round(side * scale)) for side in image.size]
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI))
+    longer_side = max(image.size)
+    scale = np.clip(longer_side, *PICTURE_PX) / longer_side
+    picture_size = [max(1, round(side * scale)) for side in image.size]  # px
+    figure = Figure(figsize=(picture_size[0] / DPI, picture_size[1] / DPI))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(image.resize(size), extent=(0, image.width, image.height, 0), aspect="auto")
-    # upon it the people
+    axes.imshow(image.resize(picture_size), extent=(0, image.width, image.height, 0), aspect="auto")
+    # the people upon it, with lines that grow with the picture
+    line_width = max(picture_size) / 250
     for person, joints_px in enumerate(poses_px):
         joint_confidence = None if confidence is None else confidence[person]
-        draw_skeleton(axes, joints_px, skeleton, max(size) / 250, joint_confidence)
+        draw_skeleton(axes, joints_px, skeleton, line_width, joint_confidence)
     axes.set(xlim=(0, image.width), ylim=(image.height, 0))
     axes.axis("off")
     save(figure, path)

@@ -36,7 +36,7 @@ from deeppose.shell import InputError
 
 # the lowest that torch's exporter writes; ONNX Runtime has read it since 1.14
 OPSET = 18
-EXTRAS = ("onnx", "onnxscript")
+EXTRAS = ("onnx", "onnxscript")  # packages that torch's exporter needs
 LARGEST_BYTES = 1.5e9  # of weights: what torch still writes into one file; protobuf ends at 2 GB
 # entries of a model's provenance that go into the exported file
 PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", "settings", "run")
@@ -45,8 +45,9 @@ PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", 
 class Pose(nn.Module):
     """Module from frames to the joints and confidence of every stage.
 
-    stage_1   a networks.Stage_1
-    refiners  stage -> what cascade.load_refiners yields, as a list
+    stage_1   a stage_1.Stage_1
+    refiners  number of each later stage -> list of (refiner, its joints), as cascade.load_refiners
+              yields them
     """
 
     def __init__(self, stage_1, refiners):
@@ -55,14 +56,16 @@ class Pose(nn.Module):
         self.refiners = refiners
         # torch exports the weights of the networks that the module holds as its own
         self.networks = nn.ModuleList([stage_1.network])
-        for pairs in refiners.values():
-            self.networks.extend(refiner.network for refiner, _ in pairs)
+        for stage_refiners in refiners.values():
+            self.networks.extend(refiner.network for refiner, _ in stage_refiners)
 
     @property
-    def names(self):
+    def output_names(self):
         """Names of forward's outputs, in order."""
-        stages = (1, *self.refiners)
-        return [f"{kind}_{stage}" for stage in stages for kind in ("joints", "confidence")]
+        names = []
+        for stage in (1, *self.refiners):
+            names += [f"joints_{stage}", f"confidence_{stage}"]
+        return names
 
     def forward(self, frames):
         """Joints (n, J, 2) px of the frame and confidence (n, J), stage after stage, as one tuple.
@@ -71,9 +74,9 @@ class Pose(nn.Module):
         """
         images = crops.to_float(frames)  # (n, 3, h, w)
 
-        def predict(network, boxes_px, asked):
+        def predict(network, boxes_px, asked_joints):
             """Offsets and confidence of a refiner, for cascade.refine_by."""
-            return cascade.offsets_in(images, network, boxes_px, asked)
+            return cascade.offsets_in(images, network, boxes_px, asked_joints)
 
         # stage 1, whose joints are in view boxes
         output = self.stage_1.network(self.stage_1.view(images))
@@ -82,47 +85,47 @@ class Pose(nn.Module):
         confidence = output.confidence
         outputs = [joints, confidence]
         # the stages that refine them
-        for pairs in self.refiners.values():
+        for stage_refiners in self.refiners.values():
             joints, confidence, _ = cascade.refine_by(
-                predict, pairs, joints, confidence, self.stage_1.skeleton
+                predict, stage_refiners, joints, confidence, self.stage_1.skeleton
             )
             outputs += [joints, confidence]
         return tuple(outputs)
 
 
 def load(folder, model_folder):
-    """The Pose of a working directory, and file name -> its provenance.
+    """The Pose of a working directory, and file name -> entries of the metadata about each model.
 
     Raises InputError where it is too large for a file.
     """
     # stage 1
     run = runtime.Runtime(torch.device("cpu"), "fp32")
-    stage_1, facts = networks.load(model_folder, run)
-    provenance = {"model_1.pt": tell(model_folder / "model_1.pt", facts)}
+    stage_1, provenance = networks.load(model_folder, run)
+    model_entries = {"model_1.pt": describe(model_folder / "model_1.pt", provenance)}
     # refiners, as long as all fit into a file
     refiners = {}
-    size = checkpoint.size(stage_1.network)
+    weight_bytes = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = []
         for refiner, joints in cascade.load_refiners(folder, stage_1.skeleton, run, stage):
-            size += checkpoint.size(refiner.network)
-            check_size(size, folder)
+            weight_bytes += checkpoint.size(refiner.network)
+            check_size(weight_bytes, folder)
             refiners[stage].append((refiner, joints))
             path = workdir.refiner_path(folder, refiner.name, stage)
-            facts = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
-            provenance[path.name] = tell(path, facts)
-    return Pose(stage_1, refiners), provenance
+            provenance = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
+            model_entries[path.name] = describe(path, provenance)
+    return Pose(stage_1, refiners), model_entries
 
 
-def tell(path, facts):
+def describe(path, provenance):
     """Entries of the metadata about one model: the digest of its weights, and its provenance."""
-    provenance = {key: facts[key] for key in PROVENANCE_KEYS if key in facts}
-    return {"digest": arrays.digest(path)} | provenance
+    kept = {key: provenance[key] for key in PROVENANCE_KEYS if key in provenance}
+    return {"digest": arrays.digest(path)} | kept
 
 
-def check_size(size, folder):
-    """InputError where weights of so many bytes do not go into one file."""
-    if size > LARGEST_BYTES:
+def check_size(weight_bytes, folder):
+    """Raise InputError where weights of so many bytes do not go into one file."""
+    if weight_bytes > LARGEST_BYTES:
         raise InputError(
             f"{folder}: its models have more than {LARGEST_BYTES / 1e9:.1f} GB of weights, too many for "
             "one .onnx; train integral heads or one refiner for all joints (--refiner shared, step 5)"
@@ -130,49 +133,49 @@ def check_size(size, folder):
 
 
 def check_extras():
-    """InputError where the packages that torch's exporter needs are missing."""
-    missing = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
+    """Raise InputError where the packages that torch's exporter needs are missing."""
+    missing = [package for package in EXTRAS if importlib.util.find_spec(package) is None]
     if missing:
         raise InputError(
             f"{', '.join(missing)}: not installed; python -m pip install -r requirements-export.txt"
         )
 
 
-def metadata(model, told):
+def metadata(model, model_entries):
     """Entries of the file about itself, name -> JSON.
 
-    told  file name -> what `tell` gives
+    model_entries  file name -> entries about that model, as `describe` gives them
     """
     stage_1 = model.stage_1
-    facts = {
+    entries = {
         "frame": stage_1.frame,
         "margin": stage_1.margin,
         "joints": stage_1.skeleton.joints,
         "stages": [1, *model.refiners],
         "skeleton": stage_1.skeleton.described(),
-        "models": told,
+        "models": model_entries,
         "versions": {
             "torch": str(torch.__version__),
             "onnx": importlib.metadata.version("onnx"),
             "onnxscript": importlib.metadata.version("onnxscript"),
         },
     }
-    return {name: json.dumps(value) for name, value in facts.items()}
+    return {name: json.dumps(value) for name, value in entries.items()}
 
 
-def write(path, model, told):
+def write(path, model, model_entries):
     """Write the Pose as one ONNX file, whole or not at all."""
     # trace the model with two images, since of one torch would take the 1 for a fixed size
     width, height = model.stage_1.frame
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    example_frames = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # they are about torch's and onnxscript's own code
         program = torch.onnx.export(
             model.eval(),
-            (example,),
+            (example_frames,),
             input_names=["frames"],
-            output_names=model.names,
+            output_names=model.output_names,
             opset_version=OPSET,
             dynamic_shapes=({0: torch.export.Dim("n")},),
             dynamo=True,
@@ -186,7 +189,7 @@ def write(path, model, told):
             "or the refiner; let it take any"
         )
     # write it with its metadata
-    program.model.metadata_props.update(metadata(model, told))
+    program.model.metadata_props.update(metadata(model, model_entries))
     with files.replacing(path) as temporary:
         program.save(temporary, external_data=False)
 
@@ -208,7 +211,7 @@ def parse(argv):
 
 @shell.command
 def main(argv=None):
-    # see what can be seen before the models are read
+    # check what can be checked before the models are read
     options = parse(argv)
     if options.out.suffix.lower() != ".onnx" or options.out.is_dir():
         raise InputError(
@@ -216,12 +219,12 @@ def main(argv=None):
         )
     check_extras()
     # read the models and write the file
-    model, provenance = load(options.workdir, options.model or options.workdir)
+    model, model_entries = load(options.workdir, options.model or options.workdir)
     files.make_folder(options.out.resolve().parent, "name another OUT.onnx")
-    write(options.out, model, provenance)
+    write(options.out, model, model_entries)
     width, height = model.stage_1.frame
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, opset {OPSET}")
-    print(f"  frames: uint8 (n, {height}, {width}, 3), RGB -> {', '.join(model.names)}")
+    print(f"  frames: uint8 (n, {height}, {width}, 3), RGB -> {', '.join(model.output_names)}")
 
 
 if __name__ == "__main__":

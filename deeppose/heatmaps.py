@@ -1,4 +1,4 @@
-"""Heatmaps, the joints that they stand for, and how sure that is: pure torch.
+"""Heatmaps, the joints that they stand for, and the confidence in these: pure torch.
 
 A joint is the mean place under its heatmap (integral regression, Sun et al., ECCV 2018) or its
 peak.
@@ -17,7 +17,7 @@ NEAR_CELLS = 1.5
 
 
 class Output(NamedTuple):
-    """Output of a network for N images, or for N crops of one joint each.
+    """Joints that a network predicts for N images, or for N crops of one joint each.
 
     joints      (N, J, 2), or (N, 2) for one joint each, normalised
     confidence  (N, J) or (N,) in [0, 1], NaN where the network has no heatmaps; None while training
@@ -43,11 +43,11 @@ class Cells(NamedTuple):
     sigma: float = TARGET_SIGMA
 
 
-def grid(x, y, sigma=TARGET_SIGMA):
-    """Cells whose centres are at x (w,) and y (h,), normalised and evenly spaced."""
-    centres = torch.cartesian_prod(y, x).flip(1)  # (h * w, 2)
-    size = torch.stack([x[1] - x[0], y[1] - y[0]])
-    return Cells(centres, size, sigma)
+def grid(x_centres, y_centres, sigma=TARGET_SIGMA):
+    """Cells whose centres are at x_centres (w,) and y_centres (h,), normalised, evenly spaced."""
+    centres = torch.cartesian_prod(y_centres, x_centres).flip(1)  # (h * w, 2), as x and y
+    cell_size = torch.stack([x_centres[1] - x_centres[0], y_centres[1] - y_centres[0]])
+    return Cells(centres, cell_size, sigma)
 
 
 def mean_place(log_heatmaps, cells):
@@ -58,18 +58,18 @@ def mean_place(log_heatmaps, cells):
 def confidence(log_heatmaps, cells, joints):
     """The heatmaps' share (...) within NEAR_CELLS of the joints (..., 2)."""
     distances = (cells.centres - joints[..., None, :]).abs()  # (..., cells, 2)
-    near = (distances <= NEAR_CELLS * cells.size).all(-1)  # (..., cells)
-    return (log_heatmaps.exp() * near).sum(-1).clamp(0, 1)
+    is_near = (distances <= NEAR_CELLS * cells.size).all(-1)  # (..., cells)
+    return (log_heatmaps.exp() * is_near).sum(-1).clamp(0, 1)
 
 
-def integrate(maps, cells, training):
-    """The Output of maps (N, J, h, w) of logits: each joint is the mean place under its heatmap.
+def integrate(logits, cells, training):
+    """The Output of maps of logits (N, J, h, w): each joint is the mean place under its heatmap.
 
     In float32 even under autocast: a bfloat16 has 8 bits, too few for a place.
     """
-    with torch.autocast(maps.device.type, enabled=False):
-        log_heatmaps = maps.float().flatten(2).log_softmax(2)  # (N, J, h * w)
-        joints = mean_place(log_heatmaps, cells)
+    with torch.autocast(logits.device.type, enabled=False):
+        log_heatmaps = logits.float().flatten(2).log_softmax(2)  # (N, J, h * w)
+        joints = mean_place(log_heatmaps, cells)  # (N, J, 2)
         if training:
             return Output(joints, heatmaps=log_heatmaps)
         return Output(joints, confidence(log_heatmaps, cells, joints))
@@ -87,28 +87,28 @@ def highest_share(sigma):
     return along_one_axis**-2
 
 
-def quarter_shift(maps, places):
+def quarter_shift(heatmaps, peak_cells):
     """Offsets (N, J, 2), in cells, of joints from the highest cells: a quarter along each axis.
 
-    They go toward the higher one of the two neighbours.
+    They go toward the higher of the two neighbours, as in Newell et al., ECCV 2016. At the edge,
+    where a neighbour is missing, the offset along that axis is 0.
 
-    maps    (N, J, h, w)
-    places  (N, J), numbers of the highest cells
-    Newell et al., ECCV 2016. At the edge, where a neighbour is missing, 0 along that axis.
+    heatmaps    (N, J, h, w)
+    peak_cells  (N, J): the highest cell's number, row by row
     """
-    values, from_middle = _neighbours(maps, places)
+    values, from_middle = _values_about_peak(heatmaps, peak_cells)
     quarter = 0.25 * (values[..., 2] - values[..., 0]).sign()
     return torch.where(from_middle == 0, quarter, 0)
 
 
-def vertex_shift(maps, places):
+def vertex_shift(heatmaps, peak_cells):
     """As quarter_shift, but to the vertex of a parabola along each axis.
 
-    It goes through the logarithms of three cells, so its vertex is a Gaussian's mean, exactly:
-    Zhang et al., CVPR 2020, without mixed derivatives, which a round Gaussian has not. At the edge
-    the three cells are the last ones, and the vertex may lie half a cell beyond them.
+    The parabola goes through the logarithms of three cells, so its vertex is a Gaussian's mean,
+    exactly: Zhang et al., CVPR 2020, without mixed derivatives, which a round Gaussian has not. At
+    the edge the three cells are the last ones, and the vertex may lie half a cell beyond them.
     """
-    values, from_middle = _neighbours(maps, places)
+    values, from_middle = _values_about_peak(heatmaps, peak_cells)
     before, middle, behind = values.clamp(min=SMALLEST_VALUE).log().unbind(3)  # (N, J, 2) each
     bend = before - 2 * middle + behind  # below 0 about a peak
     vertex = (before - behind) / (2 * bend) - from_middle
@@ -118,22 +118,23 @@ def vertex_shift(maps, places):
 SHIFTS = {"quarter": quarter_shift, "vertex": vertex_shift}
 
 
-def _neighbours(maps, places):
-    """The values (N, J, 2, 3) of three cells in a line along x and y, about the highest cell.
+def _values_about_peak(heatmaps, peak_cells):
+    """Values (N, J, 2, 3) of three cells in a line along x and along y, about the highest cell.
 
-    And where among the three the highest is, (N, J, 2): in the middle, 0, but -1 or 1 at an edge.
+    Also gives where among the three the highest cell is, (N, J, 2): in the middle, 0, except at an
+    edge, where it is -1 or 1.
 
-    maps, places  as quarter_shift takes them
+    heatmaps, peak_cells  as quarter_shift takes them
     """
     # x and y of the highest cells, and of the middle ones, which have neighbours on both sides
-    height, width = maps.shape[2:]
-    highest = torch.stack([places % width, places // width], 2)  # (N, J, 2)
+    height, width = heatmaps.shape[2:]
+    highest = torch.stack([peak_cells % width, peak_cells // width], 2)  # (N, J, 2)
     last_middle = highest.new_tensor([width, height]) - 2
     middle = torch.minimum(highest.clamp(min=1), last_middle)
     # the values of the three about each middle
-    three = torch.arange(-1, 2, device=maps.device)
-    x, y = (middle[..., None] + three).unbind(2)  # (N, J, 3) each
-    flat = maps.flatten(2)  # (N, J, h * w)
-    along_x = flat.gather(2, highest[..., 1:] * width + x)
-    along_y = flat.gather(2, y * width + highest[..., :1])
+    steps = torch.arange(-1, 2, device=heatmaps.device)
+    x, y = (middle[..., None] + steps).unbind(2)  # (N, J, 3) each
+    flat_heatmaps = heatmaps.flatten(2)  # (N, J, h * w)
+    along_x = flat_heatmaps.gather(2, highest[..., 1:] * width + x)
+    along_y = flat_heatmaps.gather(2, y * width + highest[..., :1])
     return torch.stack([along_x, along_y], 2), highest - middle

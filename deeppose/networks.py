@@ -1,6 +1,6 @@
-"""Stage-1 networks by name: built, loaded by their provenance, and run.
+"""Stage-1 networks by name: built, and loaded by their provenance.
 
-The one module that imports them.
+The one module that imports them. How they see frames and predict is in stage_1.py.
 
 A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class
 takes (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a
@@ -13,25 +13,15 @@ together; and, if its joints are its heatmaps' peaks, `predict_heatmaps(images)`
 `decode(heatmaps, size)`, so that the flip test is of heatmaps.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
 from Alexnet_stage_1 import Alexnet_stage_1
-from deeppose import (
-    checkpoint,
-    crops,
-    dataset_format,
-    files,
-    geometry,
-    skeleton,
-    two_pass,
-)
-from deeppose.batch_inference import infer
+from deeppose import arrays, checkpoint, files, skeleton
 from deeppose.shell import InputError
-from deeppose.skeleton import Skeleton
+from deeppose.stage_1 import Stage_1
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
 from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -43,147 +33,26 @@ NETWORKS = {
     "heatmap": (Heatmap_stage_1, HEATMAP_RECIPES),
 }
 DEFAULT = "resnet"
+LARGEST_SIDE_PX = 4096  # of frames and images; a model that tells of larger ones is not believed
 STEP_2 = "Train_stage_1.py (step 2) makes it"
 
 
-def build(name, joint_count, options):
-    """Network of that name; InputError for an option that it does not know."""
-    network_class, _ = NETWORKS[name]
+def build(network_name, joint_count, options):
+    """A network of NETWORKS; raises InputError for an option that it does not know."""
+    network_class, _ = NETWORKS[network_name]
     try:
         return network_class(joint_count, **options)
     except (TypeError, ValueError) as error:
-        raise InputError(f"--vary: the network {name} cannot be built so: {error}") from None
-
-
-@dataclass(frozen=True)
-class Stage_1:
-    """A stage-1 network and how it sees frames.
-
-    name         of NETWORKS
-    frame        (w, h) px of the frames that it is shown
-    margin       frame sides / box sides: it looks at the box in the frame's middle
-    input_size   (w, h) px of the images that it takes
-    depth_white  see dataset.Dataset
-    """
-
-    network: torch.nn.Module
-    name: str
-    skeleton: Skeleton
-    frame: tuple
-    margin: float
-    input_size: tuple
-    depth_white: int | None = None
-
-    @property
-    def view_box(self):
-        """Box (4,) px of the frame that it looks at."""
-        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
-
-    def view(self, images, boxes_px=None):
-        """Frames (n, 3, h, w) -> images (n, 3, h, w) of input_size, which the network takes.
-
-        boxes_px  (n, 4) of the frames, looked at (None: view_box)
-        """
-        # nothing to resample: training on whole frames takes them as they are
-        shows_whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
-        if shows_whole and boxes_px is None:
-            return images
-        boxes_px = self.view_box if boxes_px is None else boxes_px
-        boxes = torch.as_tensor(boxes_px, dtype=torch.float32).to(images.device)
-        boxes = boxes.expand(images.shape[0], 4)[:, None]  # (n, 1, 4): one crop a frame
-        return crops.crop(images, boxes, self.input_size)
-
-    def described(self):
-        """Entries of model_1.json about it, for `load`."""
-        return {
-            "network": self.name,
-            "skeleton": self.skeleton.described(),
-            "frame": list(self.frame),
-            "margin": self.margin,
-            "input_size": list(self.input_size),
-            "depth_white": self.depth_white,
-        }
-
-    def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
-        """Joints float32 (len(rows), J, 2) px of the frame, and confidence (len(rows), J).
-
-        frames  a Frames
-        what    a label for the progress bar; None shows none
-        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a
-                network that decodes heatmaps the mean is of these
-        twice   look again, at a box around the pose that was found at first, where that is another
-                one; what it shows comes from the stored frame, so a person of fewer pixels there
-                than the network takes is enlarged, not seen more finely
-        boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
-        """
-        joints, confidence = self._predict_once(frames, rows, run, what, flip, boxes)
-        if twice:
-            first_boxes = self.view_box if boxes is None else boxes
-            first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
-            label = what and f"{what}, again"
-
-            def look(people, boxes_px):
-                return self._predict_once(frames, rows[people], run, label, flip, boxes_px)
-
-            joints, confidence, _ = two_pass.look_until_settled(
-                look, joints, confidence, first_boxes
-            )
-        return joints, confidence
-
-    def _predict_once(self, frames, rows, run, what, flip, boxes):
-        """`predict` without `twice`."""
-        if flip and hasattr(self.network, "decode"):
-            return self._infer(frames, rows, run, what, self._apply_flip_test, boxes)
-        joints, confidence = self._infer(frames, rows, run, what, self._apply, boxes)
-        if not flip:
-            return joints, confidence
-        # the mirror images, in which the boxes lie mirrored too
-        if boxes is not None:
-            boxes = boxes.copy()
-            boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
-
-        def apply_mirrored(images, boxes_px):
-            return self._apply(images.flip(3), boxes_px)
-
-        label = what and f"{what}, mirrored"
-        mirrored_joints, mirrored_confidence = self._infer(
-            frames, rows, run, label, apply_mirrored, boxes
-        )
-        # mirrored back, left and right exchanged
-        order = list(self.skeleton.flip)
-        joints = (joints + geometry.mirror(mirrored_joints, self.frame[0], order)) / 2
-        confidence = (confidence + mirrored_confidence[:, order]) / 2
-        return joints, confidence
-
-    def _apply(self, images, boxes_px):
-        """The network's Output for boxes (n, 4) px of frames (n, 3, h, w); None: view_box."""
-        return self.network(self.view(images, boxes_px))
-
-    def _apply_flip_test(self, images, boxes_px):
-        """`_apply`, from the mean of the heatmaps and the mirror images'."""
-        views = self.view(images, boxes_px)
-        heatmaps = self.network.predict_heatmaps(views)  # (n, J, h, w)
-        mirrored = self.network.predict_heatmaps(views.flip(3)).flip(3)
-        mirrored = mirrored[:, list(self.skeleton.flip)]  # left and right exchanged
-        return self.network.decode((heatmaps + mirrored) / 2, self.input_size)
-
-    def _infer(self, frames, rows, run, what, apply, boxes):
-        """Joints float32 (len(rows), J, 2) px of the frame, and confidence, by apply's Outputs."""
-        self.network.eval()
-
-        def compute(images, piece):
-            output = apply(images, None if boxes is None else boxes[piece])
-            return output.joints, output.confidence
-
-        joints, confidence = infer(compute, frames, rows, run, label=what)
-        boxes = self.view_box if boxes is None else boxes
-        return geometry.denormalise(joints, boxes).astype(np.float32), confidence
+        raise InputError(
+            f"--vary: the network {network_name} cannot be built so: {error}"
+        ) from None
 
 
 def input_size(view_size, input_px=0, stretch=False):
     """Size (w, h) px of the images that a network takes of a view (w, h) px.
 
-    input_px  the longer side (0: as it is);  stretch  a square, whatever the view's aspect
+    input_px  length of the longer side (0: the view's own)
+    stretch   whether images are squares, whatever the view's aspect
     """
     longer_side = max(view_size)
     wanted_side = input_px or round(longer_side)
@@ -192,62 +61,94 @@ def input_size(view_size, input_px=0, stretch=False):
     return tuple(max(1, round(side * wanted_side / longer_side)) for side in view_size)
 
 
-def load(folder, run, data=None):
+def described(model_path):
+    """Name and options, a dict, of the network that a model's .json describes.
+
+    Raises InputError where it names none of NETWORKS.
+    """
+    json_path = model_path.with_suffix(".json")
+    provenance = files.load_json(json_path, STEP_2)
+    network_name = provenance.get("network", DEFAULT)
+    options = provenance.get("options", {})
+    # looked up in a list, since what stands in the file need not be hashable
+    if network_name not in list(NETWORKS) or not isinstance(options, dict):
+        raise InputError(f"{json_path}: does not tell the model's network; {STEP_2}")
+    return network_name, options
+
+
+def load(folder, run, dataset=None):
     """The trained Stage_1 of a folder's model_1.pt: see load_file."""
-    return load_file(folder / "model_1.pt", run, data)
+    return load_file(folder / "model_1.pt", run, dataset)
 
 
-def load_file(path, run, data=None):
+def load_file(path, run, dataset=None):
     """The trained Stage_1 of a checkpoint, on the Runtime's device, and its provenance.
 
-    data  the Dataset that it is to be run on: InputError where it was trained for other joints or
-          frames
+    dataset  the Dataset that it is to be run on: raises InputError where it was trained for other
+             joints or frames
     """
     weights = checkpoint.read_weights(path, STEP_2)
-    facts = files.load_json(path.with_suffix(".json"), STEP_2.removesuffix(" makes it"))
-    # what its .json tells, which anybody may have edited
+    json_path = path.with_suffix(".json")
+    provenance = files.load_json(json_path, STEP_2.removesuffix(" makes it"))
+    # build what the .json describes, which anybody may have edited
     try:
-        network_class, _ = NETWORKS[facts["network"]]
-        model_skeleton = skeleton.from_description(facts["skeleton"])
-        frame = tuple(int(side) for side in facts["frame"])
-        size = tuple(int(side) for side in facts["input_size"])
-        margin = float(facts["margin"])
-        if (
-            len(frame) != 2
-            or len(size) != 2
-            or min(*frame, *size) < 1
-            or max(*frame, *size) > 4096
-            or not 1 <= margin < 10
-        ):
-            raise ValueError("size")
-        depth_white = facts.get("depth_white")
-        dataset_format.check_depth_white(depth_white)
-        with torch.device("meta"):  # without weights, which are loaded below
-            network = network_class(model_skeleton.joint_count, **facts["options"])
+        model = _from_provenance(provenance)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
-            f"{path.with_suffix('.json')}: does not tell what network {path.name} is; {STEP_2}"
+            f"{json_path}: does not tell what network {path.name} is; {STEP_2}"
         ) from None
-    if data is not None:
-        _check_fits(path, data, model_skeleton, frame, margin, depth_white)
-    network = run.place(checkpoint.load_weights(network, weights, path, STEP_2)).eval()
-    model = Stage_1(network, facts["network"], model_skeleton, frame, margin, size, depth_white)
-    return model, facts
+    if dataset is not None:
+        _check_fits(path, dataset, model)
+    # give it its weights
+    network = checkpoint.load_weights(model.network, weights, path, STEP_2)
+    return replace(model, network=run.place(network).eval()), provenance
 
 
-def _check_fits(path, data, model_skeleton, frame, margin, depth_white):
-    """InputError where a model was made for other joints, frames or depths than the Dataset's."""
-    if model_skeleton.joints != data.skeleton.joints:
+def _from_provenance(provenance):
+    """The Stage_1 that the entries of a model's .json describe, without weights.
+
+    Raises KeyError, TypeError, ValueError, AttributeError or OverflowError where they describe none.
+    """
+    network_class, _ = NETWORKS[provenance["network"]]
+    model_skeleton = skeleton.from_description(provenance["skeleton"])
+    frame = tuple(int(side) for side in provenance["frame"])
+    input_size = tuple(int(side) for side in provenance["input_size"])
+    margin = float(provenance["margin"])
+    _check_sizes(frame, input_size, margin)
+    depth_white = provenance.get("depth_white")
+    arrays.check_white(depth_white)
+    with torch.device("meta"):  # without weights, which are loaded later
+        network = network_class(model_skeleton.joint_count, **provenance["options"])
+    return Stage_1(
+        network, provenance["network"], model_skeleton, frame, margin, input_size, depth_white
+    )
+
+
+def _check_sizes(frame, input_size, margin):
+    """Raise ValueError for sizes that no model has."""
+    # no data set comes near these bounds, and an edited file may tell any size
+    sides = (*frame, *input_size)
+    if len(frame) != 2 or len(input_size) != 2:
+        raise ValueError("a size needs a width and a height")
+    if min(sides) < 1 or max(sides) > LARGEST_SIDE_PX or not 1 <= margin < 10:
+        raise ValueError("a size is too small or too large")
+
+
+def _check_fits(path, dataset, model):
+    """Raise InputError where a model was made for other joints, frames or depths than a Dataset's."""
+    if model.skeleton.joints != dataset.skeleton.joints:
         raise InputError(
-            f"{path}: is of the skeleton {model_skeleton.name}, with other joints than "
-            f"{data.skeleton.name}; {STEP_2}"
+            f"{path}: is of the skeleton {model.skeleton.name}, with other joints than "
+            f"{dataset.skeleton.name}; {STEP_2}"
         )
-    if (frame, margin) != (data.frame, data.margin):
+    if (model.frame, model.margin) != (dataset.frame, dataset.margin):
         raise InputError(
-            f"{path}: is for frames of {frame[0]} x {frame[1]} px, margin {margin:g}, not "
-            f"{data.frame[0]} x {data.frame[1]}, margin {data.margin:g}; {STEP_2}"
+            f"{path}: is for frames of {model.frame[0]} x {model.frame[1]} px, margin "
+            f"{model.margin:g}, not {dataset.frame[0]} x {dataset.frame[1]}, margin "
+            f"{dataset.margin:g}; {STEP_2}"
         )
-    if depth_white != data.depth_white:
+    if model.depth_white != dataset.depth_white:
         raise InputError(
-            f"{path}: is for images whose depth_white is {depth_white}, not {data.depth_white}; {STEP_2}"
+            f"{path}: is for images whose depth_white is {model.depth_white}, not "
+            f"{dataset.depth_white}; {STEP_2}"
         )

@@ -75,13 +75,14 @@ def serve(address, port, skeleton, stages, pose, white=downloads.WHITE):
 class Server(ThreadingMixIn, TCPServer):
     """A listening server of the page.
 
-    address, port  where; port 0 is any that is free
-    stages         their names, "stage_1" and those after it
-    pose           function of a photograph's bytes, its people's boxes (None: the whole of it) and
-                   its name: the answer as JSON will have it; InputError where the photograph cannot
-                   be read
-    white          of 16 bits, the value that is shown white: the model's
     Raises InputError for an address that is none, RunError for a port that cannot be had.
+
+    address, port  where it listens; port 0 is any that is free
+    stages         names of the stages, "stage_1" and those after it
+    pose           function of a photograph's bytes, its people's boxes (None: the whole of it) and
+                   its name, which gives the answer as JSON will have it, and raises InputError
+                   where the photograph cannot be read
+    white          of 16 bits, the value that is shown white: the model's
     """
 
     allow_reuse_address = os.name == "posix"  # Windows would let two servers have the same port
@@ -94,18 +95,18 @@ class Server(ThreadingMixIn, TCPServer):
             resolved = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise InputError(f"--address {address}: is no address of this computer") from None
-        self.address_family, _, _, _, place = resolved[0]
-        self.names = {"localhost", "127.0.0.1", "::1", address.lower()}
+        self.address_family, _, _, _, socket_address = resolved[0]
+        self.host_names = {"localhost", "127.0.0.1", "::1", address.lower()}
         # the work, one photograph at a time
         self.pose = pose
         self.white = white
-        self.turn = threading.Lock()
-        self.room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.photograph_turn = threading.Lock()
+        self.connection_room = threading.BoundedSemaphore(MOST_CONNECTIONS)
         # a single thread, so that torch sets up its own threads once
         self.worker = ThreadPoolExecutor(1, "pose")
         # the page, the same for everybody
         html = PAGE.read_text(encoding="utf-8")
-        data = {
+        script_data = {
             "joints": skeleton.joints,
             "bones": skeleton.bone_ends,
             "stages": stages,
@@ -115,23 +116,26 @@ class Server(ThreadingMixIn, TCPServer):
             "most_bytes": MOST_BYTES,
             "most_people": MOST_PEOPLE,
         }
-        self.page = html.replace("{{data}}", script_json(data)).encode()
+        self.page = html.replace("{{data}}", script_json(script_data)).encode()
         self.policy = content_policy(html)
+        # of all photographs that this process reads from now on
         Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow raises for twice as many
+        # listen
         try:
-            super().__init__(place, Handler)
+            super().__init__(socket_address, Handler)
         except OSError as error:
             raise RunError(
                 f"port {port} of {address} cannot be had ({error.strerror}); see --port"
             ) from None
-        self.anywhere = ipaddress.ip_address(place[0]).is_unspecified
-        self.is_local = ipaddress.ip_address(place[0]).is_loopback
+        ip_address = ipaddress.ip_address(socket_address[0])
+        self.is_anywhere = ip_address.is_unspecified  # it listens on all addresses
+        self.is_local = ip_address.is_loopback
 
     @property
     def url(self):
         """Address at which a browser on this computer finds the page."""
         host, port = self.server_address[:2]
-        if self.anywhere:
+        if self.is_anywhere:
             host = "localhost"
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
@@ -142,23 +146,23 @@ class Server(ThreadingMixIn, TCPServer):
         browser then sends that name; so names are listed, and where all addresses are served, any
         address in figures will do.
         """
-        if not (match := HOST.fullmatch(host)):
+        match = HOST.fullmatch(host)
+        if match is None:
             return False
-        name = (match[1] or match[2]).lower()  # an IPv6 address, or any other
-        try:
-            return name in self.names or self.anywhere and bool(ipaddress.ip_address(name))
-        except ValueError:
-            return False
+        host_name = (match[1] or match[2]).lower()  # an IPv6 address, or any other
+        if host_name in self.host_names:
+            return True
+        return self.is_anywhere and _is_ip_address(host_name)
 
     @contextmanager
     def one_at_a_time(self):
-        """Hold the turn to send a photograph and have it worked on; Refusal where another does."""
-        if not self.turn.acquire(blocking=False):
+        """Hold the turn to have a photograph read and worked on; Refusal where another has it."""
+        if not self.photograph_turn.acquire(blocking=False):
             raise Refusal(503, "another photograph is being worked on; try again")
         try:
             yield
         finally:
-            self.turn.release()
+            self.photograph_turn.release()
 
     def run(self, work, photograph):
         """The answer of work(photograph), in the worker's thread; Refusal where it fails."""
@@ -180,13 +184,13 @@ class Server(ThreadingMixIn, TCPServer):
 
     def process_request(self, request, client_address):
         """Answer in a thread; where MOST_CONNECTIONS are open, hang up."""
-        if not self.room.acquire(blocking=False):
+        if not self.connection_room.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread can be started
-            self.room.release()
+            self.connection_room.release()
             self.shutdown_request(request)
 
     def process_request_thread(self, request, client_address):
@@ -194,7 +198,7 @@ class Server(ThreadingMixIn, TCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.room.release()
+            self.connection_room.release()
 
     def handle_error(self, request, client_address):
         """Print a fault of the code; that a sender left before the answer is none."""
@@ -211,13 +215,22 @@ class Server(ThreadingMixIn, TCPServer):
 def content_policy(html):
     """Content-Security-Policy under which nothing but the page's own style and script works."""
 
-    def source(tag):
+    def allowed(tag):
         content = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
         digest = hashlib.sha256(content.encode()).digest()
         return f"'sha256-{base64.b64encode(digest).decode()}'"
 
     return (
-        f"default-src 'none'; style-src {source('style')}; script-src {source('script')}; "
+        f"default-src 'none'; style-src {allowed('style')}; script-src {allowed('script')}; "
         "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
+
+
+def _is_ip_address(host_name):
+    """Whether a host name is an address in figures."""
+    try:
+        ipaddress.ip_address(host_name)
+    except ValueError:
+        return False
+    return True

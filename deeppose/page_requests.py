@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 
 from deeppose import boxes, files, photos
 from deeppose.drawing import PICTURE_PX
+from deeppose.jpeg_scans import MOST_SCANS, has_too_many_scans
 
 MOST_BYTES = 50_000_000  # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PEOPLE = 50  # in a photograph
@@ -28,28 +29,23 @@ BODY_SECONDS = 30  # for a photograph to arrive, and for an answer to be taken
 LAST_SECONDS = 5  # for the rest of a refused body: who is cut off may not hear the refusal
 RETRY_SECONDS = 1  # to wait, for a sender who finds another one served
 # a Content-Length; int() would take a sign, blanks, underscores, and digits of other scripts
-LENGTH = re.compile("[0-9]{1,15}")
-MOST_SCANS = 50  # of a JPEG: each takes time for all pixels, and an empty one takes few bytes
+CONTENT_LENGTH = re.compile("[0-9]{1,15}")
 JPEG_QUALITY = 90
-# the marker of a JPEG's segment, but for that of a restart, which has no content
-SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
-SCAN = b"\xda"
-END_OF_IMAGE = b"\xd9"
 
 
 class Refusal(Exception):
     """An answer that is no success: its status and one line for the person at the page."""
 
-    def __init__(self, status, words):
-        super().__init__(words)
+    def __init__(self, status, message):
+        super().__init__(message)
         self.status = status
 
 
 class Arriving(io.RawIOBase):
     """Stream of what a connection sends until a deadline, after which reading raises TimeoutError.
 
-    A socket's own time-out starts anew with each byte, so that one byte now and then would keep it
-    for ever.
+    A socket's own time-out starts anew with each byte, so that one byte now and then would keep the
+    connection open for ever.
     """
 
     def __init__(self, connection):
@@ -61,20 +57,23 @@ class Arriving(io.RawIOBase):
         self.deadline = time.monotonic() + seconds
 
     def readable(self):
-        """True, as io wants it."""
+        """Whether it can be read, which io asks: yes."""
         return True
 
     def readinto(self, buffer):
-        """Fill the buffer with what is there."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+        """Put what is there into the buffer; returns the number of bytes."""
+        seconds_left = self.deadline - time.monotonic()
+        if seconds_left <= 0:
             raise TimeoutError
-        self.connection.settimeout(left)
+        self.connection.settimeout(seconds_left)
         return self.connection.recv_into(buffer)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request, and its answer; HTTP/1.0, so that no connection stays open after it."""
+    """One request, and its answer; HTTP/1.0, so that no connection stays open after it.
+
+    Its server is a page.Server.
+    """
 
     server_version = "deeppose"
     sys_version = ""
@@ -82,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self):
         """Read under a deadline."""
         super().setup()
+        # in place of the stream that would wait for ever
         self.rfile.close()
         self.arriving = Arriving(self.connection)
         self.rfile = io.BufferedReader(self.arriving)
@@ -94,11 +94,11 @@ class Handler(BaseHTTPRequestHandler):
         """Send what comes of working on the photograph that is the body."""
         self._answer(self._work_on_body)
 
-    def _answer(self, find):
-        """Send what find() returns, the arguments of _send after the status; or the refusal."""
+    def _answer(self, make_answer):
+        """Send the arguments of _send after the status that make_answer() returns; or the refusal."""
         try:
             self._check_sender()
-            answer = find()
+            answer = make_answer()
         except Refusal as refusal:
             self._refuse(refusal.status, str(refusal))
         else:
@@ -116,16 +116,24 @@ class Handler(BaseHTTPRequestHandler):
         length = self._check_length()
         with self.server.one_at_a_time():
             photograph = self._read_body(length)
-            check_scans(photograph)
+            if has_too_many_scans(photograph):
+                raise Refusal(
+                    400,
+                    f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another "
+                    "program",
+                )
             return self.server.run(work, photograph)
 
     def _check_sender(self):
-        """Refusal of who is not the page that this server sent."""
-        if self.headers.defects:  # the lines after it, the Origin perhaps, were not read
+        """Raise Refusal of a sender that is not the page that this server sent."""
+        # lines after a defective one, the Origin perhaps, were not read
+        if self.headers.defects:
             raise Refusal(400, "a line of the request's head is none")
+        # by which name the server was asked, see Server.knows
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or not self.server.knows(hosts[0]):
             raise Refusal(403, "this page has another address; see what predict.py printed")
+        # which page asked, as browsers tell of themselves
         origins = self.headers.get_all("Origin", [])
         if any(origin != f"http://{hosts[0]}" for origin in origins):
             raise Refusal(403, "only the page itself may ask, not a page from elsewhere")
@@ -137,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             return partial(show, white=self.server.white)
         if path != "/pose":
             raise Refusal(404, "photographs go to /pose or /photograph")
-        # /pose?name=NAME&box=X0,Y0,X1,Y1&box=
+        # its query is name=NAME&box=X0,Y0,X1,Y1&box=...
         try:
             fields = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
             people = [boxes.box(text) for text in fields.get("box", ())] or None
@@ -145,17 +153,18 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "the boxes must be x0,y0,x1,y1") from None
         if people and len(people) > MOST_PEOPLE:
             raise Refusal(400, f"a photograph may have {MOST_PEOPLE} boxes, this has {len(people)}")
-        name = fields.get("name", ["photograph"])[0]
+        photograph_name = fields.get("name", ["photograph"])[0]
 
         def find_pose(photograph):
-            return "application/json", as_json(self.server.pose(photograph, people, name))
+            poses = self.server.pose(photograph, people, photograph_name)
+            return "application/json", as_json(poses)
 
         return find_pose
 
     def _check_length(self):
         """Number of the body's bytes, as the head has it; Refusal of none and of too many."""
         lengths = self.headers.get_all("Content-Length", [])
-        is_one_number = len(lengths) == 1 and LENGTH.fullmatch(lengths[0])
+        is_one_number = len(lengths) == 1 and CONTENT_LENGTH.fullmatch(lengths[0])
         if "Transfer-Encoding" in self.headers or not is_one_number:
             raise Refusal(411, "a photograph needs one Content-Length, and no Transfer-Encoding")
         length = int(lengths[0])
@@ -180,29 +189,30 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "the photograph ended early")
         return photograph
 
-    def _send(self, status, kind, content, headers=()):
+    def _send(self, status, media_type, content, headers=()):
         """Send bytes of a media type, with further headers as (name, value)."""
         self.connection.settimeout(BODY_SECONDS)
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(content)))
-        for name, value in headers:
-            self.send_header(name, value)
+        for header_name, value in headers:
+            self.send_header(header_name, value)
         self.end_headers()
         self.wfile.write(content)
 
-    def _refuse(self, status, words):
-        """Answer, then let the rest of the body arrive, within bounds.
+    def _refuse(self, status, message):
+        """Answer with a refusal, then let the rest of the body arrive, within bounds.
 
         A browser that is cut off while it sends hears nothing.
         """
         retry = [("Retry-After", str(RETRY_SECONDS))] if status == 503 else []
-        self._send(status, "application/json", as_json({"error": words}), retry)
+        self._send(status, "application/json", as_json({"error": message}), retry)
+        # read on, and drop what arrives
         self.connection.shutdown(socket.SHUT_WR)
         self.arriving.allow(LAST_SECONDS)
-        left = 2 * MOST_BYTES
-        while left > 0 and (arrived := self.rfile.read1(2**16)):
-            left -= len(arrived)
+        bytes_left = 2 * MOST_BYTES
+        while bytes_left > 0 and (arrived := self.rfile.read1(2**16)):
+            bytes_left -= len(arrived)
 
     def send_error(self, code, message=None, explain=None):
         """Refuse what http.server itself finds wrong with a request."""
@@ -218,53 +228,22 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         super().end_headers()
 
-    def log_message(self, *words):
+    def log_message(self, *message):
         """Print nothing: the page says it."""
 
 
-def check_scans(photograph):
-    """Refusal of a JPEG of so many scans that decoding it would take minutes.
-
-    Cameras write 1 scan, and pictures of the web have 10.
-    """
-    if photograph.startswith(b"\xff\xd8") and scan_count(photograph) > MOST_SCANS:
-        raise Refusal(
-            400,
-            f"the image: is a JPEG of more than {MOST_SCANS} scans; save it anew in another "
-            "program",
-        )
-
-
-def scan_count(jpeg):
-    """Number of scans of a JPEG's first image, as far as MOST_SCANS + 1.
-
-    Each segment's content is passed over, since a thumbnail in it has scans too, and so is what
-    follows the image, such as the film of a moving photograph. In a scan's own data each byte 255
-    is followed by 0 or by a restart's marker.
-    """
-    count = 0
-    place = 2  # past the start of the image
-    while count <= MOST_SCANS:
-        marker = SEGMENT.search(jpeg, place)
-        if marker is None or marker[1] == END_OF_IMAGE:
-            break
-        count += marker[1] == SCAN
-        # after the marker comes the length of the content, its own two bytes included
-        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-    return count
-
-
 def show(photograph, white):
-    """A photograph's bytes as an upright JPEG, with its own width and height as a header.
+    """Answer with an upright JPEG of a photograph's bytes; its own size stands in a header.
 
     Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is
-    decoded at full size, since one that has its people to be found in it by hand needs more pixels
+    decoded at full size, since a photograph in which people are found by hand needs more pixels
     than a network's frame.
     """
     photo = photos.read(io.BytesIO(photograph), 1, white)
-    jpeg = io.BytesIO()
-    photos.reduced(photo, PICTURE_PX[1]).image.save(jpeg, "JPEG", quality=JPEG_QUALITY)
-    return "image/jpeg", jpeg.getvalue(), [("Photograph-Size", f"{photo.size[0]},{photo.size[1]}")]
+    jpeg_file = io.BytesIO()
+    photos.reduced(photo, PICTURE_PX[1]).image.save(jpeg_file, "JPEG", quality=JPEG_QUALITY)
+    width, height = photo.size
+    return "image/jpeg", jpeg_file.getvalue(), [("Photograph-Size", f"{width},{height}")]
 
 
 def as_json(content):

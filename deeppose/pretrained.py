@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from deeppose import checkpoint, files
+from deeppose.adoption import adopt
 from deeppose.shell import InputError, RunError
 
 CONNECT_SECONDS = 5  # to wait for an answer, before `auto` starts from random weights
@@ -30,28 +31,48 @@ def load_initial(network, choice, skeleton):
     """Load what --weights names into the network; returns its description, for the record.
 
     The network's `backbone` takes torchvision's weights, which the network names as its `imagenet`
-    (None: there are none).
+    (None: there are none). Raises InputError for weights that do not fit, RunError for ImageNet's
+    where they are asked for and cannot be had.
+
+    choice    the value of --weights
+    skeleton  the Skeleton whose joints the network predicts
     """
     # random weights, or a file's
     if choice == "none":
         return "random"
     if choice not in ("auto", "imagenet"):
         return _load_file(network, Path(choice), skeleton)
-    # ImageNet's: there may be none for this network
-    imagenet = network.imagenet
-    if imagenet is None:
-        if choice == "imagenet":
+    return _load_imagenet(network, must_have=choice == "imagenet")
+
+
+def find_model(choice):
+    """Path of the weights of the whole model that --weights names; None where it names no model."""
+    path = Path(choice)
+    path = path / "model_1.pt" if path.is_dir() else path
+    return path if path.with_suffix(".json").is_file() else None
+
+
+def _load_imagenet(network, must_have):
+    """Load ImageNet's weights, or leave the random ones where there are none.
+
+    Returns the description, for the record. Raises InputError or RunError in place of random
+    weights where ImageNet's are a must.
+    """
+    # there may be none for this network
+    imagenet_weights = network.imagenet
+    if imagenet_weights is None:
+        if must_have:
             raise InputError(
                 "--weights imagenet: torchvision has none for this network; "
                 "use --weights none or a FILE"
             )
         return "random"
     # or they may be out of reach
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet.url).name
-    if not cached.is_file() and not _page_answers(imagenet.url):
-        if choice == "imagenet":
+    cached_path = Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet_weights.url).name
+    if not cached_path.is_file() and not _page_answers(imagenet_weights.url):
+        if must_have:
             raise RunError(
-                f"{cached}: not found, and {imagenet.url} cannot be reached; "
+                f"{cached_path}: not found, and {imagenet_weights.url} cannot be reached; "
                 "fetch it, or use --weights none"
             )
         print(
@@ -59,18 +80,12 @@ def load_initial(network, choice, skeleton):
             "Starting from RANDOM weights, which score far lower; see --weights."
         )
         return "random"
-    if not cached.is_file():
-        _download(imagenet.url, cached)
-    weights = checkpoint.read_weights(cached, "delete it, so that it is fetched again")
-    _load_backbone(network, weights, cached)
-    return f"ImageNet (torchvision {type(imagenet).__name__}.{imagenet.name})"
-
-
-def find_model(choice):
-    """Path of the whole model's weights that --weights names; None where it names anything else."""
-    path = Path(choice)
-    path = path / "model_1.pt" if path.is_dir() else path
-    return path if path.with_suffix(".json").is_file() else None
+    # fetched once, and then in torch's cache
+    if not cached_path.is_file():
+        _download(imagenet_weights.url, cached_path)
+    weights = checkpoint.read_weights(cached_path, "delete it, so that it is fetched again")
+    _load_backbone(network, weights, cached_path)
+    return f"ImageNet (torchvision {type(imagenet_weights).__name__}.{imagenet_weights.name})"
 
 
 def _load_file(network, path, skeleton):
@@ -78,128 +93,75 @@ def _load_file(network, path, skeleton):
 
     Returns its description, for the record.
     """
-    path = path / "model_1.pt" if path.is_dir() else path
-    made_by = (
+    if path.is_dir():
+        path = path / "model_1.pt"
+    expected = (
         "--weights takes torchvision's weights (.pth) or a whole model "
         "(model_1.pt with model_1.json beside it)"
     )
-    # a backbone's weights
+    # a backbone's weights, as arrays or as torchvision has them
     if path.suffix == ".npz":
-        _load_backbone(network, checkpoint.read_arrays(path, made_by), path)
+        _load_backbone(network, checkpoint.read_arrays(path, expected), path)
         return f"file {path.name}"
-    weights = checkpoint.read_weights(path, made_by)
+    weights = checkpoint.read_weights(path, expected)
     if not path.with_suffix(".json").is_file():
         _load_backbone(network, weights, path)
         return f"file {path.name}"
     # a whole model's, or those of them that fit
-    facts = files.load_json(path.with_suffix(".json"), "the training")
+    json_path = path.with_suffix(".json")
+    provenance = files.load_json(json_path, "the training")
     try:
-        joints = list(facts["skeleton"]["joints"])
+        joints = list(provenance["skeleton"]["joints"])
     except (KeyError, TypeError):
-        raise InputError(
-            f"{path.with_suffix('.json')}: does not tell the model's joints; {made_by}"
-        ) from None
-    taken = adopt(network, weights, joints, skeleton.joints)
-    if not taken:
-        raise InputError(f"{path}: nothing in it fits this network; {made_by}")
-    is_whole = taken == len(network.state_dict()) and set(skeleton.joints) <= set(joints)
-    share = "" if is_whole else f", {taken} of its tensors"
+        raise InputError(f"{json_path}: does not tell the model's joints; {expected}") from None
+    taken_count = adopt(network, weights, joints, skeleton.joints)
+    if not taken_count:
+        raise InputError(f"{path}: nothing in it fits this network; {expected}")
+    is_whole = taken_count == len(network.state_dict()) and set(skeleton.joints) <= set(joints)
+    share = "" if is_whole else f", {taken_count} of its tensors"
     return f"model {path.parent.name}/{path.name}{share}"
-
-
-def adopt(network, weights, joints, wanted):
-    """Copy what fits of another model's weights into the network; returns the number of tensors.
-
-    joints, wanted  the joint names of the other model and of the network: what has a channel a
-                    joint (the modules that the network names as `joint_layers`) is taken joint by
-                    joint, by name
-    """
-    taken = 0
-    for name, value in network.state_dict().items():
-        other = weights.get(name)
-        layer = name.rpartition(".")[0]
-        # a joint a row and a column, a joint a row, or no joints at all
-        if other is not None and layer in getattr(network, "joint_mixers", ()):
-            taken += _copy_mixer(value, other, joints, wanted)
-            continue
-        if other is None or other.shape[1:] != value.shape[1:]:
-            continue
-        if layer in network.joint_layers and value.dim():
-            taken += _copy_joints(value, other, joints, wanted)
-        elif other.shape == value.shape:
-            value.copy_(other)
-            taken += 1
-    return taken
-
-
-def _copy_joints(value, other, joints, wanted):
-    """Copy the rows of the joints that both have; true if there is one.
-
-    A joint may have several rows, one after the other.
-    """
-    rows = len(value) // len(wanted)  # of each joint
-    if len(other) != rows * len(joints):
-        return False
-    common = [name for name in wanted if name in joints]
-    for name in common:
-        here = wanted.index(name) * rows
-        there = joints.index(name) * rows
-        value[here : here + rows] = other[there : there + rows]
-    return bool(common)
-
-
-def _copy_mixer(value, other, joints, wanted):
-    """Copy as _copy_joints does, of weights (J, J, ...) rows and columns, of a bias (J,) rows."""
-    if value.dim() == 1:
-        return _copy_joints(value, other, joints, wanted)
-    if other.shape != (len(joints), len(joints), *value.shape[2:]):
-        return False
-    common = [name for name in wanted if name in joints]
-    here = torch.tensor([wanted.index(name) for name in common], dtype=torch.long)
-    there = torch.tensor([joints.index(name) for name in common], dtype=torch.long)
-    # a shipped model's are float16
-    value[here[:, None], here] = other[there[:, None], there].to(value.dtype)
-    return bool(common)
 
 
 def _load_backbone(network, weights, path):
     """Load ImageNet's weights; the last layer of a classifier may be left over."""
-    made_by = "--weights takes weights in torchvision's format for this network's backbone (.pth)"
     backbone = getattr(network, "backbone", None)
     if backbone is None:
         raise InputError(
             f"{path}: this network has no backbone that takes torchvision's weights; "
             "use --weights none"
         )
+    # the network may have other names for them
     if hasattr(network, "from_imagenet"):
         _load_translated(network, weights, path)
         return
-    names = set(backbone.state_dict())
-    fitting = {name: value for name, value in weights.items() if name in names}
-    missing = names - set(fitting)
-    unknown = set(weights) - names - set(network.unused_weights)
-    if missing or unknown:
+    # or torchvision's, of which none may be missing
+    expected = "--weights takes weights in torchvision's format for this network's backbone (.pth)"
+    own_names = set(backbone.state_dict())
+    own_weights = {name: tensor for name, tensor in weights.items() if name in own_names}
+    missing_names = own_names - set(own_weights)
+    unknown_names = set(weights) - own_names - set(network.unused_weights)
+    if missing_names or unknown_names:
         raise InputError(
-            f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {made_by}"
+            f"{path}: is not {type(backbone).__name__}'s weights for this skeleton; {expected}"
         )
-    checkpoint.load_weights(backbone, fitting, path, made_by)
+    checkpoint.load_weights(backbone, own_weights, path, expected)
 
 
 def _load_translated(network, weights, path):
     """Load weights that the network itself translates, from names or a layout unlike its own."""
-    made_by = "see --weights, and from_imagenet in the network's file"
+    expected = "see --weights, and from_imagenet in the network's file"
     try:
-        taken = network.from_imagenet(weights)
+        translated = network.from_imagenet(weights)
     except (ValueError, RuntimeError) as error:  # torch's, of shapes
         fault = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: is not {type(network).__name__}'s weights ({fault}); {made_by}"
+            f"{path}: is not {type(network).__name__}'s weights ({fault}); {expected}"
         ) from None
-    checkpoint.load_weights(network, network.state_dict() | taken, path, made_by)
+    checkpoint.load_weights(network, network.state_dict() | translated, path, expected)
 
 
 def _download(url, path):
-    """Fetch the weights, checked against the hash in their name."""
+    """Fetch weights into a file, checked against the hash in its name; RunError where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hash_prefix = path.stem.rpartition("-")[2]
     try:

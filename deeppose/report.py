@@ -17,7 +17,7 @@ from deeppose import files
 
 PAGE = Path(__file__).with_name("report_page.html")
 # of an image, on average: as base64 a third more, so that 1,000 take 11.3 of the 15 MB allowed
-JPEG_BYTES = 8_500
+MEAN_JPEG_BYTES = 8_500
 QUALITIES = (85, 75, 65, 50, 35)  # of the JPEGs, the first of them that is small enough
 SAMPLE_SIZE = 40  # images by which the quality is chosen
 
@@ -37,55 +37,56 @@ def write(
 ):
     """Write the report.
 
-    score_tables  Tables;  pictures  caption -> path of a PNG
-    images        uint8 (N, h, w, 3);  names  of each
+    score_tables  list of tables.Table
+    pictures      caption -> path of a PNG
+    images        uint8 (N, h, w, 3)
+    names         name of each image
     poses         "stage_1" and, in this order, those after it, and "true" -> joints (N, J, 2) px of
                   the frame
     units_px      (N,): what each image's errors are measured in, px of the frame
     confidence    stage -> (N, J)
     """
     # what the page's script shows: every image with its poses
-    stages = [name for name in poses if name != "true"]
-    jpegs = _thumbnails(images)
-    entries = []
-    for row in range(len(images)):
+    jpeg_uris = _thumbnails(images)
+    image_entries = []
+    for row, jpeg_uri in enumerate(jpeg_uris):
         entry = {
             "row": row,
             "name": names[row],
-            "jpeg": jpegs[row],
+            "jpeg": jpeg_uri,
             "unit": _rounded(units_px[row : row + 1])[0],
-            "confidence": {name: _rounded(values[row]) for name, values in confidence.items()},
+            "confidence": {stage: _rounded(values[row]) for stage, values in confidence.items()},
         }
-        poses_of_row = {name: _points(joints[row]) for name, joints in poses.items()}
-        entries.append(entry | poses_of_row)
-    right_joints = [j for j, name in enumerate(skeleton.joints) if skeleton.side(name) == "right"]
-    data = {
+        row_poses = {pose_name: _points(joints_px[row]) for pose_name, joints_px in poses.items()}
+        image_entries.append(entry | row_poses)
+    script_data = {
         "frame": [images.shape[2], images.shape[1]],
         "joints": skeleton.joints,
         "bones": skeleton.bone_ends,
-        "right": right_joints,
+        "right": [j for j, joint in enumerate(skeleton.joints) if skeleton.side(joint) == "right"],
         "unit": skeleton.unit_name,
-        "stages": stages,
-        "images": entries,
+        "stages": [pose_name for pose_name in poses if pose_name != "true"],
+        "images": image_entries,
     }
     # what stands in the page as it is
-    parts = {
+    fillings = {
         "title": html.escape(title),
         "subtitle": html.escape(subtitle),
         "tables": "\n".join(map(table_html, score_tables)),
         "pictures": "\n".join(_picture(caption, picture) for caption, picture in pictures.items()),
         "unit": html.escape(skeleton.unit_name),
-        "data": script_json(data),
+        "data": script_json(script_data),
     }
     # fill the template in one pass, so that nothing filled in is taken for a mark
-    page = re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], PAGE.read_text(encoding="utf-8"))
+    template = PAGE.read_text(encoding="utf-8")
+    page = re.sub(r"\{\{(\w+)\}\}", lambda mark: fillings[mark[1]], template)
     with files.replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def script_json(data):
+def script_json(content):
     """JSON that may stand inside a <script>: no `<` in it, so no name can end the script."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _rounded(values):
@@ -101,27 +102,27 @@ def _points(joints_px):
     ]
 
 
-def _uri(kind, content):
-    """Data address of an image's bytes, kind "png" or "jpeg"."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _thumbnails(images):
+    """Data addresses of images (N, h, w, 3), in the best quality that keeps MEAN_JPEG_BYTES."""
+    sample_rows = np.linspace(0, len(images) - 1, min(len(images), SAMPLE_SIZE)).astype(int)
+    sample = images[sample_rows]
+    for quality in QUALITIES:
+        sample_bytes = sum(len(_jpeg(image, quality)) for image in sample)
+        if sample_bytes <= MEAN_JPEG_BYTES * len(sample):
+            break
+    return [_uri("jpeg", _jpeg(image, quality)) for image in images]
 
 
 def _jpeg(image, quality):
     """Bytes of an image (h, w, 3) as a JPEG."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=quality)
-    return data.getvalue()
+    jpeg_file = io.BytesIO()
+    Image.fromarray(image).save(jpeg_file, "JPEG", quality=quality)
+    return jpeg_file.getvalue()
 
 
-def _thumbnails(images):
-    """Data addresses of all images, in the best of QUALITIES that keeps the mean in JPEG_BYTES."""
-    places = np.linspace(0, len(images) - 1, min(len(images), SAMPLE_SIZE)).astype(int)
-    sample = images[places]
-    for quality in QUALITIES:
-        sample_bytes = sum(len(_jpeg(image, quality)) for image in sample)
-        if sample_bytes <= JPEG_BYTES * len(sample):
-            break
-    return [_uri("jpeg", _jpeg(image, quality)) for image in images]
+def _uri(image_format, content):
+    """Data address of an image's bytes, "png" or "jpeg"."""
+    return f"data:image/{image_format};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _picture(caption, path):
@@ -134,26 +135,27 @@ def _picture(caption, path):
 
 
 def table_html(table):
-    """A Table as HTML."""
+    """A tables.Table as HTML."""
     # a row of the groups' titles, where there are any, and one of the columns' heads
-    groups = ""
+    group_row = ""
     if any(title for title, _ in table.groups):
-        titles = "".join(
+        group_cells = "".join(
             f'<th class="group" colspan="{len(heads)}">{html.escape(title)}</th>'
             for title, heads in table.groups
         )
-        groups = f"<tr><td></td>{titles}</tr>"
+        group_row = f"<tr><td></td>{group_cells}</tr>"
     head_cells = "".join(f"<th>{html.escape(head)}</th>" for head in table.heads)
-    heads = f'<tr><th class="name"></th>{head_cells}</tr>'
+    head_row = f'<tr><th class="name"></th>{head_cells}</tr>'
     # the rows, each begun by its name
-    rows = []
-    for name, texts in table.rows:
+    body_rows = []
+    for row_name, texts in table.rows:
         cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
-        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
-    body = "\n".join(rows)
+        body_rows.append(f"<tr><th>{html.escape(row_name)}</th>{cells}</tr>")
+    body = "\n".join(body_rows)
+    # the table, with its note below
     note = "".join(f'<p class="soft">{html.escape(line)}</p>' for line in table.note.splitlines())
     caption = f"<caption>{html.escape(table.title)}</caption>"
     return (
-        f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{groups}{heads}</thead>\n'
+        f'<div><div class="wide" tabindex="0"><table>{caption}<thead>{group_row}{head_row}</thead>\n'
         f"<tbody>{body}</tbody></table></div>{note}</div>"
     )

@@ -17,18 +17,19 @@ from deeppose import (
     leakage,
     metrics,
     networks,
-    plots,
     report,
     run_flags,
     runtime,
     shell,
     tables,
+    training_plots,
     workdir,
 )
 from deeppose.dataset import Dataset, open_dataset
 from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.shell import InputError
+from deeppose.stage_1 import Stage_1
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
 
@@ -80,7 +81,7 @@ class Test:
 
     data: Dataset
     frames: Frames
-    model: networks.Stage_1
+    model: Stage_1
     model_path: Path
     provenance: dict
     sample: dict
@@ -261,7 +262,9 @@ def draw_training(folder):
     if not table.exists():
         return {}
     with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
-        plots.stage_1_training(picture, csv_files.load_numbers(table, plots.STAGE_1_CURVES))
+        training_plots.stage_1_training(
+            picture, files.load_csv(table, training_plots.STAGE_1_CURVES)
+        )
     return {"Training of stage 1": picture}
 
 

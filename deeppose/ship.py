@@ -18,7 +18,7 @@ from deeppose import arrays, checkpoint, files, networks, shell, skeleton, two_p
 from deeppose.shell import InputError
 
 LARGEST_MB = 60  # a repository keeps for good what was ever in it
-LEFT_OUT = ("history",)  # of a .json: training epoch by epoch
+LEFT_OUT_KEYS = ("history",)  # of a .json: training epoch by epoch
 LAYOUT = "float16, of more than one axis; else float32"
 
 
@@ -28,77 +28,78 @@ def halved(weights, path):
     Biases, batch norms' statistics and gains, which are few, stay in float32. Raises InputError
     where a number is too large for float16.
     """
-    halves = {}
-    for name, value in weights.items():
-        is_large = value.is_floating_point() and value.dim() > 1
-        halves[name] = value.half() if is_large else value
-        if not halves[name].isfinite().all():
+    halved_weights = {}
+    for name, tensor in weights.items():
+        is_large = tensor.is_floating_point() and tensor.dim() > 1
+        halved_weights[name] = tensor.half() if is_large else tensor
+        if not halved_weights[name].isfinite().all():
             raise InputError(
                 f"{path}: {name} holds numbers beyond float16's; ship it as it is, by copying it"
             )
-    return halves
+    return halved_weights
 
 
-def models_of(folder):
+def model_paths(folder):
     """Paths of stage 1's and of all its refiners' weights in a folder."""
-    facts = files.load_json(folder / "model_1.json", networks.STEP_2.removesuffix(" makes it"))
+    json_path = folder / "model_1.json"
+    provenance = files.load_json(json_path, networks.STEP_2.removesuffix(" makes it"))
     try:
-        model_skeleton = skeleton.from_description(facts["skeleton"])
+        model_skeleton = skeleton.from_description(provenance["skeleton"])
     except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{folder / 'model_1.json'}: tells of no skeleton; {networks.STEP_2}"
-        ) from None
-    refiners = [
-        workdir.refiner_path(folder, name, stage)
-        for stage in workdir.stages_here(folder, model_skeleton)
-        for name in workdir.refiners_here(folder, model_skeleton, stage)
-    ]
-    return [folder / "model_1.pt", *refiners]
+        raise InputError(f"{json_path}: tells of no skeleton; {networks.STEP_2}") from None
+    paths = [folder / "model_1.pt"]
+    for stage in workdir.stages_here(folder, model_skeleton):
+        for refiner_name in workdir.refiners_here(folder, model_skeleton, stage):
+            paths.append(workdir.refiner_path(folder, refiner_name, stage))
+    return paths
 
 
-def to_hand_on(facts):
+def without_private_entries(provenance):
     """Entries of a .json for others: no history, and no folders of the machine that trained it."""
-    facts = {key: value for key, value in facts.items() if key not in LEFT_OUT}
-    settings = facts.get("settings")
+    entries = {key: value for key, value in provenance.items() if key not in LEFT_OUT_KEYS}
+    # --weights may have been a path on the machine that trained it
+    settings = entries.get("settings")
     if isinstance(settings, dict) and isinstance(settings.get("weights"), str):
-        facts["settings"] = settings | {"weights": Path(settings["weights"]).name}
-    return facts
+        weights_name = Path(settings["weights"]).name
+        entries["settings"] = settings | {"weights": weights_name}
+    return entries
 
 
-def ship(source, folder, twice=False):
+def ship(source, folder, two_pass_default=False):
     """Write the small model into the folder; returns its files' sizes in bytes, by name.
 
-    twice  whether predict.py looks twice with it unless it is told otherwise
     Raises InputError where it is larger than LARGEST_MB.
+
+    two_pass_default  whether predict.py looks twice with it unless it is told otherwise
     """
-    # make it
-    models = {}  # file name -> weights, facts
-    for path in models_of(source):
+    # make all of it before anything is written
+    models = {}  # file name -> (weights, entries of its .json)
+    for path in model_paths(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)
-        facts = files.load_json(path.with_suffix(".json"), "training")
-        facts = to_hand_on(facts)
-        facts["shipped"] = {"from": arrays.digest(path), "weights": LAYOUT}
-        if path.name == "model_1.pt" and twice:
-            facts[two_pass.KEY] = True
-        models[path.name] = weights, facts
+        provenance = files.load_json(path.with_suffix(".json"), "training")
+        entries = without_private_entries(provenance)
+        entries["shipped"] = {"from": arrays.digest(path), "weights": LAYOUT}
+        if path.name == "model_1.pt" and two_pass_default:
+            entries[two_pass.KEY] = True
+        models[path.name] = weights, entries
     # check its size
-    total = 0
+    total_bytes = 0
     for weights, _ in models.values():
-        total += sum(value.nbytes for value in weights.values())
-    if total > LARGEST_MB * 1e6:
+        total_bytes += sum(tensor.nbytes for tensor in weights.values())
+    if total_bytes > LARGEST_MB * 1e6:
         raise InputError(
-            f"{source}: its models take {total / 1e6:.1f} MB in half precision, "
+            f"{source}: its models take {total_bytes / 1e6:.1f} MB in half precision, "
             f"more than {LARGEST_MB}; ship one refiner for all joints "
             "(Train_stage_2.py --refiner shared)"
         )
     # write it
     files.make_folder(folder, "name another")
     sizes = {}
-    for name, (weights, facts) in models.items():
-        path = folder / name
-        checkpoint.save(path, weights, facts)
-        for written in (path, path.with_suffix(".json")):
-            sizes[written.name] = written.stat().st_size
+    for file_name, (weights, entries) in models.items():
+        path = folder / file_name
+        checkpoint.save(path, weights, entries)
+        for written_path in (path, path.with_suffix(".json")):
+            sizes[written_path.name] = written_path.stat().st_size
     return sizes
 
 
@@ -128,8 +129,8 @@ def main(argv=None):
             "name another folder"
         )
     sizes = ship(options.workdir, options.folder, options.two_pass)
-    for name, size in sizes.items():
-        print(f"{size / 1e6:>8.2f} MB  {options.folder / name}")
+    for file_name, size in sizes.items():
+        print(f"{size / 1e6:>8.2f} MB  {options.folder / file_name}")
     total_mb = sum(sizes.values()) / 1e6
     print(f"{total_mb:>8.2f} MB  in all; next: python -m results.card {options.folder}")
 

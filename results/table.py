@@ -7,7 +7,7 @@ import textwrap
 
 import numpy as np
 
-from deeppose import metrics, plots, tables
+from deeppose import metrics, tables, training_plots
 from deeppose.published import CLIPPED, PUBLISHED
 from deeppose.shell import InputError
 from deeppose.workdir import SHARED
@@ -354,7 +354,7 @@ def draw():
         images = [entry["epoch"] * result["rows"] for entry in result["history"]]
         curves[row_name(result)] = history | {"images": images}
     if curves:
-        plots.learning_curves(CURVES, curves)
+        training_plots.learning_curves(CURVES, curves)
 
 
 def write():

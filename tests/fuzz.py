@@ -52,10 +52,10 @@ from deeppose import (
     metrics,
     mpii,
     networks,
-    plots,
     pretrained,
     runtime,
     to_coco,
+    training_plots,
     training_state,
     workdir,
 )
@@ -414,14 +414,14 @@ def json_bytes(content):
 
 
 def curves_bytes():
-    lines = [plots.STAGE_1_CURVES] + [
-        [1 / epoch] * len(plots.STAGE_1_CURVES) for epoch in (1, 2, 3)
+    lines = [training_plots.STAGE_1_CURVES] + [
+        [1 / epoch] * len(training_plots.STAGE_1_CURVES) for epoch in (1, 2, 3)
     ]
     return "\n".join(",".join(map(str, line)) for line in lines).encode()
 
 
 def read_curves(path):
-    curves = csv_files.load_numbers(path, plots.STAGE_1_CURVES)
+    curves = files.load_csv(path, training_plots.STAGE_1_CURVES)
     assert all(len(column) for column in curves.values())
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 import Train_stage_1
-from deeppose import runtime, shell
-from deeppose.dataset import open_dataset
+from deeppose import arrays, runtime, shell
+from deeppose.frame_examples import FrameExamples, deal
 from Resnet_stage_1 import Resnet_stage_1
 
 # parts of different size, and a process without a row
@@ -24,7 +24,7 @@ def main(argv=None):
     data = open_dataset(Path(sys.argv[1]))
     options = Train_stage_1.parse(["--device", "cpu", "--precision", "fp32"])
     run = runtime.choose(options, parallel=True)
-    examples = Train_stage_1.Examples(data, options.recipe, (129, 129), run)
+    examples = FrameExamples(data, options.recipe, (129, 129), run)
     examples.targets[0, :10] = torch.nan  # unlabelled joints in one process's part only
     torch.manual_seed(run.rank)  # torchrun's first process hands its weights to the others
     network = Resnet_stage_1(data.skeleton.joint_count)
@@ -48,7 +48,7 @@ def main(argv=None):
 def step(network, examples, batch, run):
     """Add a batch's gradient to the network's, and return the loss of all processes."""
     part = slice(run.rank, None, run.world)
-    frames = examples.frames.take(Train_stage_1.dealt(batch, run.world)[part])
+    frames = examples.frames.take(deal(batch, run.world)[part])
     images, targets = examples.draw(frames, batch, part, run.world, runtime.rng(0, "view"))
     loss = Train_stage_1.gradient(
         network, images, targets, part, examples.recipe, run, Resnet_stage_1.cells

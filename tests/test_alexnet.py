@@ -15,7 +15,7 @@ from torchvision.models import alexnet
 import Alexnet_stage_1 as stage_1_file
 import Train_stage_1
 from Alexnet_stage_1 import RECIPES, Alexnet_stage_1
-from deeppose import augment, checkpoint, losses, networks, runtime
+from deeppose import alexnet_weights, augment, checkpoint, losses, networks, runtime
 from deeppose.loader import Frames
 from deeppose.pretrained import load_initial
 from deeppose.shell import InputError
@@ -322,7 +322,7 @@ def test_the_linear_layers_of_caffes_model_see_the_cells_in_their_own_order():
     """TensorFlow's inputs run over h, w, channel; ours over channel, h, w."""
     arrays = {name: torch.from_numpy(value) for name, value in caffe_arrays().items()}
     weights = torch.rand(6 * 6 * 4, 5)
-    found = stage_1_file._from_caffe(
+    found = alexnet_weights.from_caffe(
         arrays | {"fc6_W": weights, "fc6_b": torch.rand(5)}, list(SHAPES)
     )
     for output, channel, y, x in ((0, 0, 0, 0), (4, 3, 5, 2), (2, 1, 0, 4)):

@@ -10,7 +10,7 @@ from helpers import SMALL, same, weights
 from literal import literal_pck, literal_pcp
 
 import Train_stage_1
-from deeppose import csv_files, curves, metrics, networks, plots, runtime
+from deeppose import curves, files, metrics, networks, runtime, training_plots
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
 
@@ -20,7 +20,7 @@ FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64"
 
 
 def table_of(folder):
-    return csv_files.load_numbers(folder / "curves_stage_1.csv", plots.STAGE_1_CURVES)
+    return files.load_csv(folder / "curves_stage_1.csv", training_plots.STAGE_1_CURVES)
 
 
 def head_sizes(true):
@@ -144,8 +144,8 @@ def test_the_epoch_is_chosen_at_the_ends_of_epochs_alone(own_workdir, monkeypatc
     facts = json.loads((own_workdir / "model_1.json").read_text())
     assert facts["epoch"] == 2 and facts["held_out"]["pdj"]["0.20"] == 0.3
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    plots.stage_1_training(tmp_path / "curves.png", table_of(own_workdir))
+    monkeypatch.setattr(training_plots, "save", lambda figure, path: figures.append(figure))
+    training_plots.stage_1_training(tmp_path / "curves.png", table_of(own_workdir))
     for axes in figures[0].axes:
         (chosen,) = [line for line in axes.lines if str(line.get_label()).endswith("chosen")]
         assert chosen.get_label() == "epoch 2: chosen" and set(chosen.get_xdata()) == {2}
@@ -171,5 +171,5 @@ def test_rows_of_an_older_run_lack_what_is_newer(tmp_path):
     )
     table = table_of(tmp_path)
     np.testing.assert_array_equal(table["auc"], [np.nan, 0.3])
-    plots.stage_1_training(tmp_path / "curves.png", table)
+    training_plots.stage_1_training(tmp_path / "curves.png", table)
     assert (tmp_path / "curves.png").stat().st_size > 10_000

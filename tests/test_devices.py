@@ -14,10 +14,11 @@ import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
-from deeppose import augment, crops, networks, runtime
+from deeppose import augment, crops, runtime
 from deeppose.examples import Examples
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
+from deeppose.stage_1 import Stage_1
 from Resnet_stage_1 import RECIPES as STAGE_1_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -63,7 +64,7 @@ def test_stage_1_stays_on_the_device(recipe, no_content):
     loss = Train_stage_1.gradient(
         network.train(), images, targets, slice(None), recipe, GPU, network.cells
     )
-    model = networks.Stage_1(network.eval(), "resnet", LSP, (227, 227), 1.0, (129, 129))
+    model = Stage_1(network.eval(), "resnet", LSP, (227, 227), 1.0, (129, 129))
     found = network(model.view(crops.to_float(frames)))
     assert loss.device == found.joints.device == found.confidence.device == GPU.device
 

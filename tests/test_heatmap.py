@@ -30,10 +30,11 @@ from deeppose import (
     runtime,
     ship,
 )
-from deeppose.dataset import open_dataset
+from deeppose.adoption import adopt
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP
+from deeppose.stage_1 import Stage_1
 from Heatmap_stage_1 import RECIPES, Attention, Branches, Heatmap_stage_1
 
 CPU = torch.device("cpu")
@@ -338,7 +339,7 @@ def test_joints_of_another_skeletons_model_are_taken_by_name_on_both_sides_of_th
     other.load_state_dict(weights)
     network = Heatmap_stage_1(3, "resnet18")
     before = checkpoint.weights_of(network)
-    assert pretrained.adopt(network, weights, there, here) == len(before)
+    assert adopt(network, weights, there, here) == len(before)
     places = [(0, 2), (1, 0)]  # of right_hand and of neck, here and there
     for name in (
         "attention.kernel",
@@ -433,7 +434,7 @@ def test_perfect_heatmaps_lead_back_to_the_photographs(decoding, most_cells, dol
     data = open_dataset(dolls)
     network = Perfect(5, "resnet18", decoding=decoding)
     size = networks.input_size(data.view_box[2:])
-    model = networks.Stage_1(network, "heatmap", DOLL, data.frame, data.margin, size)
+    model = Stage_1(network, "heatmap", DOLL, data.frame, data.margin, size)
     network.true = torch.from_numpy(data.normalised(data.test_labels)).float()
     rows = np.arange(len(data.test_images))
     joints, _ = model.predict(Frames(data.test_images, CPU), rows, RUN)
@@ -456,7 +457,7 @@ def test_the_flip_test_is_of_heatmaps(recipe, dolls):
     network = Heatmap_stage_1(5, **RECIPES[recipe].options | {"backbone": "resnet18"})
     nn.init.normal_(network.joints.maps.weight, std=0.05)
     size = networks.input_size(data.view_box[2:], 64)
-    model = networks.Stage_1(network.eval(), "heatmap", DOLL, data.frame, data.margin, size)
+    model = Stage_1(network.eval(), "heatmap", DOLL, data.frame, data.margin, size)
     images, mirrors = (
         Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), CPU) for way in (1, -1)
     )

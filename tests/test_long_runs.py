@@ -16,7 +16,7 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from deeppose import arrays, networks, runtime, shell, workdir
-from deeppose.networks import Stage_1
+from deeppose.stage_1 import Stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 STAGE_1 = ["--weights", "none", "--rows", "4", "--batch-size", "2", "--input-px", "64", *FP32]

@@ -11,14 +11,16 @@ from torchvision.models import resnet34
 
 from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
+from deeppose.adoption import adopt
 from deeppose.cascade import fit_gain, load_refiner
 from deeppose.examples import ERROR_CAPS
 from deeppose.heatmaps import TARGET_SIGMA
 from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
-from deeppose.pretrained import adopt, load_initial
+from deeppose.pretrained import load_initial
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP, Skeleton
+from deeppose.stage_1 import Stage_1
 from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -222,7 +224,7 @@ def test_what_a_network_takes_is_kept_beside_its_weights(frame, margin, size, bo
     same."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, frame[1], frame[0])
-    model = networks.Stage_1(Resnet_stage_1(14).eval(), "resnet", LSP, frame, margin, size)
+    model = Stage_1(Resnet_stage_1(14).eval(), "resnet", LSP, frame, margin, size)
     checkpoint.save(
         tmp_path / "model_1.pt",
         checkpoint.weights_of(model.network),
@@ -245,7 +247,7 @@ def test_what_a_network_takes_is_kept_beside_its_weights(frame, margin, size, bo
 
 
 def test_a_model_that_does_not_tell_what_it_is_is_refused(tmp_path):
-    model = networks.Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (65, 65))
+    model = Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (65, 65))
     facts = model.described() | {"options": {"head": "integral"}}
     path = tmp_path / "model_1.pt"
     checkpoint.save(path, checkpoint.weights_of(model.network), facts)
@@ -669,7 +671,7 @@ def test_initial_weights_from_a_model_of_another_skeleton(tmp_path):
     torch.manual_seed(0)
     one = Skeleton("one", ("neck", "left_wrist", "right_wrist"))
     other = Resnet_stage_1(14)
-    model = networks.Stage_1(other, "resnet", LSP, (227, 227), 1.0, (65, 65))
+    model = Stage_1(other, "resnet", LSP, (227, 227), 1.0, (65, 65))
     path = tmp_path / "model_1.pt"
     checkpoint.save(
         path, checkpoint.weights_of(other), model.described() | {"options": {"head": "integral"}}

@@ -28,7 +28,7 @@ from PIL import Image
 
 import predict as script
 from Cascade_1_net import Alex_net_c1
-from deeppose import page, page_requests
+from deeppose import jpeg_scans, page, page_requests
 from deeppose.photos import ORIENTATION
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
@@ -410,12 +410,11 @@ def test_scans_are_told_from_what_looks_like_them():
     thumbnail = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
     assert (
         4 < count < 12
-        and page_requests.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail)
-        == count
+        and jpeg_scans.scan_count(photograph[:2] + thumbnail + photograph[2:] + thumbnail) == count
     )
-    assert page_requests.scan_count(many_scans()) > page_requests.MOST_SCANS
+    assert jpeg_scans.scan_count(many_scans()) > jpeg_scans.MOST_SCANS
     for broken in (b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\0\0\xff", photograph[:300]):
-        assert page_requests.scan_count(broken) <= 1
+        assert jpeg_scans.scan_count(broken) <= 1
 
 
 @pytest.mark.parametrize(
@@ -577,7 +576,7 @@ def test_who_leaves_before_the_answer_leaves_nothing_behind(capsys):
             # a reset, not an end
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         go_on.set()
-        with server.turn:
+        with server.photograph_turn:
             pass
         assert ask(server, body=body)[0] == 200
     assert not capsys.readouterr().err
@@ -932,7 +931,7 @@ def test_what_is_no_photograph_is_said_on_the_page(browser, server, photo, tmp_p
 def test_the_page_tries_again_where_another_is_served(browser, photo):
     with serving(triangle) as server:
         browser.open(server.url)
-        with server.turn:
+        with server.photograph_turn:
             browser.choose("#files", [photo])
             browser.wait("current?.said.startsWith('waits for another')")
         browser.wait("upToDate()")

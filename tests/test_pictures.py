@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import csv_files, drawing, metrics, plots, tables
+from deeppose import drawing, error_plots, files, metrics, plots, tables, training_plots
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, Skeleton
 
@@ -64,7 +64,7 @@ def test_pictures_are_made_of_any_number_of_images(data, stages, tmp_path):
     for count in (1, 10):
         few = {name: joints[:count] for name, joints in poses.items()}
         plots.pdj_curves(tmp_path / "pdj.png", few, true[:count], LSP)
-        plots.error_clouds(tmp_path / "clouds.png", few, true[:count], LSP)
+        error_plots.error_clouds(tmp_path / "clouds.png", few, true[:count], LSP)
         drawing.contact_sheet(
             tmp_path / "sheet.png", data.test_images[:count], few, true[:count], LSP
         )
@@ -78,7 +78,7 @@ def test_what_a_refiner_learns_from_is_drawn_beside_what_it_meets(tmp_path):
     names = [name for name in plots.LOOKS if name.startswith(("simulated", "real"))]
     clouds = {name: rng.normal(0, 0.2 + 0.1 * n, (14, 30, 2)) for n, name in enumerate(names)}
     clouds["simulated"][3] = np.nan  # a joint without a label
-    plots.learning_clouds(tmp_path / "clouds.png", clouds, LSP)
+    error_plots.learning_clouds(tmp_path / "clouds.png", clouds, LSP)
     assert len(names) == 3 and opened(tmp_path / "clouds.png").std() > 10
 
 
@@ -87,14 +87,14 @@ def test_a_clouds_ellipse_holds_half_of_it_whatever_its_tails(gross):
     rng = np.random.default_rng(0)
     errors = rng.normal([0.1, -0.2], [0.3, 0.1], (401, 2))
     errors[:gross] *= 9
-    centre, width, height, angle = plots.half_ellipse(errors)
+    centre, width, height, angle = error_plots.half_ellipse(errors)
     turned = np.radians(angle)
     away = (errors - centre) @ np.array(
         [[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]]
     )
     assert (((2 * away / [width, height]) ** 2).sum(1) < 1).sum() in (200, 201)
     for flat in (np.zeros((5, 2)), np.outer(np.arange(5.0), [1, 2])):
-        assert np.isfinite(plots.half_ellipse(flat)[1:]).all()
+        assert np.isfinite(error_plots.half_ellipse(flat)[1:]).all()
 
 
 def test_learning_curves_of_several_runs(tmp_path):
@@ -103,7 +103,7 @@ def test_learning_curves_of_several_runs(tmp_path):
         "pdj_0.2": [0.1, 0.2, 0.3],
         "pcp_strict_mean_4": [0.1, 0.1, 0.2],
     }
-    plots.learning_curves(tmp_path / "learning.png", {"one": curve, "another": curve})
+    training_plots.learning_curves(tmp_path / "learning.png", {"one": curve, "another": curve})
     assert opened(tmp_path / "learning.png").std() > 10
 
 
@@ -111,13 +111,13 @@ def test_joints_that_were_trained_for_longer_than_others_are_seen_to_their_end(
     tmp_path, monkeypatch
 ):
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(training_plots, "save", lambda figure, path: figures.append(figure))
     curves = {
         name: {"epoch": np.arange(1.0, count + 1), "gain": np.ones(count)}
         | {key: np.full(count, 0.1) for key in ("loss", "loss_with_gain", "loss_without")}
         for name, count in (("neck", 2), ("left_elbow", 5), ("head", 1))
     }
-    plots.stage_2_training(tmp_path / "curves.png", curves)
+    training_plots.stage_2_training(tmp_path / "curves.png", curves)
     for axes in figures[0].axes:
         low, high = axes.get_xlim()
         assert all(
@@ -278,10 +278,10 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
         for n in (1, 2)
     ]
     for count in (1, 2):
-        csv_files.save(tmp_path / "curves.csv", history[:count])
-        curves = csv_files.load_numbers(tmp_path / "curves.csv", plots.STAGE_1_CURVES)
+        files.save_csv(tmp_path / "curves.csv", history[:count])
+        curves = files.load_csv(tmp_path / "curves.csv", training_plots.STAGE_1_CURVES)
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
-        plots.stage_1_training(tmp_path / "curves.png", curves)
+        training_plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10
 
 
@@ -319,7 +319,7 @@ def test_steps_that_draw_the_same_picture_wait_for_each_other(
     csv_files.save(own_workdir / "curves_stage_1.csv", history)
     for module, name in (
         (plots, "pdj_curves"),
-        (plots, "error_clouds"),
+        (error_plots, "error_clouds"),
         (drawing, "contact_sheet"),
     ):
         monkeypatch.setattr(module, name, lambda *arguments: None)

@@ -12,7 +12,8 @@ from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predi
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import checkpoint, code_version, losses, networks
+from deeppose import checkpoint, losses, training_state
+from deeppose.stage_1 import Stage_1
 from deeppose.training_state import TrainingState
 
 STAGE_1 = ["--weights", "none", "--rows", "4", "--epochs", "2", *SMALL_IMAGES]  # two steps an epoch
@@ -174,7 +175,7 @@ def signalled(own_workdir, monkeypatch):
 
 
 def test_a_signal_while_evaluating_does_not_wait_for_its_end(signalled, capsys):
-    folder, expected = signalled(networks.Stage_1, "predict")
+    folder, expected = signalled(Stage_1, "predict")
     assert "--resume goes on" in capsys.readouterr().out and not (folder / "model_1.pt").exists()
     Train_stage_1.main(["--workdir", str(folder), "--resume", *STAGE_1])
     assert "going on in epoch 1 after step 2" in capsys.readouterr().out

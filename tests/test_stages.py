@@ -11,10 +11,11 @@ from helpers import SMALL_CROPS, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, deltas, metrics, networks, runtime, workdir
+from deeppose import checkpoint, deltas, metrics, runtime, workdir
 from deeppose.examples import Boxing
 from deeppose.loader import Frames
 from deeppose.skeleton import LSP
+from deeppose.stage_1 import Stage_1
 from predict import load, predict
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -54,7 +55,7 @@ def cascaded(own_workdir):
     """A working directory with stage 1, its predictions, and a constant refiner for the head in
     stage 2."""
     torch.manual_seed(0)
-    model = networks.Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (227, 227))
+    model = Stage_1(Resnet_stage_1(14), "resnet", LSP, (227, 227), 1.0, (227, 227))
     checkpoint.save(
         own_workdir / "model_1.pt",
         checkpoint.weights_of(model.network),

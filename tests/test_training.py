@@ -30,6 +30,7 @@ from deeppose import deltas as deltas_of
 from deeppose.cascade import fit_gain, load_refiner, truncated_errors
 from deeppose.dataset import Dataset
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
+from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.skeleton import LSP
@@ -516,7 +517,7 @@ def step_of(network, data, count, labelled, run):
     labelled."""
     network = copy.deepcopy(network)
     options = Train_stage_1.parse([])
-    examples = Train_stage_1.Examples(data, options.recipe, (65, 65), run)
+    examples = FrameExamples(data, options.recipe, (65, 65), run)
     examples.targets[:, labelled:] = torch.nan
     state = SimpleNamespace(
         epoch=1,
