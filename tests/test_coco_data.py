@@ -10,7 +10,7 @@ from helpers import fails
 
 import COCO_data
 from deeppose import arrays, coco, dependencies, geometry
-from deeppose.coco_joints import COCO, POSETRACK
+from deeppose.coco_skeletons import COCO, POSETRACK
 
 # the real sets, where they are at hand
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
