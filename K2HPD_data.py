@@ -13,7 +13,7 @@ from deeppose import archives, downloads, framing, k2hpd, shell
 from deeppose.framing import Layout
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import K2HPD
+from deeppose.skeletons import K2HPD
 
 FRAME = (256, 212)  # of the depth images, half of Kinect 2's 512 x 424: nothing is cut
 STRETCHES = 50  # of equal length, of the film that the training lines are

@@ -20,7 +20,7 @@ from deeppose.framing import Layout
 from deeppose.mpii_split import split
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import LSP, MPII
+from deeppose.skeletons import LSP, MPII
 
 FRAME = (227, 227)  # both networks' input; original
 # training box side / joints' extent; a letterboxed test image has 1.13-1.79

@@ -18,7 +18,7 @@ from deeppose.framing import Layout
 from deeppose.mpii_split import SPLITS, split
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import MPII
+from deeppose.skeletons import MPII
 
 FRAME = (227, 227)  # the input of AlexNet, and of the cascade's networks
 HEIGHT_PX = 200  # `scale` is a person's height / 200 px

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from deeppose import coco_joints
-from deeppose.skeleton import ARMS_AND_LEGS, LSP, UNKNOWN_SIGMA, Skeleton
+from deeppose.skeleton import UNKNOWN_SIGMA, Skeleton
+from deeppose.skeletons import ARMS_AND_LEGS, LSP
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import colorsys
 import numpy as np
 
 from deeppose import canvas, posing
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 JOINT = {name: i for i, name in enumerate(LSP.joints)}
 MIN_LABELLED = 6

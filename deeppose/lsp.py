@@ -12,7 +12,7 @@ import numpy as np
 
 from deeppose import archives, downloads
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 LSP_NUMBER = 1  # the sets' numbers in *_rows.npy
 LSPE_NUMBER = 2

@@ -21,7 +21,7 @@ import numpy as np
 from deeppose import coco, coco_writing, files, geometry, mpii, posetrack, shell
 from deeppose.coco_entries import BOX_FILL, box_around_joints
 from deeppose.shell import InputError
-from deeppose.skeleton import MPII
+from deeppose.skeletons import MPII
 
 SMALLEST_BOX_PX = 1.0  # along each axis, around one joint or joints in a line
 CATEGORY_ID = 1  # of MPII's only category, persons

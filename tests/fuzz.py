@@ -63,7 +63,7 @@ from deeppose.examples import boxing_of
 from deeppose.people import Job, Row
 from deeppose.recipes import Recipe
 from deeppose.shell import InputError, RunError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 

@@ -24,7 +24,7 @@ import Train_stage_1
 import Train_stage_2
 from deeppose import arrays, metrics, mpii, mpii_split, tables
 from deeppose.published import own_row
-from deeppose.skeleton import LSP, MPII
+from deeppose.skeletons import LSP, MPII
 
 STAGE_1 = [
     "--weights",

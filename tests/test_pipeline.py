@@ -14,7 +14,7 @@ from PIL import Image
 
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, skeleton
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from test_mpii import EMPTY_RECT, IMAGES, image, mat, point, rect, structs
 from deeppose import coco, mpii, to_coco
 from deeppose.coco_entries import BOX_FILL
 from deeppose.coco_skeletons import POSETRACK
-from deeppose.skeleton import MPII
+from deeppose.skeletons import MPII
 
 # the real set, where it is at hand
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "posetrack"

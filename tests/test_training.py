@@ -31,7 +31,7 @@ from deeppose.cascade import fit_gain, load_refiner, truncated_errors
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 BEST = REFINER_RECIPES["best"]

@@ -13,7 +13,7 @@ from deeppose import geometry, networks, runtime, two_pass
 from deeppose.heatmaps import Output
 from deeppose.loader import Frames
 from deeppose.networks import Stage_1
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from results import two_pass as judge
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
