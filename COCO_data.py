@@ -46,10 +46,12 @@ def find_files(options):
 
     None for the test annotations where they are a part of the training's.
     """
+    # files that the flags name
     if options.train:
         return options.train, options.test, options.images or options.train.parent
     if options.test:
         raise InputError("--test: name the annotations to train on as well, --train FILE")
+    # COCO as it is unpacked
     for place in PLACES:
         folder = options.source / place
         train, test = (folder / file_name for file_name in ANNOTATIONS)
@@ -67,10 +69,12 @@ def read(path, annotated=True):
     Raises InputError for numbers that the arrays cannot hold.
     """
     coco_file = coco.read(path, annotated)
+    # what is left out, without a flood of lines
     for complaint in coco_file.complaints[:SHOWN_COMPLAINTS]:
         print(f"{complaint} (left out)")
     if len(coco_file.complaints) > SHOWN_COMPLAINTS:
         print(f"{path}: {len(coco_file.complaints)} annotations are left out in all")
+    # numbers travel as float64
     for number in (*coco_file.images, *coco_file.ids.tolist()):
         if not 0 <= number < MOST_NUMBER:
             raise InputError(
@@ -118,6 +122,7 @@ def plan(parts, left_out):
     """
     jobs = []
     for part in parts:
+        # the rows are numbered without gaps, and the held-out images spread over those that are left
         image_ids = [
             image_id
             for image_id in part.rows_of_image
@@ -234,9 +239,11 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
+    # the photographs and their people
     train_people, test_people, folder = read_people(options)
     skeleton = skeleton_of(train_people[0])
     train, test = parts_of((train_people, test_people), folder, options.limit)
+    # what the arrays will hold
     stored_frame = tuple(round(side * MARGIN) for side in options.frame)
     set_names = {part.set_number: skeleton.name for part in (train, test)}
     dataset_facts = {
@@ -249,6 +256,7 @@ def main(argv=None):
     }
     # without --limit all images of a test file of its own count: a person missed there is an error
     whole = not options.limit and test.coco_file is not train.coco_file
+    # cut the frames, and write the annotations beside them
     annotations_path = options.workdir / workdir.TEST_ANNOTATIONS
     framing.prepare(
         options,

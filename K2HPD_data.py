@@ -67,6 +67,7 @@ def plan(lines_of_part, openers, folder, left_out):
     """
     jobs = []
     for part, lines in lines_of_part.items():
+        # the film without what is left out, so that its stretches are of equal length
         usable_lines = [line for line in lines if (SET_NUMBER, line[0]) not in left_out]
         for index, (image_number, file_name, joints) in enumerate(usable_lines):
             held_out = part == "train" and is_held_out(index, len(usable_lines))
@@ -124,6 +125,7 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
+    # the lines, and the folder of their images
     lines_of_part = read_lines(options.source, options.limit)
     folder = options.source / IMAGES
     if not folder.is_dir():
@@ -131,6 +133,7 @@ def main(argv=None):
             f"{folder}: not found; copy the set's depth_data to {options.source}, from {PAGE}"
         )
     openers = archives.list_folder(folder)
+    # whole frames of depth, shown in proportion to --depth-white
     layout = Layout(
         K2HPD,
         FRAME,

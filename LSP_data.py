@@ -143,6 +143,7 @@ def plan_mpii(mpii_set, options, left_out, row_count):
     jobs = []
     train, _ = split(mpii_set.people, mpii_set.photo_folder)
     for people in MPII_data.by_image(train)[: options.limit]:
+        # LSP's 14 joints of each person, in boxes drawn as LSP's are
         image_number = people[0].image_index + 1
         rows = ()
         for person in people:

@@ -70,10 +70,12 @@ def box_of(person):
 
     None where they are missing or cannot be the joints'.
     """
+    # as is customary, by the person's height, and lower than objpos
     side = BOX_SCALE * HEIGHT_PX * person.scale
     centre = person.objpos + [0, SHIFT_PX * person.scale]
     if not side >= SMALLEST_BOX_PX or np.isnan(centre).any():  # so that NaN is refused too
         return None
+    # a box that its joints do not fit
     farthest_px = np.nanmax(np.abs(person.joints - centre))
     if not farthest_px <= FARTHEST * side:
         return None
@@ -185,10 +187,12 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
+    # who trains and who tests
     person_set = open_set(options.source)
     train, test = split(person_set.people, person_set.photo_folder, options.split)
     name_boxless([*train, *test])
     parts = {"train": by_image(train), "test": by_image(test)}
+    # all frames are planned once to learn which photographs are missing, then cut
     jobs = plan(person_set, parts, options.limit, {})
     facts = {"options": {"limit": options.limit, "split": options.split}}
     framing.prepare(

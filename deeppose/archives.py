@@ -53,6 +53,7 @@ def open_zip(path):
         archive = zipfile.ZipFile(path)
     except BROKEN_ZIP:
         raise InputError(f"{path}: is no complete zip file; download it again") from None
+    # its entries, whose names may be anything; a folder is none
     openers = {}
     for entry in archive.infolist():
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts

@@ -157,10 +157,12 @@ class _Reader:
             raise InputError(
                 f"{self.path}: two categories have the id {category_id}; number them anew"
             )
+        # hostile files must not fill the memory
         if len(self.skeletons) == MOST_CATEGORIES:
             raise InputError(
                 f"{self.path}: holds more than {MOST_CATEGORIES} categories; do not trust it"
             )
+        # its name and, unless it is of things, its joints and bones
         self.skeletons[category_id] = None
         self.category_names[category_id] = str(entry.get("name"))[:80]
         if entry.get("keypoints"):
@@ -184,6 +186,7 @@ class _Reader:
             self.complaints.append(f"{self.path}: {annotation[:60]} {error}")
             return
         self.people.append(person)
+        # counted while it is read: all together may be more than memory holds
         if person.keypoints is not None:
             self.numbers_taken += len(person.keypoints)
         self.check_memory(self.numbers_taken)
@@ -221,6 +224,7 @@ class _Reader:
                 f"{self.path}: no category has keypoints; export it as COCO keypoints, "
                 "not as boxes or outlines"
             )
+        # the arrays hold one set of joints
         if len({joints for joints, _ in described}) > 1:
             raise InputError(
                 f"{self.path}: its categories have different joints; keep those of one in a file"
@@ -234,6 +238,7 @@ class _Reader:
         """
         # a person without keypoints gets as many zeros, so that all may take more than was read
         self.check_memory(3 * joint_count * len(self.people))
+        # people of one file have different ids, whatever their category
         ids = set()
         fitting = []
         for person in self.people:

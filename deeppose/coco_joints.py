@@ -38,6 +38,7 @@ def joint_names(keypoints, path):
             raise InputError(
                 f"{path}: a joint cannot be named {spelling!r}, which names another file; rename it"
             )
+        # lower-cased names may be alike though the file's are not
         if joints.count(joint) > 1:
             raise InputError(f"{path}: names the joint {joint!r} twice; rename one of the two")
     return joints
@@ -86,11 +87,13 @@ def _side_and_opposite(joint):
     None and None if it tells none. Names that tell it are left_x, x_left, l_x, x_l, a_left_x, and
     leftX or LeftX, which is leftx when lower-cased.
     """
+    # a word of its own: left_x, x_l, a_left_x
     words = joint.split("_")
     for index, word in enumerate(words):
         if word in OPPOSITE_SIDE:
             opposite_words = [*words[:index], OPPOSITE_SIDE[word], *words[index + 1 :]]
             return word, "_".join(opposite_words)
+    # the beginning of one word: leftx; "l" and "r" would be the beginning of leg and rear
     for side in ("left", "right"):
         if joint.startswith(side):
             return side, OPPOSITE_SIDE[side] + joint.removeprefix(side)

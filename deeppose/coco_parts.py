@@ -61,6 +61,7 @@ def find_photographs(coco_file, folder, image_ids):
 
     Raises InputError where none is there.
     """
+    # the first folder that has it counts
     paths = {}
     for image_id in image_ids:
         paths[image_id] = None
@@ -69,6 +70,7 @@ def find_photographs(coco_file, folder, image_ids):
             if path.is_file():
                 paths[image_id] = path
                 break
+    # some may be missing, which --skip-broken forgives; all of them is another folder
     if image_ids and not any(paths.values()):
         raise InputError(
             f"{folder}: none of the {len(image_ids)} photographs is here, such as "

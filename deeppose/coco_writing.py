@@ -15,6 +15,7 @@ def write(path, content):
     Raises InputError for a number that is not finite.
     """
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        # by hand, since json.dump would put a large file on one line
         separator = "{"
         for key, entries in content.items():
             try:
@@ -38,6 +39,7 @@ def content_of(coco_file, image_ids, described):
     for image_id in image_ids:
         file_name, width, height = coco_file.images[image_id]
         images.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
+    # indices of the people on those images
     people = np.flatnonzero(np.isin(coco_file.image_ids, image_ids))
     return {
         "images": images,
@@ -65,6 +67,7 @@ def _annotation(coco_file, person):
 
 def _categories(coco_file):
     """The categories of a CocoFile, which all have the same joints and bones."""
+    # a bone's ends are numbers of joints, counted from 1
     number_of_joint = {joint: number for number, joint in enumerate(coco_file.joints, start=1)}
     bones = [[number_of_joint[first], number_of_joint[second]] for first, second in coco_file.bones]
     return [

@@ -60,6 +60,7 @@ class PhotoSet:
 def open_set(source, set_number):
     """The PhotoSet that lies in one of PLACES below `source`; InputError where there is none."""
     for place in PLACES[set_number]:
+        # a zip file with both inside, or a folder of images and a file of labels
         if isinstance(place, str):
             if (source / place).is_file():
                 return open_archive(source / place, set_number)
@@ -77,6 +78,7 @@ def open_set(source, set_number):
 def open_archive(path, set_number):
     """The PhotoSet in a zip file as it was downloaded; nothing is unpacked to disk."""
     entries = archives.open_zip(path)
+    # sort its entries into images and labels; others, such as a README, are passed over
     image_openers = {}
     label_files = []
     for entry_name, opener in entries.items():
@@ -111,6 +113,7 @@ def number_images(image_openers, place):
     misnamed = {}
     for name, opener in image_openers.items():
         file_name = name.split("/")[-1]
+        # its number, by which its labels are found
         if match := IMAGE_NAME.fullmatch(file_name):
             image_number = int(match[1])
             if image_number in openers:
@@ -139,6 +142,7 @@ def read_joints(path, opener, set_number):
     else:
         axes = (2, 0, 1)
         expected_shape = (LSP.joint_count, 3)
+    # N images, and half of LSP's test
     if labels.ndim != 3 or labels.shape[:2] != expected_shape or not labels.shape[2]:
         raise InputError(
             f"{path}: `joints` is {labels.shape}, not {(*expected_shape, 'N')}; "

@@ -25,6 +25,7 @@ def read(path, opener, variable, largest=LARGEST_UNPACKED):
     Integers above 2^53 are rounded. Raises InputError where the file is broken, too large or holds
     what is not read, such as a sparse array.
     """
+    # the file as a whole
     content = _content(path, opener)
     if content.startswith(b"MATLAB 7.3"):
         raise InputError(
@@ -32,6 +33,7 @@ def read(path, opener, variable, largest=LARGEST_UNPACKED):
         )
     if len(content) > LARGEST_FILE:
         raise InputError(f"{path}: is larger than labels can be; fetch the set again")
+    # the variable; whatever goes wrong becomes one line
     fault = "a part of it is broken"
     try:
         return _value(content, variable, largest)

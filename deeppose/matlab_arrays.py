@@ -100,6 +100,7 @@ class Arrays:
             raise Broken(f"its arrays are nested more than {DEEPEST} deep")
         array_class, flags, shape, offset = self._header(offset, end)
         _, _, _, offset = self.element(offset, end)  # past the name
+        # what it holds
         if array_class in NUMERIC:
             if flags & COMPLEX_FLAG:
                 raise Unread("a complex array")
@@ -114,6 +115,7 @@ class Arrays:
 
     def name(self, offset, end):
         """Name of the array at `offset`."""
+        # its flags, its shape where it has one, its name
         _, start, _, offset = self.element(offset, end)
         flags, _ = self.two_words.unpack_from(self.content, start)
         if flags & 0xFF != SHAPELESS:
@@ -206,6 +208,7 @@ class Arrays:
 
     def _structs(self, offset, end, shape, depth):
         """A struct array as Items of dicts, field -> value."""
+        # values follow struct after struct, in the order of the fields
         fields, offset = self._fields(offset, end)
         struct_count = math.prod(shape)
         self._take_memory((ARRAY_BYTES + ENTRY_BYTES * len(fields)) * struct_count)

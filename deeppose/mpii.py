@@ -55,6 +55,7 @@ def read_file(path):
     An archive is a .zip or .tar.gz.
     Raises InputError where it cannot be read, as read_annotations does.
     """
+    # in an archive, whichever folder it lies in there
     if path.suffix == ".zip":
         openers = archives.open_zip(path)
         annotation_files = [entry for entry in openers if entry.split("/")[-1] == FILE_NAME]
@@ -64,6 +65,7 @@ def read_file(path):
         return read_annotations(f"{path}/{annotation_file}", openers[annotation_file])
     if path.suffix == ".gz":
         return read_annotations(f"{path}/{FILE_NAME}", archives.open_in_tar(path, FILE_NAME))
+    # as it is
     return read_annotations(path, partial(open, path, "rb"))
 
 
@@ -98,7 +100,7 @@ def read_annotations(file_name, opener):
 def _training_flags(value, image_count):
     """img_train as bool (N,)."""
     if isinstance(value, (float, np.ndarray)):
-        flags = np.ravel(value)
+        flags = np.ravel(value)  # one image alone comes as a float
         if len(flags) == image_count and np.isin(flags, (0, 1)).all():
             return flags == 1
     raise Odd(f"img_train is not a 0 or 1 for each of the {image_count} images of annolist")
@@ -109,6 +111,7 @@ def _people(image, image_index, training):
     file_name = _only(image.get("image"), "image").get("name")
     if not isinstance(file_name, str) or not downloads.PLAIN_NAME.fullmatch(file_name):
         raise Odd(f"image.name is {_shown(file_name)}, not the name of a file")
+    # one person a rect; images that nobody annotated have none
     people = []
     for rect, annotation in enumerate(_structs(image.get("annorect"), "annorect")):
         try:
@@ -142,6 +145,7 @@ def _joints(annopoints):
         joint_id = _number(point.get("id"), "id")
         if joint_id not in range(JOINT_COUNT):  # nor is NaN, a missing id
             raise Odd(f"a point's id is {joint_id:g}, not one of 0 to {JOINT_COUNT - 1}")
+        # a joint without a place has no label
         x = _number(point.get("x"), "x")
         y = _number(point.get("y"), "y")
         if not math.isnan(x + y):

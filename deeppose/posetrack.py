@@ -24,6 +24,7 @@ def merge(folder):
         raise InputError(
             f"{folder}: no folder with .json files; PoseTrack18's are in annotations/train and val"
         )
+    # read them one after the other; each must fit those before it
     merged = _Merged()
     for path in paths:
         merged.add(path)
@@ -72,6 +73,7 @@ class _Merged:
                 f"{path}: has {len(categories)} categories, not one of persons; "
                 "is it PoseTrack18's?"
             )
+        # its joints, which must be those of the files before it
         category = categories[0]
         joints = coco_joints.joint_names(category.get("keypoints"), path)
         if self.joints is None:
@@ -92,6 +94,7 @@ class _Merged:
                 f"{path}: holds frame {image_id}, as another file or line does; "
                 "move one of them elsewhere"
             )
+        # the name is checked here, where the error can name this file and not the merged one
         checked_file_name(path, image_id, image.get("file_name"))
         if image.get("is_labeled", True):
             self.images[image_id] = image
@@ -109,6 +112,7 @@ class _Merged:
                 f"{path}: holds annotation {annotation_id} again; "
                 "move one of the two files elsewhere"
             )
+        # all of the file's images are taken before, so the left-out frames are known
         if image_id in self.unlabelled_frames:
             return
         if image_id not in self.images:

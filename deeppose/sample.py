@@ -99,6 +99,7 @@ def write_photo(path, seed=PHOTO_SEED):
 
 def digest(folder):
     """sha256 of the names and contents of all that was rendered into a folder."""
+    # two files, and those in two folders
     paths = []
     for output in OUTPUTS:
         paths += [folder / output, *(folder / output).glob("*")]

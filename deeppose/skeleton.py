@@ -43,14 +43,17 @@ class Skeleton:
                     left_x and right_x tell them; None: those names do; () has nothing mirrored
     """
 
+    # the joints, and what joins them
     name: str
     joints: tuple
     limbs: dict = field(default_factory=dict)
     bones: tuple = ()
+    # what errors are measured in, and what the cascade's boxes are sized by
     unit: object = "box"
     unit_name: str = "box sides"
     crop_size_from: object = "extent"
     crop_scale: float = 0.8
+    # how poses are scored
     scores: tuple = ("pdj",)
     thresholds: tuple = (0.1, 0.2, 0.5)
     curve_to: float = 0.5
@@ -58,6 +61,7 @@ class Skeleton:
     means: dict = field(default_factory=dict)
     head: tuple = ()
     sigmas: dict = field(default_factory=dict)
+    # left and right, where the joints' names do not tell
     pairs: tuple | None = None
 
     def __post_init__(self):
@@ -86,6 +90,7 @@ class Skeleton:
     @property
     def flip(self):
         """Permutation, left <-> right: a mirrored joint j is joint flip[j] of the original image."""
+        # joints in the middle are their own opposite
         opposite = {}
         for left, right in self.joint_pairs:
             opposite[left] = right
@@ -111,6 +116,7 @@ class Skeleton:
         """Indices of joints, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
         groups = {}
         for joint, joint_name in enumerate(self.joints):
+            # a name may tell a side though no joint is opposite: then it stands alone
             group = without_side(joint_name) if self.side(joint_name) else joint_name
             groups.setdefault(group, []).append(joint)
         return {group: tuple(members) for group, members in groups.items()}
@@ -154,6 +160,7 @@ class Skeleton:
         given_px = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
         if not self.head:
             return given_px
+        # rows that have their own head size keep it
         from_joints_px = geometry.distance(true_px, self._indices(self.head))
         return np.where(np.isnan(given_px), from_joints_px, given_px)
 
@@ -181,6 +188,7 @@ def from_description(description):
     field_names = {field_of_skeleton.name for field_of_skeleton in fields(Skeleton)}
     if not isinstance(description, dict) or not set(description) <= field_names:
         raise ValueError("not a skeleton's entries")
+    # lists become tuples, so that the Skeleton is equal to the one that was described
     return Skeleton(**{key: _frozen(value) for key, value in description.items()})
 
 

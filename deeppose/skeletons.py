@@ -69,6 +69,7 @@ LSP = Skeleton(
     head=("head", "neck"),  # deeppose_tf's head size
 )
 
+# PCKh is MPII's own score; PCP is for comparison with LSP
 MPII = Skeleton(
     name="mpii",
     # in the order of the file's ids
