@@ -12,36 +12,23 @@ Run     python COCO_data.py
 import argparse
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from deeppose import (
-    arrays,
-    coco,
-    coco_joints,
-    dataset_format,
-    framing,
-    geometry,
-    shell,
-    to_coco,
-    workdir,
-)
-from deeppose.coco import CocoFile
+from deeppose import arrays, coco, coco_people, coco_writing, framing, shell, workdir
+from deeppose.coco_detections import read_detections
+from deeppose.coco_parts import missing_photographs, parts_of
+from deeppose.coco_skeletons import skeleton_of
 from deeppose.framing import Layout
-from deeppose.people import Job, Row
+from deeppose.people import Job
 from deeppose.shell import InputError, command
-from deeppose.skeleton import Skeleton
 
 FRAME = (192, 256)  # what a network sees, (w, h) px; the attention authors'
 # frame / view: stored at 240 x 320, so that a turned or scaled view has picture in its corners
 MARGIN = 1.25
-# view / box, once the box has the frame's proportions: the attention authors' value
-BOX_SCALE = 1.25
-# px of the photograph, so that a box drawn by a slip of the hand still makes a frame
-SMALLEST_BOX_PX = 4
 HELD_OUT_EVERY = 5  # every fifth training image chooses checkpoints and gains,
 MOST_HELD_OUT = 1000  # or so many of a large set
 TEST_EVERY = 5  # without --test every fifth image tests
@@ -50,130 +37,30 @@ ANNOTATIONS = (
     "annotations/person_keypoints_train2017.json",
     "annotations/person_keypoints_val2017.json",
 )
-IMAGE_FOLDERS = ("", "train2017", "val2017", "test2017")  # below --images
 SHOWN_COMPLAINTS = 20
 MOST_NUMBER = 2**53  # of an image or a person: *_rows.npy holds them as float64
 
 
-@dataclass(frozen=True)
-class Part:
-    """The photographs and people of "train" or "test".
-
-    set_number  in *_rows.npy
-    found       the CocoFile
-    paths       image id -> the photograph's file, None where there is none
-    rows        image id -> list of Row with numbers to be given, of the images that have people
-    """
-
-    name: str
-    set_number: int
-    found: CocoFile
-    paths: dict
-    rows: dict
-
-
 def find_files(options):
-    """Paths of the training and the test annotations (None: a part of the training's) and of the
-    images' folder."""
+    """Paths of the training and the test annotations, and of the images' folder.
+
+    None for the test annotations where they are a part of the training's.
+    """
+    # files that the flags name
     if options.train:
         return options.train, options.test, options.images or options.train.parent
     if options.test:
         raise InputError("--test: name the annotations to train on as well, --train FILE")
+    # COCO as it is unpacked
     for place in PLACES:
-        train, test = (options.source / place / name for name in ANNOTATIONS)
+        folder = options.source / place
+        train, test = (folder / file_name for file_name in ANNOTATIONS)
         if train.is_file():
-            return train, test, options.images or options.source / place / "images"
+            return train, test, options.images or folder / "images"
     raise InputError(
         f"{options.source}: no {ANNOTATIONS[0]} here or in {PLACES[0]}; get COCO from "
         "https://cocodataset.org, or name your own files, --train FILE --images FOLDER"
     )
-
-
-def skeleton_of(found):
-    """The Skeleton of a file, COCO's and PoseTrack's known by their joints.
-
-    Says which joints mirroring exchanges.
-    """
-    known = coco_joints.joint_set(found.joints, found.bones)
-    pairs = coco_joints.flip_pairs(known.joints)
-    if lonely := coco_joints.one_sided(known.joints):
-        pairs = ()
-        print(
-            f"{', '.join(lonely)}: without a joint of the other side, so no image will be mirrored"
-        )
-    elif pairs:
-        print("mirror images exchange " + ", ".join(f"{left} and {right}" for left, right in pairs))
-    else:
-        print("no joint's name tells left from right, so no image will be mirrored")
-    # the cascade's boxes are sized as LSP's where the joints are a body's, else by the extent
-    body = (
-        {"crop_size_from": ("left_shoulder", "right_hip"), "crop_scale": 2.0} if known.limbs else {}
-    )
-    return Skeleton(
-        known.name,
-        known.joints,
-        dict(known.limbs),
-        known.bones,
-        scores=("oks", "pdj"),
-        thresholds=(0.05, 0.1, 0.2),
-        chosen_by=("oks",),
-        sigmas=dict(zip(known.joints, known.sigmas)),
-        pairs=pairs,
-        **body,
-    )
-
-
-def view_box(box_px, frame):
-    """What a test shows of a person in a box (4,) px: grown to the frame's proportions, then
-    BOX_SCALE of that."""
-    grown = geometry.scale_box(geometry.to_aspect(box_px, frame), BOX_SCALE)
-    return geometry.scale_box(grown, max(1, SMALLEST_BOX_PX / min(grown[2:])))
-
-
-def labelled_people(found, frame):
-    """Image id -> the Rows of its people with labelled joints, without crowds.
-
-    Says whose joints do not fit the box.
-    """
-    rows = {}
-    for n in np.flatnonzero((found.keypoint_counts > 0) & ~found.crowd):
-        seen = found.keypoints[n, :, 2:] > 0
-        joints = np.where(seen, found.keypoints[n, :, :2], np.nan)
-        box = view_box(found.boxes[n], frame)
-        # False for NaN, which is no label
-        if (np.abs(geometry.normalise(joints, box)) > dataset_format.FARTHEST).any():
-            print(f"annotation {found.ids[n]} has a joint far outside of its box (left out)")
-            continue
-        row = Row(0, joints, box, int(found.ids[n]), area_px=float(found.areas[n]))
-        rows.setdefault(int(found.image_ids[n]), []).append(row)
-    return rows
-
-
-def detected_people(detections, joint_count, frame):
-    """Image id -> the Rows of coco.read_detections' boxes, which have no labels."""
-    rows = {}
-    unlabelled = np.full((joint_count, 2), np.nan)
-    for image, box, score in zip(*detections):
-        own = rows.setdefault(int(image), [])
-        own.append(Row(0, unlabelled, view_box(box, frame), len(own) + 1, score=float(score)))
-    return rows
-
-
-def find_photographs(found, folder, wanted):
-    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None.
-
-    Raises InputError where none is there.
-    """
-    paths = {}
-    for number in wanted:
-        places = [folder / below / found.images[number].file_name for below in IMAGE_FOLDERS]
-        paths[number] = next((path for path in places if path.is_file()), None)
-    if wanted and not any(paths.values()):
-        raise InputError(
-            f"{folder}: none of the {len(wanted)} photographs is here, such as "
-            f"{found.images[wanted[0]].file_name}; --images names their folder"
-        )
-    return paths
 
 
 def read(path, annotated=True):
@@ -181,64 +68,51 @@ def read(path, annotated=True):
 
     Raises InputError for numbers that the arrays cannot hold.
     """
-    found = coco.read(path, annotated)
-    for line in found.complaints[:SHOWN_COMPLAINTS]:
-        print(f"{line} (left out)")
-    if len(found.complaints) > SHOWN_COMPLAINTS:
-        print(f"{path}: {len(found.complaints)} annotations are left out in all")
-    for number in (*found.images, *found.ids.tolist()):
+    coco_file = coco.read(path, annotated)
+    # what is left out, without a flood of lines
+    for complaint in coco_file.complaints[:SHOWN_COMPLAINTS]:
+        print(f"{complaint} (left out)")
+    if len(coco_file.complaints) > SHOWN_COMPLAINTS:
+        print(f"{path}: {len(coco_file.complaints)} annotations are left out in all")
+    # numbers travel as float64
+    for number in (*coco_file.images, *coco_file.ids.tolist()):
         if not 0 <= number < MOST_NUMBER:
             raise InputError(
                 f"{path}: has an image or an annotation with the id {number}; number them from 0 on"
             )
-    return found
+    return coco_file
 
 
 def read_people(options):
-    """Both files and their people: (CocoFile, image id -> Rows) of training and of test, and the
-    images' folder."""
-    train_path, test_path, folder = find_files(options)
-    train = read(train_path)
-    test = train if test_path is None else read(test_path, annotated=not options.detections)
-    if test.joints and test.joints != train.joints:
-        raise InputError(f"{test_path}: has other joints than {train_path}")
-    people = labelled_people(train, options.frame)
-    if test_path is None:
-        tested = {number: people.pop(number) for number in sorted(people)[1::TEST_EVERY]}
-    else:
-        tested = {} if options.detections else labelled_people(test, options.frame)
-    if options.detections:
-        wanted = tested if test_path is None else test.images
-        category = next(iter(train.categories))
-        detections = coco.read_detections(options.detections, wanted, options.score_above, category)
-        tested = detected_people(detections, len(train.joints), options.frame)
-    return (train, people), (test, tested), folder
+    """Both files and their people, and the images' folder.
 
-
-def parts_of(people, folder, limit):
-    """The training and the test Part of what read_people gives.
-
-    Raises InputError where they tell no photographs apart.
+    Returns (CocoFile, image id -> Rows) of training, the same of test, and the folder.
     """
-    parts = []
-    for name, (found, rows) in zip(("train", "test"), people):
-        chosen = sorted(rows)[:limit]
-        paths = find_photographs(found, folder, chosen)
-        parts.append(Part(name, 1, found, paths, {number: rows[number] for number in chosen}))
-    train, test = parts
-    numbers = {path: number for number, path in train.paths.items()}
-    for number, path in test.paths.items():
-        if path and numbers.get(path, number) != number:
-            raise InputError(
-                f"{path}: is image {numbers[path]} of the training file and {number} of the test file; "
-                "number it alike, so that it is known to be in both"
-            )
-    if any(
-        train.paths[number] != test.paths[number]
-        for number in train.paths.keys() & test.paths.keys()
-    ):
-        test = replace(test, set_number=2)  # two files that each number their own images from 1
-    return train, test
+    # the files
+    train_path, test_path, folder = find_files(options)
+    train_file = read(train_path)
+    test_file = train_file
+    if test_path is not None:
+        test_file = read(test_path, annotated=not options.detections)
+    if test_file.joints and test_file.joints != train_file.joints:
+        raise InputError(f"{test_path}: has other joints than {train_path}")
+    # the people with labels
+    train_people = coco_people.labelled_people(train_file, options.frame)
+    test_people = {}
+    if test_path is None:
+        test_ids = sorted(train_people)[1::TEST_EVERY]
+        test_people = {image_id: train_people.pop(image_id) for image_id in test_ids}
+    elif not options.detections:
+        test_people = coco_people.labelled_people(test_file, options.frame)
+    # a detector's boxes on the test images replace the true ones
+    if options.detections:
+        test_images = test_people if test_path is None else test_file.images
+        category_id = next(iter(train_file.categories))
+        detections = read_detections(
+            options.detections, test_images, options.score_above, category_id
+        )
+        test_people = coco_people.detected_people(detections, len(train_file.joints), options.frame)
+    return (train_file, train_people), (test_file, test_people), folder
 
 
 def plan(parts, left_out):
@@ -248,28 +122,26 @@ def plan(parts, left_out):
     """
     jobs = []
     for part in parts:
-        numbers = [number for number in part.rows if (part.set_number, number) not in left_out]
-        every = max(HELD_OUT_EVERY, len(numbers) // MOST_HELD_OUT)
-        count = 0
-        for place, number in enumerate(numbers):
-            rows = tuple(replace(row, number=count + k) for k, row in enumerate(part.rows[number]))
-            count += len(rows)
-            path = part.paths[number]
-            held_out = part.name == "train" and place % every == 0
-            jobs.append(
-                Job(
-                    part.name,
-                    part.set_number,
-                    number,
-                    part.found.images[number].file_name,
-                    str(path),
-                    partial(open, path, "rb"),
-                    rows,
-                    held_out,
-                )
+        # the rows are numbered without gaps, and the held-out images spread over those that are left
+        image_ids = [
+            image_id
+            for image_id in part.rows_of_image
+            if (part.set_number, image_id) not in left_out
+        ]
+        held_out_every = max(HELD_OUT_EVERY, len(image_ids) // MOST_HELD_OUT)
+        row_count = 0
+        for index, image_id in enumerate(image_ids):
+            rows = tuple(
+                replace(row, number=number)
+                for number, row in enumerate(part.rows_of_image[image_id], start=row_count)
             )
-    held_out = [job.held_out for job in jobs if job.part == "train"]
-    if not any(job.part == "test" for job in jobs) or not any(held_out) or all(held_out):
+            row_count += len(rows)
+            held_out = part.name == "train" and index % held_out_every == 0
+            jobs.append(job_of(part, image_id, rows, held_out))
+    # each part needs an image
+    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
+    has_test = len(jobs) > len(held_out_flags)
+    if not has_test or not any(held_out_flags) or all(held_out_flags):
         raise InputError(
             "too few images have people with labelled joints: at least 1 to train on, 1 to hold out and "
             "1 to test on are needed"
@@ -277,21 +149,37 @@ def plan(parts, left_out):
     return jobs
 
 
-def missing_photographs(parts):
-    """(set number, image number) -> a line, for the images whose files are not there."""
-    missing = {}
-    for part in parts:
-        for number, path in part.paths.items():
-            if path is None:
-                name = part.found.images[number].file_name
-                missing[part.set_number, number] = (
-                    f"{name}: image {number} is in no folder of the photographs; fetch it"
-                )
-    return missing
+def job_of(part, image_id, rows, held_out):
+    """The Job of one image of a Part."""
+    path = part.paths[image_id]
+    return Job(
+        part.name,
+        part.set_number,
+        image_id,
+        part.coco_file.images[image_id].file_name,
+        str(path),
+        partial(open, path, "rb"),
+        rows,
+        held_out,
+    )
+
+
+def write_test_annotations(path, train, test, whole, left_out):
+    """Write the true annotations of the test images, by which OKS is scored.
+
+    whole     whether all images of the test's file are scored, those without people too
+    left_out  (set number, image number) of those that cannot be used
+    Returns the entry of dataset.json.
+    """
+    scored_ids = test.coco_file.images if whole else test.rows_of_image
+    image_ids = [image_id for image_id in scored_ids if (test.set_number, image_id) not in left_out]
+    content = coco_writing.content_of(test.coco_file, image_ids, train.coco_file)
+    coco_writing.write(path, content)
+    return {"test_annotations": arrays.digest(path)}
 
 
 def frame_size(text):
-    """argparse type: 192x256."""
+    """argparse type: 192x256, as (w, h) px."""
     sides = [int(side) for side in text.split("x") if re.fullmatch(r"[0-9]{1,4}", side)]
     if len(sides) != 2 or not all(16 <= side <= 1024 and side % 4 == 0 for side in sides):
         raise argparse.ArgumentTypeError(
@@ -351,12 +239,14 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
-    train, test, folder = read_people(options)
-    skeleton = skeleton_of(train[0])
-    parts = parts_of((train, test), folder, options.limit)
-    stored = tuple(round(side * MARGIN) for side in options.frame)
-    layout = Layout(skeleton, stored, MARGIN, {part.set_number: skeleton.name for part in parts})
-    facts = {
+    # the photographs and their people
+    train_people, test_people, folder = read_people(options)
+    skeleton = skeleton_of(train_people[0])
+    train, test = parts_of((train_people, test_people), folder, options.limit)
+    # what the arrays will hold
+    stored_frame = tuple(round(side * MARGIN) for side in options.frame)
+    set_names = {part.set_number: skeleton.name for part in (train, test)}
+    dataset_facts = {
         "detections": options.detections and options.detections.name,
         "options": {
             "limit": options.limit,
@@ -364,18 +254,18 @@ def main(argv=None):
             "score_above": options.score_above,
         },
     }
-    scored = parts[1].found.images
-    if options.limit or parts[1].found is parts[0].found:
-        scored = parts[1].rows
-
-    def beside(left_out):
-        numbers = [number for number in scored if (parts[1].set_number, number) not in left_out]
-        path = options.workdir / workdir.TEST_ANNOTATIONS
-        to_coco.write(path, coco.content_of(parts[1].found, numbers, parts[0].found))
-        return {"test_annotations": arrays.digest(path)}
-
+    # without --limit all images of a test file of its own count: a person missed there is an error
+    whole = not options.limit and test.coco_file is not train.coco_file
+    # cut the frames, and write the annotations beside them
+    annotations_path = options.workdir / workdir.TEST_ANNOTATIONS
     framing.prepare(
-        options, partial(plan, parts), layout, facts, missing_photographs(parts), folder, beside
+        options,
+        partial(plan, (train, test)),
+        Layout(skeleton, stored_frame, MARGIN, set_names),
+        dataset_facts,
+        missing_photographs((train, test)),
+        folder,
+        partial(write_test_annotations, annotations_path, train, test, whole),
     )
 
 

@@ -9,11 +9,11 @@ Run     python K2HPD_data.py --source data/K2HPD
 import sys
 from functools import partial
 
-from deeppose import downloads, framing, k2hpd, shell
+from deeppose import archives, downloads, framing, k2hpd, shell
 from deeppose.framing import Layout
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import K2HPD
+from deeppose.skeletons import K2HPD
 
 FRAME = (256, 212)  # of the depth images, half of Kinect 2's 512 x 424: nothing is cut
 STRETCHES = 50  # of equal length, of the film that the training lines are
@@ -29,53 +29,65 @@ PAGE = "http://www.sysu-hcp.net/kinect2-human-pose-dataset-k2hpd/"
 
 
 def read_lines(source, limit):
-    """The images that both files list: part -> [(number, name, joints (15, 2) px)], in the order of
-    the film."""
-    listed = {}
+    """The images that both files list, in the order of the film.
+
+    limit    of the lines of either file; None for all
+    Returns  "train" and "test" -> list of (image number, file name, joints (15, 2) px)
+    """
+    lines_of_part = {}
     for part in ("train", "test"):
         path = source / f"{part}_annos.txt"
         if not path.is_file():
             raise InputError(f"{path}: not found; copy the set's files to {source}, from {PAGE}")
-        names, joints = k2hpd.read_annotations(path)
+        file_names, joints = k2hpd.read_annotations(path)
         joints = joints[:, : K2HPD.joint_count]  # (N, 15, 2) px; the set labels 19
-        listed[part] = [(int(name.split(".")[0]), name, own) for name, own in zip(names, joints)][
-            :limit
-        ]
-    return listed
+        lines = []
+        for file_name, joints_px in zip(file_names[:limit], joints):
+            image_number = int(file_name.split(".")[0])
+            lines.append((image_number, file_name, joints_px))
+        lines_of_part[part] = lines
+    return lines_of_part
 
 
-def is_held_out(place, count):
-    """Whether a training image, by its place among all, lies in one of the stretches that are never
-    trained on."""
-    return place * STRETCHES // count % HELD_OUT_EVERY == FIRST_HELD_OUT
+def is_held_out(index, count):
+    """Whether the training image of that index, of so many, is never trained on.
+
+    It is one of a stretch of the film that is held out.
+    """
+    stretch = index * STRETCHES // count
+    return stretch % HELD_OUT_EVERY == FIRST_HELD_OUT
 
 
-def plan(listed, openers, folder, left_out):
+def plan(lines_of_part, openers, folder, left_out):
     """All images in the film's order, a row each: a list of Job.
 
-    openers   name -> what opens the image
-    left_out  (set number, image number) of those that cannot be used
+    lines_of_part  what read_lines gives
+    openers        file name -> what opens the image
+    left_out       (set number, image number) of those that cannot be used
     """
     jobs = []
-    for part, lines in listed.items():
-        usable = [line for line in lines if (SET_NUMBER, line[0]) not in left_out]
-        for place, (number, name, joints) in enumerate(usable):
-            held_out = part == "train" and is_held_out(place, len(usable))
+    for part, lines in lines_of_part.items():
+        # the film without what is left out, so that its stretches are of equal length
+        usable_lines = [line for line in lines if (SET_NUMBER, line[0]) not in left_out]
+        for index, (image_number, file_name, joints) in enumerate(usable_lines):
+            held_out = part == "train" and is_held_out(index, len(usable_lines))
             jobs.append(
                 Job(
                     part,
                     SET_NUMBER,
-                    number,
-                    name,
-                    str(folder / name),
-                    openers.get(name),
-                    (Row(place, joints),),
+                    image_number,
+                    file_name,
+                    str(folder / file_name),
+                    openers.get(file_name),
+                    (Row(index, joints),),
                     held_out,
                     FRAME,
                 )
             )
-    held_out = [job.held_out for job in jobs if job.part == "train"]
-    if len(jobs) == len(held_out) or not any(held_out) or all(held_out):
+    # each part needs an image
+    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
+    has_test = len(jobs) > len(held_out_flags)
+    if not has_test or not any(held_out_flags) or all(held_out_flags):
         raise InputError(
             f"{folder}: too few images are left to train on, to hold out and to test on; "
             f"fetch the set from {PAGE}"
@@ -83,14 +95,16 @@ def plan(listed, openers, folder, left_out):
     return jobs
 
 
-def check_images(listed, openers, folder):
+def missing_images(lines_of_part, openers, folder):
     """Lines whose image is missing: (set number, image number) -> a line that names the file."""
-    return {
-        (SET_NUMBER, number): f"{folder / name}: not found, but {part}_annos.txt has its joints"
-        for part, lines in listed.items()
-        for number, name, _ in lines
-        if name not in openers
-    }
+    missing = {}
+    for part, lines in lines_of_part.items():
+        for image_number, file_name, _ in lines:
+            if file_name not in openers:
+                missing[SET_NUMBER, image_number] = (
+                    f"{folder / file_name}: not found, but {part}_annos.txt has its joints"
+                )
+    return missing
 
 
 def parse(argv):
@@ -111,13 +125,15 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
-    listed = read_lines(options.source, options.limit)
+    # the lines, and the folder of their images
+    lines_of_part = read_lines(options.source, options.limit)
     folder = options.source / IMAGES
     if not folder.is_dir():
         raise InputError(
             f"{folder}: not found; copy the set's depth_data to {options.source}, from {PAGE}"
         )
-    openers = downloads.listing(folder)
+    openers = archives.list_folder(folder)
+    # whole frames of depth, shown in proportion to --depth-white
     layout = Layout(
         K2HPD,
         FRAME,
@@ -129,10 +145,10 @@ def main(argv=None):
     )
     framing.prepare(
         options,
-        partial(plan, listed, openers, folder),
+        partial(plan, lines_of_part, openers, folder),
         layout,
         {"options": {"limit": options.limit}},
-        check_images(listed, openers, folder),
+        missing_images(lines_of_part, openers, folder),
         folder,
     )
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppose import downloads, framing, geometry, mpii, shell
+from deeppose import archives, framing, geometry, mpii, shell
 from deeppose.framing import Layout
+from deeppose.mpii_split import SPLITS, split
 from deeppose.people import Job, Row
 from deeppose.shell import InputError, command
-from deeppose.skeleton import MPII
+from deeppose.skeletons import MPII
 
 FRAME = (227, 227)  # the input of AlexNet, and of the cascade's networks
 HEIGHT_PX = 200  # `scale` is a person's height / 200 px
@@ -28,15 +29,9 @@ SMALLEST_BOX_PX = 20  # of the photograph: less is no person that can be seen
 # box sides from the box's centre; a joint that lies farther is a slip (largest seen: 0.64)
 FARTHEST = 3
 HEAD_SHARE = 0.6  # head size / diagonal of the head box: Andriluka et al., CVPR 2014
-SPLIT_SEED = 1701  # deeppose_tf's, as the next three
-TEST_SHARE = 0.1  # of the persons that are labelled completely
-# deeppose_tf reduces higher photographs to this, and then leaves out persons with a joint
-REDUCED_HEIGHT_PX = 400
-OUTSIDE_PX = 3  # more than this far outside
 HELD_OUT_EVERY = 10  # every tenth training image chooses checkpoints and gains
 SET_NUMBER = 3  # in *_rows.npy; LSP's and LSPe's are 1 and 2
-SPLITS = ("default", "deeppose_tf")
-PLACES = (
+PLACES = (  # where the annotations may lie, below --source
     mpii.FILE_NAME,
     f"mpii_human_pose_v1_u12_2/{mpii.FILE_NAME}",
     f"mpii_human_pose_v1_u12_1/{mpii.FILE_NAME}",
@@ -52,21 +47,22 @@ class PersonSet:
     """MPII's persons: a list of mpii.Person, and the folder of their photographs."""
 
     people: list
-    images: Path
+    photo_folder: Path
 
 
 def open_set(source):
     """The PersonSet that lies below `source`; InputError where there is none."""
-    found = [source / place for place in PLACES if (source / place).is_file()]
-    if not found:
+    annotation_paths = [source / place for place in PLACES if (source / place).is_file()]
+    if not annotation_paths:
         raise InputError(
             f"{source}: no {mpii.FILE_NAME} here; download the annotations from {PAGE}"
         )
-    if not (source / "images").is_dir():
+    photo_folder = source / "images"
+    if not photo_folder.is_dir():
         raise InputError(
-            f"{source / 'images'}: not found; download the images from {PAGE} and unpack them there"
+            f"{photo_folder}: not found; download the images from {PAGE} and unpack them there"
         )
-    return PersonSet(mpii.read_file(found[0]), source / "images")
+    return PersonSet(mpii.read_file(annotation_paths[0]), photo_folder)
 
 
 def box_of(person):
@@ -74,12 +70,16 @@ def box_of(person):
 
     None where they are missing or cannot be the joints'.
     """
+    # as is customary, by the person's height, and lower than objpos
     side = BOX_SCALE * HEIGHT_PX * person.scale
     centre = person.objpos + [0, SHIFT_PX * person.scale]
     if not side >= SMALLEST_BOX_PX or np.isnan(centre).any():  # so that NaN is refused too
         return None
-    farthest = np.nanmax(np.abs(person.joints - centre))
-    return geometry.box_around(centre, side) if farthest <= FARTHEST * side else None
+    # a box that its joints do not fit
+    farthest_px = np.nanmax(np.abs(person.joints - centre))
+    if not farthest_px <= FARTHEST * side:
+        return None
+    return geometry.box_around(centre, side)
 
 
 def head_px(person):
@@ -87,61 +87,24 @@ def head_px(person):
     return HEAD_SHARE * np.hypot(*(person.head_box[2:] - person.head_box[:2]))
 
 
-def is_inside(person, images):
-    """Whether no joint lies too far outside of the photograph for deeppose_tf."""
-    path = images / person.image
-    size = downloads.image_size(partial(open, path, "rb"))
-    if size is None:
-        return True  # it is named when the frames are cut
-    outside = np.maximum(-person.joints, person.joints - size)
-    return np.nanmax(outside) * min(1, REDUCED_HEIGHT_PX / size[1]) <= OUTSIDE_PX
-
-
-def split(photo_set, how="default"):
-    """Training and test persons, two lists of mpii.Person; those of the test as they are drawn.
-
-    how  "deeppose_tf": theirs, of complete persons alone, and so persons of one image may be in
-         both; "default": the training persons are those, complete or not, whose image holds no test
-         person
-    """
-    labelled = [
-        person
-        for person in photo_set.people
-        if person.training and not np.isnan(person.joints).all()
-    ]
-    complete = [person for person in labelled if not np.isnan(person.joints).any()]
-    if how == "deeppose_tf":
-        labelled = complete = [person for person in complete if is_inside(person, photo_set.images)]
-    drawn = np.random.RandomState(SPLIT_SEED).permutation(len(complete))[
-        : int(TEST_SHARE * len(complete))
-    ]
-    test = [complete[number] for number in drawn]
-    of_test = {(person.image_index, person.rect) for person in test}
-    train = [person for person in labelled if (person.image_index, person.rect) not in of_test]
-    if how == "default":
-        tested_images = {person.image_index for person in test}
-        train = [person for person in train if person.image_index not in tested_images]
-    return train, test
-
-
 def by_image(people):
     """Persons that have a box, image after image: a list of lists of mpii.Person."""
-    groups = {}
+    people_of_image = {}
     for person in sorted(people, key=lambda person: (person.image_index, person.rect)):
         if box_of(person) is not None:
-            groups.setdefault(person.image_index, []).append(person)
-    return list(groups.values())
+            people_of_image.setdefault(person.image_index, []).append(person)
+    return list(people_of_image.values())
 
 
-def job_of(part, people, rows, images, held_out=False):
+def job_of(part, people, rows, photo_folder, held_out=False):
     """The Job of one image's people, with their rows."""
-    name = people[0].image
-    path = images / name
+    file_name = people[0].file_name
+    path = photo_folder / file_name
     return Job(
         part,
         SET_NUMBER,
         people[0].image_index + 1,
-        f"{images.name}/{name}",
+        f"{photo_folder.name}/{file_name}",
         str(path),
         partial(open, path, "rb"),
         rows,
@@ -149,48 +112,51 @@ def job_of(part, people, rows, images, held_out=False):
     )
 
 
-def plan(photo_set, parts, limit, left_out):
+def plan(person_set, parts, limit, left_out):
     """All images in the order of the file, each with a row a person: a list of Job.
 
     parts     "train" and "test" -> what by_image gives
+    limit     images of each part; None for all
     left_out  (set number, image number) of those that cannot be used
     """
     jobs = []
-    counts = {"train": 0, "test": 0}
-    for part, groups in parts.items():
-        for people in groups[:limit]:
-            index = people[0].image_index
-            if (SET_NUMBER, index + 1) in left_out:
+    row_counts = {"train": 0, "test": 0}
+    for part, images in parts.items():
+        for people in images[:limit]:
+            image_index = people[0].image_index
+            if (SET_NUMBER, image_index + 1) in left_out:
                 continue
-            rows = tuple(
-                Row(
-                    counts[part] + k,
-                    person.joints,
-                    box_of(person),
-                    person.rect + 1,
-                    head_px=head_px(person),
+            rows = []
+            for row_number, person in enumerate(people, start=row_counts[part]):
+                rows.append(
+                    Row(
+                        row_number,
+                        person.joints,
+                        box_of(person),
+                        person.rect + 1,
+                        head_px=head_px(person),
+                    )
                 )
-                for k, person in enumerate(people)
-            )
-            counts[part] += len(rows)
-            held_out = part == "train" and index % HELD_OUT_EVERY == 0
-            jobs.append(job_of(part, people, rows, photo_set.images, held_out))
-    held_out = [job.held_out for job in jobs if job.part == "train"]
-    if not counts["test"] or not any(held_out) or all(held_out):
+            row_counts[part] += len(rows)
+            held_out = part == "train" and image_index % HELD_OUT_EVERY == 0
+            jobs.append(job_of(part, people, tuple(rows), person_set.photo_folder, held_out))
+    # each part needs an image
+    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
+    if not row_counts["test"] or not any(held_out_flags) or all(held_out_flags):
         raise InputError(
-            f"{photo_set.images}: too few images are left to train on, to hold out and to test on; "
-            f"download the set again from {PAGE}"
+            f"{person_set.photo_folder}: too few images are left to train on, to hold out and to "
+            f"test on; download the set again from {PAGE}"
         )
     return jobs
 
 
-def check_images(jobs, images):
+def missing_images(jobs, photo_folder):
     """Images that are not there: (set number, image number) -> a line that names the file."""
-    there = downloads.listing(images)
+    openers = archives.list_folder(photo_folder)
     return {
         (job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
         for job in jobs
-        if job.set_number == SET_NUMBER and Path(job.path).name not in there
+        if job.set_number == SET_NUMBER and Path(job.path).name not in openers
     }
 
 
@@ -221,19 +187,21 @@ def parse(argv):
 @command
 def main(argv=None):
     options = parse(argv)
-    photo_set = open_set(options.source)
-    train, test = split(photo_set, options.split)
+    # who trains and who tests
+    person_set = open_set(options.source)
+    train, test = split(person_set.people, person_set.photo_folder, options.split)
     name_boxless([*train, *test])
     parts = {"train": by_image(train), "test": by_image(test)}
-    jobs = plan(photo_set, parts, options.limit, {})
+    # all frames are planned once to learn which photographs are missing, then cut
+    jobs = plan(person_set, parts, options.limit, {})
     facts = {"options": {"limit": options.limit, "split": options.split}}
     framing.prepare(
         options,
-        partial(plan, photo_set, parts, options.limit),
+        partial(plan, person_set, parts, options.limit),
         Layout(MPII, FRAME, 1.0, {SET_NUMBER: "MPII"}),
         facts,
-        check_images(jobs, photo_set.images),
-        photo_set.images,
+        missing_images(jobs, person_set.photo_folder),
+        person_set.photo_folder,
     )
 
 

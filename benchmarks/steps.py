@@ -15,8 +15,7 @@ import Train_stage_1
 import Train_stage_2
 from benchmarks import plain
 from Cascade_1_net import CROP_PX, Alex_net_c1
-from deeppose import cascade, checkpoint, deltas, geometry, training_state
-from deeppose.dataset import open_dataset
+from deeppose import arrays, cascade, checkpoint, deltas, geometry, lsp, training_state
 from deeppose.examples import Boxing, Examples
 from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
@@ -96,10 +95,7 @@ class Bench:
 
         The limit decodes once, resizes and writes, on all cores.
         """
-        sets = [
-            LSP_data.open_set(self.photos, number)
-            for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)
-        ]
+        sets = [lsp.open_set(self.photos, number) for number in (lsp.LSP_NUMBER, lsp.LSPE_NUMBER)]
         jobs = LSP_data.plan(*sets, LSP_data.parse(self.source), {})
         count = sum(len(job.rows) for job in jobs)
         training = sum(len(job.rows) for job in jobs if job.part == "train")

@@ -28,39 +28,42 @@ def read_annotations(path):
     are left out, joints outside the frame are kept. Raises InputError, which names the file and the
     line.
     """
-    names = []
+    file_names = []
     joints = []
     line_number = 0
     try:
         with open(path, "rb") as file:
-            # a longer line comes cut, and _parse refuses it: a gigabyte is never read
+            # a longer line comes cut, and _parse_line refuses it: a gigabyte is never read
             while line := file.readline(LONGEST_LINE + 1):
                 line_number += 1
                 if line_number > MOST_LINES:
                     raise Odd("is one more than annotations can have")
-                if not line.isspace():
-                    name, joints_px = _parse(line)
-                    names.append(name)
-                    joints.append(joints_px)
+                if line.isspace():
+                    continue
+                file_name, joints_px = _parse_line(line)
+                file_names.append(file_name)
+                joints.append(joints_px)
     except Odd as odd:
         raise InputError(f"{path}: line {line_number}: {odd}; fetch the set again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not names:
+    if not file_names:
         raise InputError(f"{path}: holds no annotations; fetch the set again")
-    return names, np.array(joints, float)
+    return file_names, np.array(joints, float)
 
 
-def _parse(line):
-    """Name and joints (19, 2) px, int32, of one line; Odd where it is broken."""
+def _parse_line(line):
+    """Image name and joints (19, 2) px, int32, of one line; Odd where it is broken."""
     if len(line) > LONGEST_LINE:
         raise Odd(f"is longer than {LONGEST_LINE} bytes")
+    # the name; some lines of the set begin with NUL bytes
     words = line.lstrip(b"\0").decode("ascii", "replace").split()
     if len(words) != 2:
         raise Odd("is not a name, a blank, and numbers with commas between")
-    name, coordinate_list = words
-    if not IMAGE_NAME.fullmatch(name):
-        raise Odd(f"{name!r:.40} is not the name of a file like 00000003.png")
+    file_name, coordinate_list = words
+    if not IMAGE_NAME.fullmatch(file_name):
+        raise Odd(f"{file_name!r:.40} is not the name of a file like 00000003.png")
+    # the coordinates; int() alone would take underscores and other scripts' digits too
     coordinates = coordinate_list.split(",")
     if len(coordinates) != 2 * JOINT_COUNT:
         raise Odd(f"has {len(coordinates)} numbers, not {2 * JOINT_COUNT}")
@@ -69,4 +72,4 @@ def _parse(line):
             raise Odd(f"{coordinate!r:.40} is no whole number")
         if abs(int(coordinate)) > LARGEST_COORDINATE_PX:
             raise Odd(f"a joint lies at {int(coordinate)} pixels")
-    return name, np.array(coordinates, np.int32).reshape(JOINT_COUNT, 2)
+    return file_name, np.array(coordinates, np.int32).reshape(JOINT_COUNT, 2)

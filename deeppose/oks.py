@@ -11,7 +11,7 @@ import io
 import numpy as np
 
 from deeppose import json_stream
-from deeppose.coco import BOX_FILL, box_around
+from deeppose.coco_entries import BOX_FILL, box_around_joints
 from deeppose.shell import InputError, RunError
 
 NMS_THRESHOLD = 0.9  # poses that are more alike are one person
@@ -203,7 +203,7 @@ def _true_person(number, entry, length):
     keypoints = np.array(entry.get("keypoints") or np.zeros(length), float)
     joints = keypoints.reshape(length // 3, 3)
     labelled = joints[:, 2] > 0
-    box = np.array(entry.get("bbox") or box_around(joints[labelled, :2]), float)
+    box = np.array(entry.get("bbox") or box_around_joints(joints[labelled, :2]), float)
     x0, y0, width, height = box.tolist()
     area = float(entry.get("area") or BOX_FILL * width * height)
     count = entry.get("num_keypoints")

@@ -7,7 +7,7 @@ training images, since the labels of its test images are not public.
 
 from dataclasses import dataclass
 
-from deeppose.skeleton import MPII
+from deeppose.skeletons import MPII
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Skeletons: a data set's joints, how they hang together, how it is scored, all by joint name.
+"""Skeleton: a data set's joints, how they hang together, how it is scored, all by joint name.
 
-A further data set is one more Skeleton, here or described by its files. No other file knows a
-joint's number.
+A data set's Skeleton is one of deeppose/skeletons.py, or described by its files. No other file
+knows a joint's number.
 """
 
 import difflib
@@ -11,7 +11,6 @@ import numpy as np
 
 from deeppose import geometry, skeleton_checks
 from deeppose.joint_names import mirror_name, without_side
-from deeppose.score_names import ALL_STICKS
 from deeppose.shell import InputError
 
 UNKNOWN_SIGMA = 0.05  # of OKS, where a data set gives none
@@ -22,8 +21,8 @@ class Skeleton:
     """Joints, limbs, units and scores of one data set.
 
     joints          names in the order of the label arrays; left_ and right_ are the person's own
-    limbs           part -> its sticks, each a pair of ends; an end is a tuple of joint names, its
-                    point their mean
+    limbs           limb, left and right together -> its sticks, each a pair of ends; an end is a
+                    tuple of joint names, its point their mean
     bones           pairs of joints to draw a line between; no score depends on them
     unit            what errors are measured in: the distance of two true joints, "head" (the row's
                     head size) or "box" (the larger side of the row's box)
@@ -36,7 +35,7 @@ class Skeleton:
                     one
     curve_to        PDJ is given in steps of 0.05 up to this, in units, and drawn so far
     chosen_by       the score that picks an epoch: (kind, key), such as ("pdj", "0.20")
-    means           name -> the parts whose PCP it is the mean of; ALL_STICKS for the mean over
+    means           name -> the limbs whose PCP it is the mean of; ALL_STICKS for the mean over
                     sticks
     head            two true joints whose distance is the head size where the rows have none; or ()
     sigmas          joint -> OKS's constant; UNKNOWN_SIGMA where a joint has none
@@ -44,14 +43,17 @@ class Skeleton:
                     left_x and right_x tell them; None: those names do; () has nothing mirrored
     """
 
+    # the joints, and what joins them
     name: str
     joints: tuple
     limbs: dict = field(default_factory=dict)
     bones: tuple = ()
+    # what errors are measured in, and what the cascade's boxes are sized by
     unit: object = "box"
     unit_name: str = "box sides"
     crop_size_from: object = "extent"
     crop_scale: float = 0.8
+    # how poses are scored
     scores: tuple = ("pdj",)
     thresholds: tuple = (0.1, 0.2, 0.5)
     curve_to: float = 0.5
@@ -59,6 +61,7 @@ class Skeleton:
     means: dict = field(default_factory=dict)
     head: tuple = ()
     sigmas: dict = field(default_factory=dict)
+    # left and right, where the joints' names do not tell
     pairs: tuple | None = None
 
     def __post_init__(self):
@@ -68,31 +71,39 @@ class Skeleton:
     def joint_count(self):
         return len(self.joints)
 
-    def index(self, name):
-        """The joint's place in the label arrays; ValueError for a name that is none."""
-        return self.joints.index(name)
+    def index(self, joint_name):
+        """The joint's index in the label arrays; ValueError for a name that is none."""
+        return self.joints.index(joint_name)
 
-    @property
-    def flip(self):
-        """Permutation, left <-> right: a mirrored joint j is joint flip[j] of the original image."""
-        opposite = {}
-        for left, right in self.joint_pairs:
-            opposite[left] = right
-            opposite[right] = left
-        return tuple(self.index(opposite.get(name, name)) for name in self.joints)
+    def _indices(self, joint_names):
+        """The joints' indices in the label arrays, a tuple."""
+        return tuple(self.index(joint_name) for joint_name in joint_names)
 
     @property
     def joint_pairs(self):
         """The names of the joints that a mirrored image exchanges, as (left, right)."""
         if self.pairs is not None:
             return self.pairs
-        return tuple((name, mirror_name(name)) for name in self.joints if name.startswith("left_"))
+        left_joints = [name for name in self.joints if name.startswith("left_")]
+        return tuple((left, mirror_name(left)) for left in left_joints)
 
-    def side(self, name):
+    @property
+    def flip(self):
+        """Permutation, left <-> right: a mirrored joint j is joint flip[j] of the original image."""
+        # joints in the middle are their own opposite
+        opposite = {}
+        for left, right in self.joint_pairs:
+            opposite[left] = right
+            opposite[right] = left
+        return self._indices(opposite.get(joint_name, joint_name) for joint_name in self.joints)
+
+    def side(self, joint_name):
         """Side of a joint that has an opposite one, "left" or "right"; else None."""
-        for pair in self.joint_pairs:
-            if name in pair:
-                return ("left", "right")[pair.index(name)]
+        for left, right in self.joint_pairs:
+            if joint_name == left:
+                return "left"
+            if joint_name == right:
+                return "right"
         return None
 
     @property
@@ -101,35 +112,36 @@ class Skeleton:
         return self.flip != tuple(range(self.joint_count))
 
     @property
+    def joint_groups(self):
+        """Indices of joints, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
+        groups = {}
+        for joint, joint_name in enumerate(self.joints):
+            # a name may tell a side though no joint is opposite: then it stands alone
+            group = without_side(joint_name) if self.side(joint_name) else joint_name
+            groups.setdefault(group, []).append(joint)
+        return {group: tuple(members) for group, members in groups.items()}
+
+    @property
     def bone_ends(self):
         """Bones as pairs of indices."""
-        return tuple((self.index(first), self.index(second)) for first, second in self.bones)
+        return tuple(self._indices(bone) for bone in self.bones)
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, part after part, as metrics.pcp takes them.
+        """All limbs as pairs of ends, limb after limb, as metrics.pcp takes them.
 
         An end is a tuple of indices.
         """
         sticks = []
-        for sticks_of_part in self.limbs.values():
-            for ends in sticks_of_part:
-                sticks.append(tuple(tuple(map(self.index, end)) for end in ends))
+        for sticks_of_limb in self.limbs.values():
+            for first_end, second_end in sticks_of_limb:
+                sticks.append((self._indices(first_end), self._indices(second_end)))
         return tuple(sticks)
 
     @property
     def stick_parts(self):
-        """The part that each of `sticks` belongs to."""
-        return tuple(part for part, sticks in self.limbs.items() for _ in sticks)
-
-    @property
-    def joint_groups(self):
-        """Indices of joints, left and right together: {"ankle": (0, 5), ..., "neck": (12,)}."""
-        groups = {}
-        for joint, name in enumerate(self.joints):
-            group = without_side(name) if self.side(name) else name
-            groups.setdefault(group, []).append(joint)
-        return {group: tuple(members) for group, members in groups.items()}
+        """The limb, a key of `limbs`, that each of `sticks` belongs to."""
+        return tuple(limb for limb, sticks in self.limbs.items() for _ in sticks)
 
     def units_px(self, true_px, sizes):
         """Unit (N,) px that each row's errors are measured in; NaN where it is not known.
@@ -138,18 +150,19 @@ class Skeleton:
         """
         if isinstance(self.unit, str):
             return sizes[self.unit]
-        return geometry.distance(true_px, [self.index(name) for name in self.unit])
+        return geometry.distance(true_px, self._indices(self.unit))
 
     def head_px(self, true_px, sizes):
         """Head size (N,) px of each row: its own, or else the distance of the joints of `head`.
 
         true_px, sizes  as for units_px; sizes may be None
         """
-        given = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
+        given_px = np.full(len(true_px), np.nan) if sizes is None else sizes["head"]
         if not self.head:
-            return given
-        from_joints = geometry.distance(true_px, [self.index(name) for name in self.head])
-        return np.where(np.isnan(given), from_joints, given)
+            return given_px
+        # rows that have their own head size keep it
+        from_joints_px = geometry.distance(true_px, self._indices(self.head))
+        return np.where(np.isnan(given_px), from_joints_px, given_px)
 
     def pose_sizes_px(self, predicted_px):
         """Sizes (...) px of predicted poses (..., J, 2), by which the cascade's boxes are sized.
@@ -158,12 +171,12 @@ class Skeleton:
         """
         if self.crop_size_from == "extent":
             return geometry.extent(predicted_px)
-        return geometry.distance(predicted_px, [self.index(name) for name in self.crop_size_from])
+        return geometry.distance(predicted_px, self._indices(self.crop_size_from))
 
     @property
     def oks_sigmas(self):
         """OKS's constants, (J,)."""
-        return np.array([self.sigmas.get(name, UNKNOWN_SIGMA) for name in self.joints])
+        return np.array([self.sigmas.get(joint_name, UNKNOWN_SIGMA) for joint_name in self.joints])
 
     def described(self):
         """The Skeleton as JSON has it: from_description reads it back."""
@@ -172,10 +185,11 @@ class Skeleton:
 
 def from_description(description):
     """The Skeleton that `described` wrote; ValueError, TypeError or KeyError for what is none."""
-    field_names = {entry.name for entry in fields(Skeleton)}
+    field_names = {field_of_skeleton.name for field_of_skeleton in fields(Skeleton)}
     if not isinstance(description, dict) or not set(description) <= field_names:
         raise ValueError("not a skeleton's entries")
-    return Skeleton(**{name: _frozen(value) for name, value in description.items()})
+    # lists become tuples, so that the Skeleton is equal to the one that was described
+    return Skeleton(**{key: _frozen(value) for key, value in description.items()})
 
 
 def _frozen(value):
@@ -187,186 +201,19 @@ def _frozen(value):
     return value
 
 
-def _both_sides(upper, lower):
-    """The right and the left stick between two paired joints."""
-    return tuple(((f"{side}_{upper}",), (f"{side}_{lower}",)) for side in ("right", "left"))
-
-
-ARMS_AND_LEGS = {
-    "upper_arms": _both_sides("shoulder", "elbow"),
-    "lower_arms": _both_sides("elbow", "wrist"),
-    "upper_legs": _both_sides("hip", "knee"),
-    "lower_legs": _both_sides("knee", "ankle"),
-}
-LIMB_MEANS = {
-    "mean_4": tuple(ARMS_AND_LEGS),  # the paper's four limbs
-    "mean_6": ("head", "torso", *ARMS_AND_LEGS),  # left and right pooled
-    "mean_10": ALL_STICKS,  # most leaderboards
-}
-
-LSP = Skeleton(
-    name="lsp",
-    joints=(
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "neck",
-        "head",
-    ),
-    limbs={  # the ten sticks of the PCP literature
-        "head": ((("head",), ("neck",)),),
-        "torso": ((("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),),
-        **ARMS_AND_LEGS,
-    },
-    bones=(
-        ("head", "neck"),
-        ("neck", "right_shoulder"),
-        ("neck", "left_shoulder"),
-        ("right_shoulder", "right_elbow"),
-        ("right_elbow", "right_wrist"),
-        ("left_shoulder", "left_elbow"),
-        ("left_elbow", "left_wrist"),
-        ("right_shoulder", "right_hip"),
-        ("left_shoulder", "left_hip"),
-        ("right_hip", "left_hip"),
-        ("right_hip", "right_knee"),
-        ("right_knee", "right_ankle"),
-        ("left_hip", "left_knee"),
-        ("left_knee", "left_ankle"),
-    ),
-    unit=("left_shoulder", "right_hip"),  # DeepPose, section 3: opposing torso joints
-    unit_name="torso diameters",
-    crop_size_from=("left_shoulder", "right_hip"),
-    crop_scale=2.0,  # DeepPose, section 4.1
-    scores=("pcp", "pdj", "pckh"),
-    means=LIMB_MEANS,
-    head=("head", "neck"),  # deeppose_tf's head size
-)
-
-MPII = Skeleton(
-    name="mpii",
-    # in the order of the file's ids
-    joints=(
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "pelvis",
-        "thorax",
-        "upper_neck",
-        "head_top",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-    ),
-    limbs=LSP.limbs | {"head": ((("head_top",), ("upper_neck",)),)},
-    bones=(
-        ("head_top", "upper_neck"),
-        ("upper_neck", "thorax"),
-        ("thorax", "pelvis"),
-        ("thorax", "right_shoulder"),
-        ("right_shoulder", "right_elbow"),
-        ("right_elbow", "right_wrist"),
-        ("thorax", "left_shoulder"),
-        ("left_shoulder", "left_elbow"),
-        ("left_elbow", "left_wrist"),
-        ("pelvis", "right_hip"),
-        ("right_hip", "right_knee"),
-        ("right_knee", "right_ankle"),
-        ("pelvis", "left_hip"),
-        ("left_hip", "left_knee"),
-        ("left_knee", "left_ankle"),
-    ),
-    unit="head",  # 0.6 x the head box's diagonal: Andriluka et al., CVPR 2014
-    unit_name="head sizes",
-    crop_size_from=LSP.crop_size_from,
-    crop_scale=LSP.crop_scale,
-    scores=("pckh", "pcp"),
-    thresholds=(0.1, 0.5),
-    chosen_by=("pckh_0.5",),
-    means=LIMB_MEANS,
-)
-
-K2HPD = Skeleton(  # the first 15 of the set's 19 joints, as its authors' readers take them
-    name="k2hpd",
-    joints=(
-        "head",
-        "neck",
-        "spine",
-        "right_shoulder",
-        "right_elbow",
-        "right_hand",
-        "left_shoulder",
-        "left_elbow",
-        "left_hand",
-        "right_hip",
-        "right_knee",
-        "right_foot",
-        "left_hip",
-        "left_knee",
-        "left_foot",
-    ),
-    limbs={
-        "head": ((("head",), ("neck",)),),
-        "spine": ((("neck",), ("spine",)),),
-        "upper_arms": _both_sides("shoulder", "elbow"),
-        "lower_arms": _both_sides("elbow", "hand"),
-        "upper_legs": _both_sides("hip", "knee"),
-        "lower_legs": _both_sides("knee", "foot"),
-    },
-    bones=(
-        ("head", "neck"),
-        ("neck", "spine"),
-        ("neck", "right_shoulder"),
-        ("neck", "left_shoulder"),
-        ("right_shoulder", "right_elbow"),
-        ("right_elbow", "right_hand"),
-        ("left_shoulder", "left_elbow"),
-        ("left_elbow", "left_hand"),
-        ("spine", "right_hip"),
-        ("spine", "left_hip"),
-        ("right_hip", "right_knee"),
-        ("right_knee", "right_foot"),
-        ("left_hip", "left_knee"),
-        ("left_knee", "left_foot"),
-    ),
-    unit=("right_shoulder", "left_hip"),
-    unit_name="torso diameters",
-    crop_size_from=("right_shoulder", "left_hip"),
-    crop_scale=2.0,  # DeepPose's; recipe k2hpd has its authors' 0.8
-    scores=("pcp", "pdj", "loss"),
-    curve_to=0.75,
-    chosen_by=("pdj", "0.10"),
-    means={"mean_10": ALL_STICKS},
-)
-
-
-def joints_named(text, skeleton):
+def joints_named(joint_list, skeleton):
     """Joints named in "left_wrist,head", in the skeleton's order, or all for None.
 
     Raises InputError for a name that the skeleton does not have.
     """
-    if text is None:
+    if joint_list is None:
         return skeleton.joints
-    wanted = [name.strip() for name in text.split(",")]
-    for name in wanted:
-        if name not in skeleton.joints:
-            hint = f"the joints are {', '.join(skeleton.joints)}"
-            if similar := difflib.get_close_matches(name, skeleton.joints, 1):
-                hint = f"did you mean {similar[0]}?"
-            raise InputError(f"--joints: there is no joint {name!r}; {hint}")
-    return [name for name in skeleton.joints if name in wanted]
+    wanted = [joint_name.strip() for joint_name in joint_list.split(",")]
+    for joint_name in wanted:
+        if joint_name in skeleton.joints:
+            continue
+        hint = f"the joints are {', '.join(skeleton.joints)}"
+        if similar := difflib.get_close_matches(joint_name, skeleton.joints, 1):
+            hint = f"did you mean {similar[0]}?"
+        raise InputError(f"--joints: there is no joint {joint_name!r}; {hint}")
+    return [joint_name for joint_name in skeleton.joints if joint_name in wanted]

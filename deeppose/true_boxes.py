@@ -13,7 +13,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from deeppose import downloads, geometry, metrics, tables
+from deeppose import archives, downloads, geometry, metrics, tables
 from deeppose.framing import cut
 from deeppose.loader import Frames
 from deeppose.shell import InputError
@@ -160,7 +160,7 @@ def find(source, name):
     return str(paths[0]), partial(open, paths[0], "rb")
 
 
-_open_zip = cache(downloads.open_zip)  # once, not for each photograph in it
+_open_zip = cache(archives.open_zip)  # once, not for each photograph in it
 
 
 def is_stretched(facts):

@@ -30,7 +30,7 @@ from deeppose.dataset import open_dataset
 from deeppose.figure import render_person
 from deeppose.score_names import threshold_key
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from results import ledger
 
 RENDERED = 60  # people, of whom failures.png shows the best, middling and worst

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 
 @dataclass(frozen=True)

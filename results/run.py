@@ -14,7 +14,7 @@ from deeppose import arrays, cascade, files, metrics, networks
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import RunError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from deeppose.workdir import SHARED, refiner_path, stages_here
 from results import ledger, paths, predictions, variants
 from results.paths import ROOT

@@ -6,7 +6,7 @@ import json
 import numpy as np
 from PIL import Image, ImageDraw
 
-from deeppose.coco_joints import COCO
+from deeppose.coco_skeletons import COCO
 
 SIZE = (200, 160)  # (w, h) px of a picture
 # the joint of that number is hidden in some people, and not labelled in others

@@ -31,7 +31,6 @@ import scipy.io
 import torch
 from PIL import Image
 
-import LSP_data
 import MPII_data
 from Alexnet_stage_1 import Alexnet_stage_1
 from Cascade_1_net import Alex_net_c1
@@ -40,17 +39,18 @@ from deeppose import (
     boxes,
     cascade,
     checkpoint,
-    csv_files,
-    dataset_format,
+    coco_writing,
     deltas,
     downloads,
     files,
     heatmaps,
     k2hpd,
     leakage,
+    lsp,
     matlab,
     metrics,
     mpii,
+    mpii_split,
     networks,
     pretrained,
     runtime,
@@ -64,7 +64,7 @@ from deeppose.examples import boxing_of
 from deeppose.people import Job, Row
 from deeppose.recipes import Recipe
 from deeppose.shell import InputError, RunError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 
@@ -276,7 +276,7 @@ def npy_bytes(array):
 
 
 def read_zip(path):
-    photo_set = LSP_data.open_set(path.parent, LSP_data.LSP_NUMBER)
+    photo_set = lsp.open_set(path.parent, lsp.LSP_NUMBER)
     for number, (name, opener) in photo_set.openers.items():
         if number <= len(photo_set.joints):
             row = Row(0, photo_set.joints[number - 1])
@@ -293,14 +293,14 @@ def read_mpii(path):
 
 def use_mpii(path):
     """Read it, and plan the rows of its persons, and write them, as the scripts do."""
-    photo_set = MPII_data.PersonSet(mpii.read_file(path), path.parent)
-    for how in MPII_data.SPLITS:
-        train, test = MPII_data.split(photo_set, how)
+    person_set = MPII_data.PersonSet(mpii.read_file(path), path.parent)
+    for how in mpii_split.SPLITS:
+        train, test = mpii_split.split(person_set.people, person_set.photo_folder, how)
         MPII_data.name_boxless([*train, *test])
         parts = {"train": MPII_data.by_image(train), "test": MPII_data.by_image(test)}
         with contextlib.suppress(InputError):  # of three images no two parts can be made
-            MPII_data.plan(photo_set, parts, None, {})
-    to_coco.write(path.parent / "coco.json", to_coco.mpii(path))
+            MPII_data.plan(person_set, parts, None, {})
+    coco_writing.write(path.parent / "coco.json", to_coco.convert_mpii(path))
 
 
 def tar_bytes():
@@ -512,12 +512,12 @@ def seeds(folder):
         ".mat": (
             "joints.mat",
             labels,
-            lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 1),
+            lambda path: lsp.read_joints(path, lambda: open(path, "rb"), 1),
         ),
         ".mat compressed": (
             "joints_2.mat",
             mat_bytes((14, 3, 50), do_compression=True),
-            lambda path: LSP_data.read_joints(path, lambda: open(path, "rb"), 2),
+            lambda path: lsp.read_joints(path, lambda: open(path, "rb"), 2),
         ),
         ".mat structs": ("mpii.mat", mpii_bytes(), read_mpii),
         ".mat structs compressed": ("mpii_packed.mat", mpii_bytes(do_compression=True), read_mpii),

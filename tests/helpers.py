@@ -8,8 +8,8 @@ import torch
 
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, networks, workdir
-from deeppose.skeleton import LSP
-from deeppose.stage_1 import Stage_1
+from deeppose.networks import Stage_1
+from deeppose.skeletons import LSP
 from LSP_data import FRAME
 from Resnet_stage_1 import Resnet_stage_1
 

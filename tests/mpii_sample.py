@@ -7,7 +7,7 @@ from test_mpii import EMPTY, image, mat, point, rect, structs
 
 from deeppose import mpii
 from deeppose.figure import render_person
-from deeppose.skeleton import LSP, MPII
+from deeppose.skeletons import LSP, MPII
 
 COUNT = 24
 PAIRS = (3, 7, 11, 15)  # images of two people

@@ -19,7 +19,7 @@ from deeppose import alexnet_weights, augment, checkpoint, losses, networks, run
 from deeppose.loader import Frames
 from deeppose.pretrained import load_initial
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 LAYOUTS = ("torchvision", "bvlc")

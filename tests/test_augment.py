@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeppose import augment
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 ALL = augment.Ranges(turn_deg=40, scale=0.25, shift=0.05, mirror=0.5, colour=0.3, hide=0.5)
 MOVES = augment.Ranges(turn_deg=40, scale=0.25, shift=0.05, mirror=0.5)

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeppose import coco, coco_joints, json_stream
+from deeppose import coco, coco_joints, coco_skeletons, json_stream
+from deeppose.coco_detections import read_detections
+from deeppose.coco_entries import BOX_FILL
 from deeppose.shell import InputError
 
 # the real sets, where they are at hand
@@ -92,10 +94,10 @@ def test_what_a_file_lacks_is_computed(tmp_path):
     no_box = person(2, bbox=..., area=0)
     no_joints = person(3, keypoints=..., bbox=[0, 0, 0, 0], area=...)  # num_keypoints stays 2
     found = coco.read(write(tmp_path, content(bare, no_box, no_joints)))
-    assert found.areas[0] == pytest.approx(coco.BOX_FILL * 40 * 60)
+    assert found.areas[0] == pytest.approx(BOX_FILL * 40 * 60)
     assert found.keypoint_counts.tolist() == [2, 2, 0] and not found.crowd.any()
     np.testing.assert_allclose(found.boxes[1], [10 - 2.05, 20 - 2, 1.2 * 20.5, 1.2 * 20])
-    assert found.areas[1] == pytest.approx(coco.BOX_FILL * 1.2 * 20.5 * 1.2 * 20)
+    assert found.areas[1] == pytest.approx(BOX_FILL * 1.2 * 20.5 * 1.2 * 20)
     assert not found.keypoints[2].any() and found.complaints == ()
 
 
@@ -411,7 +413,7 @@ def test_memory_does_not_grow_with_the_outlines(tmp_path, monkeypatch):
     "names, pairs",
     [
         (
-            coco_joints.COCO.joints,
+            coco_skeletons.COCO.joints,
             [
                 (f"left_{name}", f"right_{name}")
                 for name in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -434,10 +436,10 @@ def test_flips_by_name(names, pairs):
 
 def test_a_side_without_its_counterpart_is_found():
     assert coco_joints.one_sided(["Left_eye", "nose", "l_paw", "r_paw"]) == ("left_eye",)
-    assert coco_joints.one_sided(coco_joints.COCO.joints) == ()
+    assert coco_joints.one_sided(coco_skeletons.COCO.joints) == ()
 
 
-@pytest.mark.parametrize("known", [coco_joints.COCO, coco_joints.POSETRACK])
+@pytest.mark.parametrize("known", [coco_skeletons.COCO, coco_skeletons.POSETRACK])
 def test_the_known_sets_fit_together(known):
     assert len(known.joints) == len(set(known.joints)) == len(known.sigmas) == 17
     ends = {name for bone in known.bones for name in bone}
@@ -448,17 +450,19 @@ def test_the_known_sets_fit_together(known):
     assert coco_joints.one_sided(known.joints) == ()
     for left, right in coco_joints.flip_pairs(known.joints):
         assert known.sigmas[known.joints.index(left)] == known.sigmas[known.joints.index(right)]
-    assert coco_joints.joint_set(known.joints, ()) is known
+    assert coco_skeletons.joint_set(known.joints, ()) is known
 
 
 def test_an_own_set_has_the_files_bones():
-    own = coco_joints.joint_set(("nose", "tail"), (("nose", "tail"),))
+    own = coco_skeletons.joint_set(("nose", "tail"), (("nose", "tail"),))
     assert own.bones == (("nose", "tail"),) and own.sigmas == (0.05, 0.05) and not own.limbs
 
 
 def test_cocos_sigmas_are_pycocotools():
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
-    np.testing.assert_allclose(coco_joints.COCO.sigmas, cocoeval.Params("keypoints").kpt_oks_sigmas)
+    np.testing.assert_allclose(
+        coco_skeletons.COCO.sigmas, cocoeval.Params("keypoints").kpt_oks_sigmas
+    )
 
 
 @pytest.mark.parametrize(
@@ -469,8 +473,8 @@ def test_the_real_files(part, images, persons, labelled, crowd):
     if not path.is_file():
         pytest.skip("the real COCO images are not at hand")
     found = coco.read(path)
-    assert found.joints == coco_joints.COCO.joints and not found.complaints
-    assert set(map(frozenset, found.bones)) == set(map(frozenset, coco_joints.COCO.bones))
+    assert found.joints == coco_skeletons.COCO.joints and not found.complaints
+    assert set(map(frozenset, found.bones)) == set(map(frozenset, coco_skeletons.COCO.bones))
     assert (len(found.images), len(found.ids), found.crowd.sum()) == (images, persons, crowd)
     assert (found.keypoint_counts > 0).sum() == labelled
     for entry, keypoints, area in zip(
@@ -491,10 +495,10 @@ def test_detections(tmp_path):
         detection(image_id=8),
         detection(bbox=[-3.5, 1, 5, 5], score=1),
     ]
-    ids, boxes, scores = coco.read_detections(write(tmp_path, value), {7: None}, score_above=0.05)
+    ids, boxes, scores = read_detections(write(tmp_path, value), {7: None}, score_above=0.05)
     assert ids.tolist() == [7, 7] and scores.tolist() == [0.5, 1]
     assert boxes.tolist() == [[0, 0, 10, 20], [-3.5, 1, 5, 5]]
-    ids, boxes, scores = coco.read_detections(write(tmp_path, []), {7: None})
+    ids, boxes, scores = read_detections(write(tmp_path, []), {7: None})
     assert ids.shape == scores.shape == (0,) and boxes.shape == (0, 4)
 
 
@@ -517,14 +521,12 @@ def test_detections(tmp_path):
 )
 def test_bad_detections_are_refused(tmp_path, value):
     with pytest.raises(InputError, match="own.json: "):
-        coco.read_detections(write(tmp_path, value), {7: None})
+        read_detections(write(tmp_path, value), {7: None})
 
 
 def test_the_real_detections():
     if not (SHARED / "coco" / "dets").is_dir():
         pytest.skip("the real COCO images are not at hand")
     found = coco.read(SHARED / "coco" / "annotations" / "person_keypoints_val2017.json")
-    ids, _, _ = coco.read_detections(
-        SHARED / "coco" / "dets" / "human_detection.json", found.images
-    )
+    ids, _, _ = read_detections(SHARED / "coco" / "dets" / "human_detection.json", found.images)
     assert len(ids) == 433 - 82 and 174231 not in ids

@@ -9,9 +9,8 @@ from drawn_coco import COLOURS, HIDDEN, content, draw, write, write_set
 from helpers import fails
 
 import COCO_data
-from deeppose import coco, dependencies, geometry
-from deeppose.coco_joints import COCO, POSETRACK
-from deeppose.dataset import open_dataset
+from deeppose import arrays, coco, dependencies, geometry
+from deeppose.coco_skeletons import COCO, POSETRACK
 
 # the real sets, where they are at hand
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

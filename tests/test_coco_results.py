@@ -19,9 +19,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import coco_results, metrics, networks, oks
-from deeppose.coco_joints import COCO, POSETRACK
-from deeppose.dataset import open_dataset
+from deeppose import arrays, coco_results, metrics, networks, oks
+from deeppose.coco_skeletons import COCO, POSETRACK
 from deeppose.heatmaps import Output
 
 # the real sets, where they are at hand

@@ -12,7 +12,7 @@ from literal import literal_pck, literal_pcp
 import Train_stage_1
 from deeppose import curves, files, metrics, networks, runtime, training_plots
 from deeppose.loader import Frames
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 # four steps an epoch

@@ -17,8 +17,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import augment, crops, runtime
 from deeppose.examples import Examples
 from deeppose.recipes import Recipe
-from deeppose.skeleton import LSP
-from deeppose.stage_1 import Stage_1
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import RECIPES as STAGE_1_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 

@@ -30,7 +30,7 @@ from deeppose import (
 )
 from deeppose.examples import Boxing
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 EXTRAS = (*export.EXTRAS, "onnxruntime")

@@ -33,8 +33,7 @@ from deeppose import (
 from deeppose.adoption import adopt
 from deeppose.loader import Frames
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
-from deeppose.stage_1 import Stage_1
+from deeppose.skeletons import LSP
 from Heatmap_stage_1 import RECIPES, Attention, Branches, Heatmap_stage_1
 
 CPU = torch.device("cpu")

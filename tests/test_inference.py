@@ -16,7 +16,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import cascade, checkpoint, crops, inference, networks, runtime
 from deeppose.arrays import PROJECT
 from deeppose.loader import Frames
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import Resnet_stage_1
 

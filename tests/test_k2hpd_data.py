@@ -26,7 +26,7 @@ from Cascade_1_net import RECIPES, Alex_net_c1
 from deeppose import augment, cascade, downloads, k2hpd, metrics, photos, recipes
 from deeppose.dataset import open_dataset
 from deeppose.examples import Examples
-from deeppose.skeleton import K2HPD
+from deeppose.skeletons import K2HPD
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 
 THEIRS = RECIPES["k2hpd"]

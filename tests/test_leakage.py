@@ -18,8 +18,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, leakage
 from deeppose.people import Job, Row
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
-from deeppose.stage_1 import Stage_1
+from deeppose.skeletons import LSP
 
 TESTS = (test_stage_1, Generate_train_output, test_stage_2)  # steps 3, 4 and 6
 

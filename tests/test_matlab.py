@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from deeppose import matlab
+from deeppose import matlab, matlab_arrays
 from deeppose.downloads import read_mat
+from deeppose.matlab_arrays import Items
 from deeppose.shell import InputError
 
 # classes and types of "MAT-File Format", chapter 1
@@ -83,13 +84,13 @@ def saved(variables, **options):
 def check_equal(ours, theirs):
     """Ours against what scipy.io.loadmat gives without squeezing."""
     if theirs.dtype.names:
-        assert isinstance(ours, matlab.Items) and ours.shape == theirs.shape
+        assert isinstance(ours, Items) and ours.shape == theirs.shape
         for mine, other in zip(ours, theirs.ravel("F"), strict=True):
             assert list(mine) == list(theirs.dtype.names)
             for field, value in mine.items():
                 check_equal(value, other[field])
     elif theirs.dtype == object:
-        assert isinstance(ours, matlab.Items) and ours.shape == theirs.shape
+        assert isinstance(ours, Items) and ours.shape == theirs.shape
         for mine, other in zip(ours, theirs.ravel("F"), strict=True):
             check_equal(mine, other)
     elif theirs.dtype.kind == "U":
@@ -299,11 +300,14 @@ def test_what_is_not_asked_for_may_be_of_any_kind():
     assert read(mat_file(*others, number(2.5, "a"))) == 2.5
 
 
-@pytest.mark.parametrize("limit, value", [("LARGEST_RESULT", 10_000), ("LARGEST_FILE", 300)])
-def test_limits_of_file_and_result(limit, value, monkeypatch):
+@pytest.mark.parametrize(
+    "module, limit, value",
+    [(matlab_arrays, "LARGEST_RESULT", 10_000), (matlab, "LARGEST_FILE", 300)],
+)
+def test_limits_of_file_and_result(module, limit, value, monkeypatch):
     content = saved({"a": cell_of(*range(200))})
     assert len(read(content)) == 200
-    monkeypatch.setattr(matlab, limit, value)
+    monkeypatch.setattr(module, limit, value)
     with pytest.raises(InputError, match="x.mat: .* more than|x.mat: is larger"):
         read(content)
 
@@ -321,7 +325,7 @@ def test_numbers_of_bytes_count_with_what_they_take_in_memory(monkeypatch):
         compressed(array(UINT8, (1, 100_000), element(UINT8_DATA, bytes(100_000)), "a"))
     )
     assert math.prod(read(content).shape) == 100_000
-    monkeypatch.setattr(matlab, "LARGEST_RESULT", 500_000)
+    monkeypatch.setattr(matlab_arrays, "LARGEST_RESULT", 500_000)
     with pytest.raises(InputError, match="unpacks to more"):
         read(content)
 

@@ -93,7 +93,7 @@ def read(content):
 def test_persons_of_a_file_with_every_oddity(do_compression):
     people = read(mat(do_compression=do_compression))
     assert [
-        (person.image, person.image_index, person.training, person.rect) for person in people
+        (person.file_name, person.image_index, person.training, person.rect) for person in people
     ] == [
         ("000.jpg", 0, True, 0),
         ("002.jpg", 2, True, 0),
@@ -129,7 +129,7 @@ def test_persons_of_a_file_with_every_oddity(do_compression):
 
 def test_one_image_and_one_test_image():
     (person,) = read(mat(IMAGES[:1], (0,)))
-    assert person.image == "000.jpg" and not person.training
+    assert person.file_name == "000.jpg" and not person.training
 
 
 def changed(**changes):
@@ -214,7 +214,7 @@ def test_the_real_persons(real_mpii):
     labelled = np.array([~np.isnan(person.joints).any(1) for person in people])  # (persons, 16)
     with_joints = [person for person, joints in zip(people, labelled) if joints.any()]
     assert len(with_joints) == 1642 and labelled.all(1).sum() == 1349
-    assert len({person.image for person in with_joints}) == 1532
+    assert len({person.file_name for person in with_joints}) == 1532
     assert all(person.training for person in with_joints)
     fields = [
         np.concatenate([person.head_box, person.objpos, [person.scale], person.visible])
@@ -225,7 +225,7 @@ def test_the_real_persons(real_mpii):
         for person, values, joints in zip(people, fields, labelled)
         if np.isnan(values).all() and not joints.any()
     ]
-    assert len(blank) == 868 and len({person.image for person in blank}) == 519
+    assert len(blank) == 868 and len({person.file_name for person in blank}) == 519
     assert all(np.isnan(person.visible[[8, 9]]).all() for person in with_joints)
     heads = np.array([person.head_box for person in with_joints])
     # differences do not wrap round
@@ -238,7 +238,7 @@ def test_the_real_persons_are_those_of_the_list_of_sources(real_mpii):
     path = real_mpii / "mpii_human_pose_v1_u12_1.mat"
     people = mpii.read_annotations(path, lambda: open(path, "rb"))
     found = {
-        (person.image, person.rect + 1): int((~np.isnan(person.joints[:, 0])).sum())
+        (person.file_name, person.rect + 1): int((~np.isnan(person.joints[:, 0])).sum())
         for person in people
     }
     with open(real_mpii / "sources.csv", newline="") as file:
@@ -250,4 +250,4 @@ def test_the_real_persons_are_those_of_the_list_of_sources(real_mpii):
         place: joints for place, joints in listed.items() if joints
     }
     training = {row["image"] for row in rows if row["img_train"] == "1"}
-    assert len(training - {person.image for person in people}) == 49  # without annorect
+    assert len(training - {person.file_name for person in people}) == 49  # without annorect

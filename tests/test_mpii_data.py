@@ -22,10 +22,9 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import metrics, mpii, tables
-from deeppose.dataset import open_dataset
+from deeppose import arrays, metrics, mpii, mpii_split, tables
 from deeppose.published import own_row
-from deeppose.skeleton import LSP, MPII
+from deeppose.skeletons import LSP, MPII
 
 STAGE_1 = [
     "--weights",
@@ -207,7 +206,7 @@ def test_persons_far_outside_are_none_of_deeppose_tfs(tmp_path):
         ("high.jpg", 7): False,
         ("missing.jpg", 99): True,
     }
-    assert {place: MPII_data.is_inside(person(*place), tmp_path) for place in expected} == expected
+    assert {place: mpii_split.is_inside(person(*place), tmp_path) for place in expected} == expected
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz", "folder"])
@@ -492,10 +491,10 @@ def test_published_scores_stand_beside_the_same_of_ours():
 
 def test_the_real_persons_split(real_mpii, tmp_path):
     """Counts and names of the set at hand, by deeppose_tf's rule."""
-    photo_set = MPII_data.open_set(real_mpii)
-    train, test = MPII_data.split(photo_set, "deeppose_tf")
+    person_set = MPII_data.open_set(real_mpii)
+    train, test = mpii_split.split(person_set.people, person_set.photo_folder, "deeppose_tf")
     assert (len(train), len(test)) == (1215, 134)
-    assert [(person.image, person.rect) for person in test[:3]] == [
+    assert [(person.file_name, person.rect) for person in test[:3]] == [
         ("081943808.jpg", 0),
         ("018029013.jpg", 0),
         ("045247005.jpg", 1),
@@ -503,9 +502,9 @@ def test_the_real_persons_split(real_mpii, tmp_path):
     by_hand, complete = split_by_hand(persons_by_scipy(real_mpii / mpii.FILE_NAME))
     assert len(complete) == 1349
     assert [(person.image_index + 1, person.rect + 1) for person in test] == by_hand
-    more, same = MPII_data.split(photo_set)
+    more, same = mpii_split.split(person_set.people, person_set.photo_folder)
     assert same == test and len(more) == 1493
-    assert not {person.image for person in more} & {person.image for person in test}
+    assert not {person.file_name for person in more} & {person.file_name for person in test}
 
 
 def test_the_real_rows(real_mpii, tmp_path):

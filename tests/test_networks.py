@@ -19,8 +19,8 @@ from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss,
 from deeppose.lrn import local_response_norm
 from deeppose.pretrained import load_initial
 from deeppose.shell import InputError, RunError
-from deeppose.skeleton import LSP, Skeleton
-from deeppose.stage_1 import Stage_1
+from deeppose.skeleton import Skeleton
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")

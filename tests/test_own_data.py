@@ -13,7 +13,7 @@ from helpers import FP32, write_model
 from PIL import Image
 
 from deeppose import figure
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "own_data.md"
 JOINTS = {

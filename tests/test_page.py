@@ -30,7 +30,7 @@ import predict as script
 from Cascade_1_net import Alex_net_c1
 from deeppose import jpeg_scans, page, page_requests
 from deeppose.photos import ORIENTATION
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 UNSURE = ("left_knee", "right_wrist")

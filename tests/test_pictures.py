@@ -14,7 +14,8 @@ import test_stage_1
 import test_stage_2
 from deeppose import drawing, error_plots, files, metrics, plots, tables, training_plots
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP, Skeleton
+from deeppose.skeleton import Skeleton
+from deeppose.skeletons import LSP
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from literal import literal_pcp, literal_pdj
 from PIL import Image
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import dataset_format, skeleton
-from deeppose.skeleton import LSP
+from deeppose import arrays, skeleton
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 ROOT = Path(__file__).resolve().parent.parent

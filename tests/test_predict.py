@@ -19,7 +19,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import boxes, photos
 from deeppose.heatmaps import Output
 from deeppose.shell import InputError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 

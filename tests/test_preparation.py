@@ -14,7 +14,7 @@ from PIL import Image
 import LSP_data
 from deeppose import dataset_format, geometry
 from deeppose.downloads import read_mat
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 
 def read(workdir, *names):

@@ -15,7 +15,7 @@ from helpers import fails
 import Train_stage_1
 from deeppose import csv_files, deltas, files, metrics, tables
 from deeppose.shell import InputError, RunError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from results import __main__ as results
 from results import check, ledger, paths, predictions, reliability, rows, run, table, variants
 

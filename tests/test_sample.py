@@ -7,7 +7,7 @@ from helpers import fails
 from PIL import Image
 
 from deeppose import figure, posing, sample
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 
 def tree_digest(folder):

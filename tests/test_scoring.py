@@ -11,7 +11,7 @@ from helpers import FP32, reseal, write_model
 import test_stage_1
 from deeppose import geometry, networks, runtime, scoring
 from deeppose.loader import Frames
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 

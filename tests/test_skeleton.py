@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from deeppose.joint_names import mirror_name
-from deeppose.skeleton import LSP, Skeleton, from_description
+from deeppose.skeleton import Skeleton, from_description
+from deeppose.skeletons import LSP
 
 
 def test_joints_are_lsps_in_order():

@@ -14,8 +14,7 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import checkpoint, deltas, metrics, runtime, workdir
 from deeppose.examples import Boxing
 from deeppose.loader import Frames
-from deeppose.skeleton import LSP
-from deeppose.stage_1 import Stage_1
+from deeppose.skeletons import LSP
 from predict import load, predict
 from Resnet_stage_1 import Resnet_stage_1
 

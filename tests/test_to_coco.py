@@ -11,8 +11,9 @@ from mpii_sample import COUNT, write_mpii
 from test_mpii import EMPTY_RECT, IMAGES, image, mat, point, rect, structs
 
 from deeppose import coco, mpii, to_coco
-from deeppose.coco_joints import POSETRACK
-from deeppose.skeleton import MPII
+from deeppose.coco_entries import BOX_FILL
+from deeppose.coco_skeletons import POSETRACK
+from deeppose.skeletons import MPII
 
 # the real set, where it is at hand
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "posetrack"
@@ -93,7 +94,7 @@ def test_sequences_are_merged(folder, tmp_path, capsys):
     first, second, third = content["annotations"]
     assert annotation(1_000_001_000_000, 10_000_010_000).items() <= first.items()
     assert first["num_keypoints"] == second["num_keypoints"] == 15 and third["num_keypoints"] == 0
-    assert first["area"] == pytest.approx(coco.BOX_FILL * 200 * 120.5)
+    assert first["area"] == pytest.approx(BOX_FILL * 200 * 120.5)
     assert second["bbox"] == pytest.approx([100 - 16, 50 - 8, 1.2 * 160, 1.2 * 80])
     assert third["bbox"] == [0] * 4 and third["keypoints"] == [0] * 51 and third["iscrowd"] == 0
 
@@ -222,7 +223,7 @@ def test_mpiis_odd_persons_are_read_back(tmp_path, capsys):
     assert odd[[0, 3, 8, 15]].tolist() == [[5.25, 6, 2], [1, 2, 1], [7, 8, 2], [700, -3, 1]]
     assert not odd[[1, 2, 9]].any()
     assert content["annotations"][0]["bbox"] == pytest.approx([1 - 1.5, -3.75, 18, 45])
-    assert content["annotations"][0]["area"] == pytest.approx(coco.BOX_FILL * 18 * 45)
+    assert content["annotations"][0]["area"] == pytest.approx(BOX_FILL * 18 * 45)
     assert "3 images, 4 persons, 4 of them with joints" in capsys.readouterr().out
 
 

@@ -33,7 +33,7 @@ from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 BEST = REFINER_RECIPES["best"]

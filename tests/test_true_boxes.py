@@ -14,9 +14,9 @@ from PIL import Image
 
 import LSP_data
 import test_stage_1
-from deeppose import runtime, true_boxes
-from deeppose.dataset import open_dataset
-from deeppose.skeleton import LSP, Skeleton
+from deeppose import arrays, runtime, true_boxes
+from deeppose.skeleton import Skeleton
+from deeppose.skeletons import LSP
 from deeppose.true_boxes import TrueBoxes
 from Resnet_stage_1 import Resnet_stage_1
 

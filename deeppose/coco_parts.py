@@ -1,0 +1,92 @@
+"""Training and test photographs of files in COCO's format, each with its people's rows.
+
+No torch here.
+"""
+
+from dataclasses import dataclass, replace
+
+from deeppose.coco import CocoFile
+from deeppose.shell import InputError
+
+IMAGE_FOLDERS = ("", "train2017", "val2017", "test2017")  # below the photographs' folder
+
+
+@dataclass(frozen=True)
+class Part:
+    """The photographs and people of "train" or "test".
+
+    set_number     in *_rows.npy
+    coco_file      the CocoFile that has its images
+    paths          image id -> the photograph's file, None where there is none
+    rows_of_image  image id -> list of Row with numbers to be given, of the images that have people
+    """
+
+    name: str
+    set_number: int
+    coco_file: CocoFile
+    paths: dict
+    rows_of_image: dict
+
+
+def parts_of(files_and_people, folder, limit):
+    """The training and the test Part.
+
+    files_and_people  (CocoFile, image id -> Rows) of each, as read_people gives them
+    Raises InputError where they tell no photographs apart.
+    """
+    parts = []
+    for name, (coco_file, people) in zip(("train", "test"), files_and_people):
+        image_ids = sorted(people)[:limit]
+        paths = find_photographs(coco_file, folder, image_ids)
+        rows_of_image = {image_id: people[image_id] for image_id in image_ids}
+        parts.append(Part(name, 1, coco_file, paths, rows_of_image))
+    train, test = parts
+    # a photograph of both must have the same number in both, or training on it would go unnoticed
+    train_ids = {path: image_id for image_id, path in train.paths.items()}
+    for image_id, path in test.paths.items():
+        if path and train_ids.get(path, image_id) != image_id:
+            raise InputError(
+                f"{path}: is image {train_ids[path]} of the training file and {image_id} of the test file; "
+                "number it alike, so that it is known to be in both"
+            )
+    # two files that each number their own images from 1 are two sets
+    shared_ids = train.paths.keys() & test.paths.keys()
+    if any(train.paths[image_id] != test.paths[image_id] for image_id in shared_ids):
+        test = replace(test, set_number=2)
+    return train, test
+
+
+def find_photographs(coco_file, folder, image_ids):
+    """Image id -> its file in the folder or in one of IMAGE_FOLDERS below, or None.
+
+    Raises InputError where none is there.
+    """
+    # the first folder that has it counts
+    paths = {}
+    for image_id in image_ids:
+        paths[image_id] = None
+        for subfolder in IMAGE_FOLDERS:
+            path = folder / subfolder / coco_file.images[image_id].file_name
+            if path.is_file():
+                paths[image_id] = path
+                break
+    # some may be missing, which --skip-broken forgives; all of them is another folder
+    if image_ids and not any(paths.values()):
+        raise InputError(
+            f"{folder}: none of the {len(image_ids)} photographs is here, such as "
+            f"{coco_file.images[image_ids[0]].file_name}; --images names their folder"
+        )
+    return paths
+
+
+def missing_photographs(parts):
+    """(set number, image number) -> a line, for the images whose files are not there."""
+    missing = {}
+    for part in parts:
+        for image_id, path in part.paths.items():
+            if path is None:
+                file_name = part.coco_file.images[image_id].file_name
+                missing[part.set_number, image_id] = (
+                    f"{file_name}: image {image_id} is in no folder of the photographs; fetch it"
+                )
+    return missing
