@@ -218,7 +218,7 @@ class Dataset:
     @property
     def view_box(self):
         """The part of a frame that a test shows, as a box (4,) px of the frame."""
-        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
+        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
 
     def column(self, part, name):
         """A column (N,) of the "train" or "test" rows, such as "image"."""

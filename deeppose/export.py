@@ -31,6 +31,7 @@ from deeppose import (
     shell,
     workdir,
 )
+from deeppose.refiners import load_refiners
 from deeppose.shell import InputError
 
 # the lowest that torch's exporter writes; ONNX Runtime has read it since 1.14
@@ -45,7 +46,7 @@ class Pose(nn.Module):
     """Module from frames to the joints and confidence of every stage.
 
     stage_1   a networks.Stage_1
-    refiners  stage -> what cascade.load_refiners yields, as a list
+    refiners  stage -> what refiners.load_refiners yields, as a list
     """
 
     def __init__(self, stage_1, refiners):
@@ -103,7 +104,7 @@ def load(folder, model_folder):
     size = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = []
-        for refiner, joints in cascade.load_refiners(folder, stage_1.skeleton, run, stage):
+        for refiner, joints in load_refiners(folder, stage_1.skeleton, run, stage):
             size += checkpoint.size(refiner.network)
             check_size(size, folder)
             refiners[stage].append((refiner, joints))

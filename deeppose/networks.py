@@ -68,7 +68,7 @@ class Stage_1:
     @property
     def view_box(self):
         """Box (4,) px of the frame that it looks at."""
-        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
+        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
 
     def view(self, images, boxes_px=None):
         """Frames (n, 3, h, w) -> images (n, 3, h, w) of input_size, which the network takes.

@@ -14,7 +14,7 @@ from functools import cache, partial
 import numpy as np
 
 from deeppose import downloads, geometry, metrics, tables
-from deeppose.framing import cut
+from deeppose.cutting import cut
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 

@@ -11,12 +11,13 @@ from torchvision.models import resnet34
 
 from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
-from deeppose.cascade import fit_gain, load_refiner
+from deeppose.cascade import fit_gain
 from deeppose.examples import ERROR_CAPS
 from deeppose.heatmaps import TARGET_SIGMA
 from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
 from deeppose.pretrained import adopt, load_initial
+from deeppose.refiners import load_refiner
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP, Skeleton
 from Resnet_stage_1 import Resnet_stage_1

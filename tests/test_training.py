@@ -27,10 +27,11 @@ from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.cascade import fit_gain, load_refiner, truncated_errors
+from deeppose.cascade import fit_gain, truncated_errors
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
+from deeppose.refiners import load_refiner, load_refiners
 from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -401,12 +402,12 @@ def test_the_shared_refiner_learns_all_joints(data, own_workdir):
         facts["joints"] == list(LSP.joints)
         and len(facts["gain"]) == len(facts["by_joint"]["loss"]) == 14
     )
-    ((refiner, joints),) = cascade.load_refiners(own_workdir, LSP, RUN)
+    ((refiner, joints),) = load_refiners(own_workdir, LSP, RUN)
     assert refiner.name == "shared" and joints == list(range(14))
     np.testing.assert_allclose(refiner.network.gain, facts["gain"], atol=1e-6)
     # a joint's own comes before the shared one
     write_refiner(own_workdir, "head", Alex_net_c1(14, (13,)))
-    assert [joints for _, joints in cascade.load_refiners(own_workdir, LSP, RUN)] == [
+    assert [joints for _, joints in load_refiners(own_workdir, LSP, RUN)] == [
         [13],
         list(range(13)),
     ]
