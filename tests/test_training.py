@@ -502,7 +502,7 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
     def say(network, frames, rows, boxes, asked, run, mirrored):
         joint = LSP.flip[asked[0, 0]] if mirrored else asked[0, 0]
         centres = boxes[:, 0, :2] + boxes[:, 0, 2:] / 2
-        wanted = (examples.true[rows, joint] - centres) / boxes[:, 0, 2:]
+        wanted = (examples.true_px[rows, joint] - centres) / boxes[:, 0, 2:]
         return 2 * (wanted * [-1 if mirrored else 1, 1])[:, None], None  # twice what is wanted
 
     monkeypatch.setattr(cascade, "predict_offsets", say)
