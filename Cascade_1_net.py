@@ -1,4 +1,4 @@
-"""The cascade network: an AlexNet that tells from a crop how far off a joint's estimate is.
+"""The cascade network: an AlexNet that predicts from a crop how far off a joint's estimate is.
 
 Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, section 3.1, for the
 cascade. The layer sizes are those of the original project's Alex_net_c1, whose author does not
@@ -22,9 +22,11 @@ LARGEST_CROP_PX = 1000
 DIRECT_CROP_PX = {"plain": CROP_PX, "batch_norm": 64}
 WIDTH = 128  # channels of the integral head
 # the heatmap's prior: box sides by which estimates are expected to be off
-EXPECTED = 0.2
-FINE = 7  # layers of `features` up to 27 x 27 cells
-COARSE = 14  # and up to 13 x 13
+EXPECTED_OFFSET = 0.2
+# how many of the layers of `features` lead to 27 x 27 cells, and how many to 13 x 13: the heatmaps
+# are made of both, since the coarse ones see more and the fine ones place it
+FINE = 7
+COARSE = 14
 
 RECIPES = {
     "best": Recipe(  # what is on record of its entries: docs/accuracy.md
@@ -69,10 +71,10 @@ class Alex_net_c1(nn.Module):
 
     joint_count  J
     joints       the numbers of those that it serves: one, or all
-    head         "integral": the mean place under the joint's heatmap, beside which the other
-                 joints' are learnt, so that a crop teaches all that is in it; "direct": the
-                 original's linear layers, which are not told which joint they look for. 4.2 M or 58
-                 M weights
+    head         "integral": the mean place under the joint's heatmap, 4.2 M weights; the other
+                 joints' heatmaps are learnt beside it, so that a crop teaches all that is in it.
+                 "direct": the original's linear layers, which are not told which joint they look
+                 for, 58 M weights
     crop_px      s; the direct head needs DIRECT_CROP_PX
     layers       "plain": AlexNet's; "batch_norm": the K2HPD authors', with the direct head alone:
                  smaller crops that are seen at stride 1, batch normalisation, grouped convolutions.
@@ -86,6 +88,7 @@ class Alex_net_c1(nn.Module):
     def __init__(self, joint_count, joints, head="integral", crop_px=CROP_PX, layers="plain"):
         super().__init__()
         check_shape(head, crop_px, layers)
+        # the convolutions, and a head
         self.features = plain_features() if layers == "plain" else batch_norm_features()
         if head == "direct":
             width, dropout = (4096, DROPOUT) if layers == "plain" else (1024, 0.5)
@@ -109,9 +112,9 @@ class Alex_net_c1(nn.Module):
                 if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
-        # The K2HPD authors' network says pixels of the crop, and takes images / 256.
-        self.unit = 1 if layers == "plain" else crop_px
-        self.largest = 255 if layers == "plain" else 255 / 256
+        # The K2HPD authors' network predicts pixels of the crop, and takes images / 256.
+        self.outputs_per_side = 1 if layers == "plain" else crop_px
+        self.white = 255 if layers == "plain" else 255 / 256
         self.head = head
         self.joint_count = joint_count
         self.joints = tuple(joints)
@@ -130,59 +133,71 @@ class Alex_net_c1(nn.Module):
         Exact where crop_px is 16 k + 1, as 129 and 225 are: the cells then lie alike from either
         edge. At 227 crops are seen 2 pixels off, of which a little training makes up.
         """
+        # mirror every kernel
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 layer.weight.copy_(layer.weight.flip(3))
+        # and what the head makes of the mirrored features
         if self.head == "direct":
-            first = self.hidden[0].weight
-            # 6 x 6 cells come into it
-            first.copy_(first.unflatten(1, (-1, 6, 6)).flip(3).flatten(1))
-            for values in (self.displacement.weight, self.displacement.bias):
-                values[0] *= -1
+            cell_weights = self.hidden[0].weight
+            # its inputs are 6 x 6 cells of each channel
+            cell_weights.copy_(cell_weights.unflatten(1, (-1, 6, 6)).flip(3).flatten(1))
+            for parameter in (self.displacement.weight, self.displacement.bias):
+                parameter[0] *= -1  # an offset's x
         else:
-            for values in (self.heatmaps.joints.weight, self.heatmaps.joints.bias):
-                values.copy_(values[torch.as_tensor(flip, device=values.device)])
+            for parameter in (self.heatmaps.joints.weight, self.heatmaps.joints.bias):
+                parameter.copy_(parameter[torch.as_tensor(flip, device=parameter.device)])
 
-    def forward(self, images, asked):
-        """asked  (N,): the number of each crop's joint."""
+    def forward(self, images, asked_joints):
+        """The Output for crops (N, 3, s, s); asked_joints (N,) are the numbers of their joints."""
         # 0...255, not [0, 1]: with activations that small LRN would do nothing.
-        images = torch.add(-self.mean * (self.largest / 255), images, alpha=self.largest)
+        images = torch.add(-self.mean * (self.white / 255), images, alpha=self.white)
         if self.head == "direct":
-            hidden = self.hidden(self.features(images).flatten(1))
-            with torch.autocast(hidden.device.type, enabled=False):
-                # in float32, since bfloat16 is too coarse for coordinates
-                offsets = self.displacement(hidden.float()) / self.unit
-            return Output(offsets, None if self.training else heatmaps.unsure(offsets))
+            return self._forward_direct(images)
+        return self._forward_integral(images, asked_joints)
+
+    def _forward_direct(self, images):
+        """The direct head's Output, the same for whichever joint is asked for."""
+        hidden = self.hidden(self.features(images).flatten(1))
+        with torch.autocast(hidden.device.type, enabled=False):
+            # in float32, since bfloat16 is too coarse for coordinates
+            offsets = self.displacement(hidden.float()) / self.outputs_per_side
+        return Output(offsets, None if self.training else heatmaps.unsure(offsets))
+
+    def _forward_integral(self, images, asked_joints):
+        """The integral head's Output, read at the heatmap of the joint asked for in each crop."""
         fine = self.features[:FINE](images)  # (N, 256, 27, 27)
-        maps = self.heatmaps(fine, self.features[FINE:COARSE](fine))
-        with torch.autocast(maps.device.type, enabled=False):
+        coarse = self.features[FINE:COARSE](fine)  # (N, 256, 13, 13)
+        logits = self.heatmaps(fine, coarse)  # (N, J, 27, 27)
+        with torch.autocast(logits.device.type, enabled=False):
             cells = self.cells((images.shape[3], images.shape[2]), images.device)
             # The joint asked for is expected near the centre: that is how the network is told which
             # it is.
-            prior = cells.centres.square().sum(1) / (2 * EXPECTED**2)  # (cells,)
-            own = torch.nn.functional.one_hot(asked, self.joint_count)[..., None]  # (N, J, 1)
-            log_heatmaps = (maps.float().flatten(2) - own * prior).log_softmax(2)  # (N, J, cells)
-            asked_maps = log_heatmaps.gather(
-                1, asked[:, None, None].expand(-1, 1, log_heatmaps.shape[2])
-            )[:, 0]
-            offsets = heatmaps.mean_place(asked_maps, cells)
+            prior = cells.centres.square().sum(1) / (2 * EXPECTED_OFFSET**2)  # (cells,)
+            is_asked = nn.functional.one_hot(asked_joints, self.joint_count)[..., None]  # (N, J, 1)
+            logits = logits.float().flatten(2) - is_asked * prior
+            log_heatmaps = logits.log_softmax(2)  # (N, J, cells)
+            # read the offset at that joint's heatmap
+            index = asked_joints[:, None, None].expand(-1, 1, log_heatmaps.shape[2])
+            asked_heatmaps = log_heatmaps.gather(1, index)[:, 0]  # (N, cells)
+            offsets = heatmaps.mean_place(asked_heatmaps, cells)
             if self.training:
                 return Output(offsets, heatmaps=log_heatmaps)
-            return Output(offsets, heatmaps.confidence(asked_maps, cells, offsets))
+            return Output(offsets, heatmaps.confidence(asked_heatmaps, cells, offsets))
 
     @staticmethod
     def cells(size, device=None):
-        """Where the heatmaps' cells look in crops of that (w, h).
+        """The Cells of the heatmaps of crops of that (w, h).
 
         Convolution 1 (11 wide, stride 4, padded by 1) and the pool after it (3, stride 2) centre
         cell i at pixel 8 i + 8.
         """
-        counts = (((pixels - 9) // 4 - 2) // 2 + 1 for pixels in size)
-        x, y = (
-            (8 * torch.arange(count, device=device) + 8.5) / pixels - 0.5
-            for count, pixels in zip(counts, size)
-        )
-        return heatmaps.grid(x, y)
+        centres = []  # along x, and along y
+        for pixels in size:
+            cell_count = ((pixels - 9) // 4 - 2) // 2 + 1
+            centres_px = 8 * torch.arange(cell_count, device=device) + 8.5
+            centres.append(centres_px / pixels - 0.5)
+        return heatmaps.grid(*centres)
 
 
 def plain_features():

@@ -26,27 +26,30 @@ def main(argv=None):
     run_flags.add_model_argument(parser)
     run_flags.add_log_argument(parser)
     options = parser.parse_args(argv)
+    # open the training rows and stage 1
     shell.until_end(runtime.log(options))
-    data = open_dataset(options.workdir)
+    dataset = arrays.open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     if run.rank == 0:
         shell.until_end(lock(options.workdir, "train_output"))
     model_path = workdir.model_path(options)
-    model, _ = networks.load_file(model_path, run, data)
-    leakage.check_model(model_path, data)
-    made_from = workdir.origin(options.workdir, data, model=model_path)
+    model, _ = networks.load_file(model_path, run, dataset)
+    leakage.check_model(model_path, dataset)
+    # before the prediction, so that files that change meanwhile are noticed by step 5
+    made_from = workdir.origin(options.workdir, dataset, model=model_path)
     print(run)
-    rows = np.arange(len(data.train_images))
-    joints, _ = model.predict(
-        Frames(data.train_images, run.device), rows, run, what="stage 1, training rows"
-    )
-    if not np.isfinite(joints).all():
+    # predict
+    rows = np.arange(len(dataset.train_images))
+    frames = Frames(dataset.train_images, run.device)
+    joints_px, _ = model.predict(frames, rows, run, what="stage 1, training rows")  # (N, J, 2)
+    if not np.isfinite(joints_px).all():
         raise InputError(f"{model_path}: predicts numbers that are not finite; {networks.STEP_2}")
-    if run.rank > 0:  # of several processes the first goes on
+    if run.rank > 0:  # of several processes only the first writes
         return
-    arrays.save(options.workdir / SECOND_NAME, joints.reshape(len(rows), -1))
+    # write train_output.npy last: it is what step 5 reads
+    arrays.save(options.workdir / SECOND_NAME, joints_px.reshape(len(rows), -1))
     path = workdir.output_path(options.workdir)
-    workdir.save_output(path, joints, made_from)
+    workdir.save_output(path, joints_px, made_from)
     print(f"{path}: {len(rows)} poses, also as {SECOND_NAME}; next: Train_stage_2.py")
 
 

@@ -1,4 +1,4 @@
-"""deltas.npy: simulated errors of the former stage, from which refiners learn to mend real ones."""
+"""Simulated errors of the former stage, deltas.npy, from which refiners learn to mend real ones."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from deeppose.locks import lock
 from deeppose.shell import InputError
 
 DRAWN = 40  # simulated errors a joint; DeepPose, section 3.1
-OWN = arrays.PROJECT / "deltas.npy"
+OWN = arrays.PROJECT / "deltas.npy"  # the project's own, for LSP
 
 
 def draw(predicted_px, true_px, skeleton, seed):
@@ -21,10 +21,11 @@ def draw(predicted_px, true_px, skeleton, seed):
     DeepPose draws from the normal distribution of their variance, but a few gross errors make most
     of that: the median error would come out 1.1 to 2.0 times too large (docs/reference.md).
     """
-    draws = []
-    for joint, name in enumerate(skeleton.joints):
-        errors = _labelled(predicted_px[:, joint] - true_px[:, joint])
-        if len(errors) < 2:  # too few of its own: those of all joints
+    drawn = []
+    for joint, joint_name in enumerate(skeleton.joints):
+        # the joint's own errors, or where these are too few those of all joints
+        errors = _labelled(predicted_px[:, joint] - true_px[:, joint])  # (n, 2) px
+        if len(errors) < 2:
             errors = _labelled((predicted_px - true_px).reshape(-1, 2))
         if len(errors) < 2:
             raise InputError(
@@ -32,11 +33,12 @@ def draw(predicted_px, true_px, skeleton, seed):
                 f"run {arrays.STEP_1} with more images"
             )
         by_size = np.argsort(np.linalg.norm(errors, axis=1))
-        # one error from each 40th of them
-        within_parts = runtime.rng(seed, "deltas", name).random(DRAWN)
-        shares = (np.arange(DRAWN) + within_parts) / DRAWN  # (40,) in [0, 1), rising
-        draws.append(errors[by_size[(shares * len(errors)).astype(int)]])
-    return np.array(draws, np.float32)
+        # one error from each 40th of them, small to large
+        within_parts = runtime.rng(seed, "deltas", joint_name).random(DRAWN)
+        quantiles = (np.arange(DRAWN) + within_parts) / DRAWN  # (40,) in [0, 1), rising
+        ranks = (quantiles * len(errors)).astype(int)
+        drawn.append(errors[by_size[ranks]])
+    return np.array(drawn, np.float32)
 
 
 def _labelled(errors_px):
@@ -50,21 +52,21 @@ def path_of(workdir, stage=2):
     return workdir / ("deltas.npy" if stage == 2 else f"deltas_{stage}.npy")
 
 
-def find(options, data, predicted_px, run):
-    """Path and deltas (J, 40, 2) px of a stage.
+def find(options, dataset, predicted_px, run):
+    """Path of a stage's simulated errors, and the errors (J, 40, 2) px.
 
     Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the
     project has some for this skeleton and frame; else see load.
     """
     path = path_of(options.workdir, options.stage)
-    have_some = path.exists() or _own_fits(data)
-    must_draw = options.make_deltas or options.stage > 2 or not have_some
+    has_some = path.exists() or _own_fits(dataset)
+    must_draw = options.make_deltas or options.stage > 2 or not has_some
     # one process draws for all, and the others wait for its file
     if run.rank == 0 and must_draw:
         drawn = draw(
-            predicted_px[data.held_out],
-            data.train_labels[data.held_out],
-            data.skeleton,
+            predicted_px[dataset.held_out],
+            dataset.train_labels[dataset.held_out],
+            dataset.skeleton,
             options.seed,
         )
         # other joints' runs may draw the same ones at the same time
@@ -73,24 +75,25 @@ def find(options, data, predicted_px, run):
             if not _holds(path, drawn):
                 arrays.save(path, drawn)
             # always written: a run that was killed before this line left another's .json, or none
-            files.save_json(path.with_suffix(".json"), _facts(data))
-        print(f"{path}: drawn from the errors on {len(data.held_out)} held-out rows")
+            files.save_json(path.with_suffix(".json"), _description(dataset))
+        print(f"{path}: drawn from the errors on {len(dataset.held_out)} held-out rows")
     run.wait()
-    return load(options.workdir, data, options.stage)
+    return load(options.workdir, dataset, options.stage)
 
 
-def _facts(data):
-    """Facts about deltas: the joints, in their order, and the frame whose pixels they are in."""
+def _description(dataset):
+    """The content of deltas.json: the joints, in their order, and the frame of their pixels."""
     return {
-        "skeleton": data.skeleton.name,
-        "joints": list(data.skeleton.joints),
-        "frame": list(data.frame),
+        "skeleton": dataset.skeleton.name,
+        "joints": list(dataset.skeleton.joints),
+        "frame": list(dataset.frame),
     }
 
 
-def _own_fits(data):
-    """Whether the project's own deltas.npy are for these joints and frames."""
-    return files.load_json(OWN.with_suffix(".json"), "the project") == _facts(data)
+def _own_fits(dataset):
+    """Whether the project's own deltas.npy is for these joints and frames."""
+    own_description = files.load_json(OWN.with_suffix(".json"), "the project")
+    return own_description == _description(dataset)
 
 
 def _holds(path, array):
@@ -102,8 +105,8 @@ def _holds(path, array):
     return np.array_equal(present, array)
 
 
-def load(workdir, data, stage=2):
-    """Path and deltas (J, 40, 2) px of a stage: the working directory's, else the project's own.
+def load(workdir, dataset, stage=2):
+    """Path and simulated errors (J, 40, 2) px of a stage: the working directory's, else the project's own.
 
     The project has its own for stage 2 alone. Raises InputError where they are missing, broken, or
     for another skeleton or frame.
@@ -113,14 +116,15 @@ def load(workdir, data, stage=2):
     if stage == 2 and not path.exists():
         path = OWN
     made_by = "Train_stage_2.py --make-deltas"
-    # see that it is for this data, as far as a .json says so
-    facts_path = path.with_suffix(".json")
-    if facts_path.exists() and files.load_json(facts_path, made_by) != _facts(data):
+    # see that it is for this data set, as far as a .json says so
+    json_path = path.with_suffix(".json")
+    if json_path.exists() and files.load_json(json_path, made_by) != _description(dataset):
         raise InputError(
             f"{path}: was drawn for another skeleton or frame than this; run {made_by}"
         )
     # read it
-    deltas = arrays.load(path, np.floating, (data.skeleton.joint_count, DRAWN, 2), made_by)
+    shape = (dataset.skeleton.joint_count, DRAWN, 2)
+    deltas = arrays.load(path, np.floating, shape, made_by)
     if not np.isfinite(deltas).all():
         raise InputError(f"{path}: holds numbers that are not finite; run {made_by}")
     return path, np.array(deltas, float)

@@ -1,4 +1,4 @@
-"""What a refiner learns from: crops around real and simulated estimates of its joints.
+"""Training examples of a refiner: crops around real and simulated estimates of its joints.
 
 Three lengths occur: pixels of the frame, box sides (offsets), and pose sizes (errors): box side =
 scale x pose size.
@@ -12,7 +12,7 @@ import torch
 from deeppose import augment, geometry
 from deeppose.crops import to_float
 
-# pose sizes; a longer error counts for this much: half a torso, or about as much
+# pose sizes: the most that an error counts for, half a torso or about as much
 ERROR_CAPS = {"joints": 0.5, "extent": 0.2}
 
 
@@ -49,36 +49,37 @@ class Examples:
     simulated     how many of them are used for an image and epoch
     """
 
-    def __init__(self, data, frames, predicted_px, joints, deltas, recipe, simulated):
+    def __init__(self, dataset, frames, predicted_px, joints, deltas, recipe, simulated):
         self.frames = frames
         self.joints = np.array(joints)
         self.deltas = deltas
         self.simulated = simulated
         self.recipe = recipe
-        self.flip = np.array(data.skeleton.flip)
-        self.boxing = boxing_of(recipe, data.skeleton)
-        self.error_cap = ERROR_CAPS[
-            "extent" if data.skeleton.crop_size_from == "extent" else "joints"
-        ]
-        self.true = data.train_labels.astype(float)  # (N, J, 2) px
-        self.estimates = predicted_px.astype(float)  # (N, J, 2) px
-        self.sides = self._sides_px(self.estimates, data)  # (2, N)
-        self.sides_drawn = self.sides
+        self.flip = np.array(dataset.skeleton.flip)
+        self.boxing = boxing_of(recipe, dataset.skeleton)
+        sized_by = "extent" if dataset.skeleton.crop_size_from == "extent" else "joints"
+        self.error_cap = ERROR_CAPS[sized_by]
+        self.true_px = dataset.train_labels.astype(float)  # (N, J, 2)
+        self.estimates_px = predicted_px.astype(float)  # (N, J, 2)
+        # the boxes' sides, which while training may be those of the true poses
+        self.box_sides_px = self._box_sides_px(self.estimates_px, dataset)  # (2, N)
+        self.drawn_sides_px = self.box_sides_px
         if recipe.true_sizes:
-            true_sides = self._sides_px(self.true, data)
-            self.sides_drawn = np.where(np.isnan(true_sides), self.sides, true_sides)
-        self.labelled = ~np.isnan(self.true).any(2)  # (N, J)
+            true_sides = self._box_sides_px(self.true_px, dataset)
+            unknown = np.isnan(true_sides)
+            self.drawn_sides_px = np.where(unknown, self.box_sides_px, true_sides)
         # a row without a label of any joint served teaches nothing
-        served = self.labelled[:, self.joints].any(1)  # (N,)
-        self.rows = data.trained_on[served[data.trained_on]]
-        self.held_out = data.held_out[served[data.held_out]]
-        self._all_held_out = data.held_out
+        self.labelled = ~np.isnan(self.true_px).any(2)  # (N, J)
+        is_useful = self.labelled[:, self.joints].any(1)  # (N,)
+        self.rows = dataset.trained_on[is_useful[dataset.trained_on]]
+        self.held_out = dataset.held_out[is_useful[dataset.held_out]]
+        self._all_held_out = dataset.held_out
 
-    def _sides_px(self, poses, data):
+    def _box_sides_px(self, poses_px, dataset):
         """Sides (2, N) px of the boxes of poses (N, J, 2) px, and of their mirror images."""
-        mirrored = geometry.mirror(poses, data.frame[0], self.flip)
-        sides = self.boxing.sides_px(poses, data.skeleton)
-        mirrored_sides = self.boxing.sides_px(mirrored, data.skeleton)
+        mirrored_px = geometry.mirror(poses_px, dataset.frame[0], self.flip)
+        sides = self.boxing.sides_px(poses_px, dataset.skeleton)
+        mirrored_sides = self.boxing.sides_px(mirrored_px, dataset.skeleton)
         return np.stack([sides, mirrored_sides])
 
     def scored_joints(self, joint):
@@ -90,26 +91,28 @@ class Examples:
         return (joint, self.flip[joint]) if self.recipe.mirror else (joint,)
 
     def held_out_errors(self, joint):
-        """The held-out estimates that a refiner of that joint is judged by.
+        """Held-out estimates that a refiner of that joint is judged by.
 
         Yields for each of scored_joints the rows (n,), boxes (n, 4) px, wanted offsets (n, 2) in
         box sides of the box as it is seen (NaN without a label), and whether it is to be seen
         mirrored.
         """
-        scored = self.scored_joints(joint)
-        labelled = self.labelled[self._all_held_out][:, list(scored)].any(1)
-        rows = self._all_held_out[labelled]
-        for mirrored, source in enumerate(scored):
-            estimates = self.estimates[rows, source]  # (n, 2) px
-            sides = self.sides[mirrored, rows]  # (n,) px
-            wanted = (self.true[rows, source] - estimates) / sides[:, None]
-            wanted[:, 0] *= -1 if mirrored else 1
-            yield rows, geometry.box_around(estimates, sides), wanted, bool(mirrored)
+        scored_joints = self.scored_joints(joint)
+        is_useful = self.labelled[self._all_held_out][:, list(scored_joints)].any(1)
+        rows = self._all_held_out[is_useful]
+        # a joint's own estimates are seen as they are, its opposite's mirrored
+        for mirrored, source_joint in enumerate(scored_joints):
+            estimates = self.estimates_px[rows, source_joint]  # (n, 2) px
+            sides = self.box_sides_px[mirrored, rows]  # (n,) px
+            wanted_offsets = (self.true_px[rows, source_joint] - estimates) / sides[:, None]
+            wanted_offsets[:, 0] *= -1 if mirrored else 1
+            boxes = geometry.box_around(estimates, sides)
+            yield rows, boxes, wanted_offsets, bool(mirrored)
 
     def draw(self, rows, rng):
         """Boxes, targets, joints and Views of crops around K = 1 + simulated estimates a row.
 
-        rows     (n,)
+        rows     (n,) numbers of training rows
         Returns  boxes (n, K, 4) px, targets (n, K, J, 2) in box sides from their centres, the joint
                  asked for in each (n, K), and the Views of the n x K crops
 
@@ -117,25 +120,25 @@ class Examples:
         mirrored is cut around the opposite joint; where that has no label, around its real
         estimate.
         """
-        count = self.simulated + 1
-        rows = rows[:, None]
+        crop_count = self.simulated + 1  # K
+        rows = rows[:, None]  # (n, 1)
         # draw the simulated errors, each at most once for an image, the views and the joints
-        every_delta = np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1))  # (n, 40)
-        picks = rng.permuted(every_delta, axis=1)[:, : self.simulated]
-        views = augment.draw(rows.size * count, self.recipe.ranges, rng)
-        mirrored = views.mirrored.reshape(-1, count)  # (n, K)
+        delta_numbers = np.tile(np.arange(self.deltas.shape[1]), (len(rows), 1))  # (n, 40)
+        chosen_deltas = rng.permuted(delta_numbers, axis=1)[:, : self.simulated]  # (n, K - 1)
+        views = augment.draw(rows.size * crop_count, self.recipe.ranges, rng)
+        mirrored = views.mirrored.reshape(-1, crop_count)  # (n, K)
         asked_joints = self._draw_joints(rows, mirrored, rng)  # (n, K)
-        sources = np.where(mirrored, self.flip[asked_joints], asked_joints)
+        source_joints = np.where(mirrored, self.flip[asked_joints], asked_joints)
         # replace all estimates but the first by simulated ones
-        estimates = self.estimates[rows, sources]  # (n, K, 2) px
-        errors = self.deltas[asked_joints[:, 1:], picks]  # (n, K - 1, 2) px
+        estimates = self.estimates_px[rows, source_joints]  # (n, K, 2) px
+        errors = self.deltas[asked_joints[:, 1:], chosen_deltas]  # (n, K - 1, 2) px
         errors[..., 0] *= np.where(mirrored[:, 1:], -1, 1)
         # original: prediction + delta, so that it was displaced twice
-        simulated = self.true[rows, sources][:, 1:] + errors
+        simulated = self.true_px[rows, source_joints][:, 1:] + errors
         estimates[:, 1:] = np.where(np.isnan(simulated), estimates[:, 1:], simulated)
         # the boxes around them, and where in these the true joints are
-        sides = self.sides_drawn[mirrored.astype(int), rows]  # (n, K) px
-        targets = (self.true[rows] - estimates[:, :, None]) / sides[..., None, None]
+        sides = self.drawn_sides_px[mirrored.astype(int), rows]  # (n, K) px
+        targets = (self.true_px[rows] - estimates[:, :, None]) / sides[..., None, None]
         boxes = geometry.box_around(estimates, sides)
         return boxes, targets.astype(np.float32), asked_joints, views
 
@@ -146,13 +149,14 @@ class Examples:
         """
         if len(self.joints) == 1:
             return np.full(mirrored.shape, self.joints[0])
-        served = np.zeros(len(self.flip), bool)
-        served[self.joints] = True
-        upright = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
+        is_served = np.zeros(len(self.flip), bool)  # (J,)
+        is_served[self.joints] = True
         # whether what each joint's crop would be cut around is labelled
-        labelled = np.where(mirrored[..., None], upright[..., self.flip], upright)  # (n, K, J)
+        labelled = self.labelled[rows[:, 0]][:, None]  # (n, 1, J)
+        labelled = np.where(mirrored[..., None], labelled[..., self.flip], labelled)  # (n, K, J)
         # the highest of the allowed joints' random numbers: each is as likely as the others
-        return (rng.random(labelled.shape) * (labelled & served)).argmax(2)
+        allowed = labelled & is_served
+        return (rng.random(allowed.shape) * allowed).argmax(2)
 
     def crops_and_targets(self, frames, boxes, targets, views, crop_px, run):
         """Crops (n * K, 3, h, w) as the views show them, h = w = crop_px, and their targets.
@@ -161,7 +165,7 @@ class Examples:
         are what `draw` returns.
         """
         ranges = self.recipe.ranges
-        images = to_float(frames, run.dtype)
+        images = to_float(frames, run.dtype)  # (n, 3, H, W)
         images = augment.apply(images, boxes, views, ranges, (crop_px, crop_px))
         targets = torch.from_numpy(targets).to(run.device).flatten(0, 1)
         if ranges.moves:

@@ -1,4 +1,4 @@
-"""Boxes, frames and flips: pure NumPy, arrays in, arrays out. No skeleton is known here.
+"""Geometry of boxes, frames and flips: pure NumPy, arrays in, arrays out, no skeleton.
 
 Coordinates are continuous: pixel i covers [i, i + 1), so resizing is x' = s x and mirroring is x' =
 width - x. A box is (x0, y0, w, h), in pixels of the image it lies in; a frame's size is (w, h).
@@ -8,26 +8,26 @@ Joints are (..., J, 2); an unlabelled joint is NaN and stays NaN through everyth
 import numpy as np
 
 
-def centres_and_sizes(boxes_px):
-    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), to broadcast over joints."""
-    sizes = boxes_px[..., None, 2:]
-    centres = boxes_px[..., None, :2] + sizes / 2
-    return centres, sizes
-
-
 def normalise(joints_px, boxes_px):
     """Joints (..., J, 2) px -> (joints - centre) / (w, h) of their boxes (..., 4) px.
 
     DeepPose, equation 1. Only arithmetic, so tensors work as well as arrays.
     """
-    centres, sizes = centres_and_sizes(boxes_px)
+    centres, sizes = _centres_and_sizes(boxes_px)
     return (joints_px - centres) / sizes
 
 
 def denormalise(joints, boxes_px):
     """The inverse of normalise: joints (..., J, 2), normalised by boxes (..., 4) px -> px."""
-    centres, sizes = centres_and_sizes(boxes_px)
+    centres, sizes = _centres_and_sizes(boxes_px)
     return joints * sizes + centres
+
+
+def _centres_and_sizes(boxes_px):
+    """Boxes (..., 4) -> centres (..., 1, 2) and sizes (..., 1, 2), to broadcast over joints."""
+    sizes = boxes_px[..., None, 2:]
+    centres = boxes_px[..., None, :2] + sizes / 2
+    return centres, sizes
 
 
 def box_around(centres_px, sizes_px):
@@ -38,17 +38,18 @@ def box_around(centres_px, sizes_px):
     library = library_of(centres_px)
     if library is np:
         sizes_px = np.asarray(sizes_px, float)
-    if sizes_px.ndim < centres_px.ndim:
+    if sizes_px.ndim < centres_px.ndim:  # squares: one side serves both axes
         sizes_px = sizes_px[..., None]
     sizes_px = library.broadcast_to(sizes_px, centres_px.shape)
     return library.concatenate([centres_px - sizes_px / 2, sizes_px], -1)
 
 
 def library_of(values):
-    """NumPy, or torch for tensors: the functions taken from it go by the same name in both."""
+    """NumPy for arrays, torch for tensors: code for both takes functions named alike from it."""
     if isinstance(values, np.ndarray):
         return np
-    import torch  # not at the top, so that step 1 runs without it
+    # not at the top, so that step 1 runs without torch
+    import torch
 
     return torch
 
@@ -56,6 +57,7 @@ def library_of(values):
 def scale_box(boxes_px, factor):
     """Boxes (..., 4) px, factor times as wide and as high about the same centres."""
     sizes = boxes_px[..., 2:]
+    # half of what a box gains or loses lies on either side of it
     corners = boxes_px[..., :2] - sizes * ((factor - 1) / 2)
     return np.concatenate([corners, sizes * factor], -1)
 
@@ -66,6 +68,7 @@ def to_aspect(boxes_px, frame):
     frame  (w, h)
     """
     aspect = frame[0] / frame[1]
+    # boxes that are too narrow gain width, boxes that are too low gain height, and no box shrinks
     width = np.maximum(boxes_px[..., 2], boxes_px[..., 3] * aspect)
     height = np.maximum(boxes_px[..., 3], boxes_px[..., 2] / aspect)
     sizes = np.stack([width, height], -1)
@@ -73,16 +76,16 @@ def to_aspect(boxes_px, frame):
     return np.concatenate([corners, sizes], -1)
 
 
-def whole(size_px):
-    """The box (4,) px that is a whole image of that (w, h)."""
+def image_box(size_px):
+    """The box (4,) px that covers an image of that (w, h)."""
     return np.array([0.0, 0.0, *size_px])
 
 
 def joints_box(joints_px):
     """The tight box (4,) px of the labelled joints of (J, 2) px; at least one is labelled."""
-    low = np.nanmin(joints_px, 0)
-    high = np.nanmax(joints_px, 0)
-    return np.concatenate([low, high - low])
+    top_left = np.nanmin(joints_px, 0)
+    bottom_right = np.nanmax(joints_px, 0)
+    return np.concatenate([top_left, bottom_right - top_left])
 
 
 def image_to_frame(joints_px, boxes_px, frame, flip=None):
@@ -104,16 +107,21 @@ def frame_to_image(joints_px, boxes_px, frame, flip=None):
 
 
 def mirror(joints_px, width_px, flip):
-    """Joints (..., J, 2) px of the mirrored image: x' = width - x, left and right exchanged."""
-    mirrored = np.array(joints_px)
+    """Joints (..., J, 2) px of the mirrored image: x' = width - x, left and right exchanged.
+
+    flip  the skeleton's flip permutation (J,)
+    """
+    mirrored = np.array(joints_px)  # a copy, which may be edited
     mirrored[..., 0] = width_px - mirrored[..., 0]
     return mirrored[..., list(flip), :]
 
 
 def distance(joints_px, ends):
-    """Distance (...) px of two joints of (..., J, 2) px, which `ends` numbers.
+    """Distance (...) px between two joints of (..., J, 2) px; NaN where one is unlabelled.
 
-    NaN where one is unlabelled. Tensors work too.
+    Tensors work too.
+
+    ends  the numbers of the two joints
     """
     first, second = ends
     difference = joints_px[..., first, :] - joints_px[..., second, :]  # (..., 2)
@@ -136,9 +144,12 @@ def intersection_over_union(boxes_px, others_px):
 
     Sizes must be above 0.
     """
-    low = np.maximum(boxes_px[..., :2], others_px[..., :2])
-    high = np.minimum(
+    # the corners of what they share; boxes apart have these crossed, hence the clip
+    top_left = np.maximum(boxes_px[..., :2], others_px[..., :2])
+    bottom_right = np.minimum(
         boxes_px[..., :2] + boxes_px[..., 2:], others_px[..., :2] + others_px[..., 2:]
     )
-    shared = (high - low).clip(0).prod(-1)
-    return shared / (boxes_px[..., 2:].prod(-1) + others_px[..., 2:].prod(-1) - shared)
+    shared_area = (bottom_right - top_left).clip(0).prod(-1)
+    areas = boxes_px[..., 2:].prod(-1)
+    other_areas = others_px[..., 2:].prod(-1)
+    return shared_area / (areas + other_areas - shared_area)

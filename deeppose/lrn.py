@@ -18,7 +18,8 @@ PIECE = 200_000  # numbers worked on at a time on a CPU: 0.8 MB in float32
 def _sum_window(padded, pairs, out):
     """Fill out (R, C) with each channel's sum over the SIZE = 5 channels around it; returns it.
 
-    padded  rows (R, C + 4);  pairs  a buffer (R, C + 3)
+    padded  rows (R, C + 4)
+    pairs   a buffer (R, C + 3)
     """
     # sums of two neighbours are used twice each: 3 additions, not 4
     channels = out.shape[1]
@@ -34,18 +35,22 @@ def _pieces(buffer_widths, *tensors):
     gives (extra, first content) of each buffer; None: any.
     """
     channels = tensors[0].shape[1]
+    # a row for each place of each image; a view where the tensors are channels-last
     rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in tensors]
-    length = len(rows[0])
-    if rows[0].device.type == "cpu":
-        length = min(length, max(1, PIECE // channels))
+    device = rows[0].device
+    piece_length = len(rows[0])
+    if device.type == "cpu":
+        piece_length = min(piece_length, max(1, PIECE // channels))
+    # the buffers, which all pieces use in turn
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
     buffers = []
     for extra, content in buffer_widths:
-        buffer = torch.empty((length, channels + extra), dtype=dtype, device=rows[0].device)
+        buffer = torch.empty((piece_length, channels + extra), dtype=dtype, device=device)
         if content is not None:
             buffer.fill_(content)
         buffers.append(buffer)
-    for pieces in zip(*(tensor_rows.split(length) for tensor_rows in rows)):
+    for pieces in zip(*(tensor_rows.split(piece_length) for tensor_rows in rows)):
+        # the last piece may be shorter
         yield *pieces, *(buffer[: len(pieces[0])] for buffer in buffers)
 
 
@@ -56,6 +61,7 @@ POWER_BUFFERS = ((0, None), (SIZE - 1, K / SIZE), (SIZE - 2, None), (0, None), (
 
 def _fill_powers(x, wide, padded, pairs, root, scale):
     """Fill wide with x, root with d^-1/2 and scale with d^-3/4 of d = k + alpha / size * sum."""
+    # k and the squares go into one sum, so that the window is passed over once
     wide.copy_(x)
     share = padded.new_full((), K / SIZE)  # of k in each of the five squares
     torch.addcmul(share, wide, wide, value=ALPHA / SIZE, out=padded[:, SIZE // 2 : -(SIZE // 2)])

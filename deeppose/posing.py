@@ -40,10 +40,10 @@ HEAD = {
 
 
 def rotation(axis, degrees):
-    """A 3 x 3 rotation about axis 0 (x), 1 (y) or 2 (z)."""
+    """The matrix (3, 3) of a rotation about axis 0 (x), 1 (y) or 2 (z)."""
     cos = np.cos(np.radians(degrees))
     sin = np.sin(np.radians(degrees))
-    i, j = [(1, 2), (2, 0), (0, 1)][axis]  # the axes that it turns
+    i, j = [(1, 2), (2, 0), (0, 1)][axis]  # the two axes that it turns
     matrix = np.eye(3)
     matrix[[i, i, j, j], [i, j, i, j]] = cos, -sin, sin, cos
     return matrix
@@ -67,44 +67,47 @@ def pose_body(rng):
     # the body's proportions, and the pose
     torso, shoulder, hip = rng.normal((0.29, 0.105, 0.062), (0.015, 0.008, 0.005))
     thigh, shin, upper, fore = rng.normal((0.245, 0.24, 0.17, 0.15), 0.01)
-    ranges = POSES[rng.choice(len(POSES), p=POSE_SHARES)]
-    lows = ranges[0::2]
-    highs = ranges[1::2]
-    angles = rng.uniform(lows, highs, (2, 10))  # degrees, of the right and the left side
+    angle_ranges = POSES[rng.choice(len(POSES), p=POSE_SHARES)]
+    smallest = angle_ranges[0::2]
+    largest = angle_ranges[1::2]
+    angles = rng.uniform(smallest, largest, (2, 10))  # degrees, of the right and the left side
     lean = angles[0, -1]
     # trunk and head
     trunk = rotation(1, rng.normal(0, 12)) @ rotation(0, lean) @ rotation(2, rng.normal(0, 7))
     turn, nod, tilt = rng.normal((0, 4, 0), (20, 9, 7))
     skull = trunk @ rotation(1, turn) @ rotation(0, nod) @ rotation(2, tilt)
     points = {"chest": trunk @ (0, -torso, 0), "neck": trunk @ (0, -torso - 0.035, 0)}
-    points.update({name: points["neck"] + skull @ place for name, place in HEAD.items()})
+    for point_name, offset in HEAD.items():
+        points[point_name] = points["neck"] + skull @ offset
     # limbs, each joint from the one before it
     leg_a = rng.integers(2)
-    for k, (side, name) in enumerate(((-1, "right"), (1, "left"))):
-        hips, knees, (spread,), swings, (lift, elbow, _) = np.split(angles[k], (2, 4, 5, 7))
-        leg = int(k != leg_a)  # 0: this side's leg is A
+    for index, (side, side_name) in enumerate(((-1, "right"), (1, "left"))):
+        hips, knees, (spread,), swings, (lift, elbow, _) = np.split(angles[index], (2, 4, 5, 7))
+        leg = int(index != leg_a)  # 0: this side's leg is A
         flexion = hips[leg]
         bend = knees[leg]
         swing = swings[1 - leg] + lean  # the arm swings against the leg
         # the leg
         shin_direction = direction(side, flexion - bend, 0.7 * spread)
         foot_direction = direction(side, flexion - bend + 70, 0.7 * spread)
-        start = points[f"{name}_hip"] = np.array([side * hip, 0, 0])
-        start = points[f"{name}_knee"] = start + thigh * direction(side, flexion, spread)
-        start = points[f"{name}_ankle"] = start + shin * shin_direction
-        points[f"{name}_toe"] = start + 0.09 * foot_direction
+        start = points[f"{side_name}_hip"] = np.array([side * hip, 0, 0])
+        start = points[f"{side_name}_knee"] = start + thigh * direction(side, flexion, spread)
+        start = points[f"{side_name}_ankle"] = start + shin * shin_direction
+        points[f"{side_name}_toe"] = start + 0.09 * foot_direction
         # the arm, whose elbow bends forward or to the side
-        way = np.radians(rng.uniform(-50, 90))
-        lower = trunk @ direction(side, swing + elbow * np.cos(way), lift + elbow * np.sin(way))
-        start = points[f"{name}_shoulder"] = trunk @ (side * shoulder, -torso, 0)
-        start = points[f"{name}_elbow"] = start + upper * trunk @ direction(side, swing, lift)
-        start = points[f"{name}_wrist"] = start + fore * lower
-        points[f"{name}_hand"] = start + 0.045 * lower
+        bend_direction = np.radians(rng.uniform(-50, 90))
+        elbow_forward = elbow * np.cos(bend_direction)
+        elbow_outward = elbow * np.sin(bend_direction)
+        forearm = trunk @ direction(side, swing + elbow_forward, lift + elbow_outward)
+        start = points[f"{side_name}_shoulder"] = trunk @ (side * shoulder, -torso, 0)
+        start = points[f"{side_name}_elbow"] = start + upper * trunk @ direction(side, swing, lift)
+        start = points[f"{side_name}_wrist"] = start + fore * forearm
+        points[f"{side_name}_hand"] = start + 0.045 * forearm
     # the camera: mostly from the front, now and then upside down
     yaw = rng.choice((0, 180, 90, -90), p=(0.55, 0.2, 0.125, 0.125)) + rng.normal(0, 18)
     roll = rng.uniform(-180, 180) if rng.random() < 0.1 else rng.normal(0, 7)
     view = rotation(2, roll) @ rotation(0, rng.normal(6, 8)) @ rotation(1, yaw)
-    return {name: view @ point for name, point in points.items()}
+    return {point_name: view @ point for point_name, point in points.items()}
 
 
 def frame_tight(rng, extent):
@@ -114,6 +117,7 @@ def frame_tight(rng, extent):
     """
     shares = rng.uniform((0.44, 0.66), (0.68, 0.86))  # of the image, along each axis
     size = np.clip(extent / shares, 1.12 * extent, 1.75 * extent.max())
+    # no image is a mere strip
     size = np.maximum(size, 0.42 * size.max())
     corner = (size - extent) * rng.uniform(0.25, 0.75, 2)
     return size, corner, rng.uniform(110, 220)
@@ -125,6 +129,7 @@ def frame_wide(rng, extent):
     size = extent / shares
     size = np.maximum(size, 0.55 * size.max())
     corner = (size - extent) * rng.uniform(0.1, 0.9, 2)
+    # move some past one border
     if rng.random() < 0.33:
         axis = rng.integers(2)
         cut = rng.uniform(0.05, 0.4) * extent

@@ -13,8 +13,8 @@ from functools import cache, partial
 
 import numpy as np
 
-from deeppose import archives, downloads, geometry, metrics, tables
-from deeppose.framing import cut
+from deeppose import downloads, geometry, metrics, tables
+from deeppose.cutting import cut
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-import predict
 from deeppose import (
     arrays,
     drawing,
@@ -21,7 +20,8 @@ from deeppose import (
     geometry,
     metrics,
     photos,
-    run_flags,
+    prediction,
+    runtime,
     shell,
     tables,
     workdir,
@@ -218,20 +218,20 @@ def failures(folder, options):
 
     Returns the mean errors.
     """
-    model = predict.load(folder, options.device, options.precision, options.compile)
+    model = prediction.load(folder, options.device, options.precision, options.compile)
     frame = model.stage_1.frame
     images = []
     true = []
     for number in range(RENDERED):
         image, joints, _ = render_person(np.random.default_rng(PERSON_SEED + number))
         photo = photos.read(image)
-        region = geometry.to_aspect(geometry.whole(photo.size), frame)
+        region = geometry.to_aspect(geometry.image_box(photo.size), frame)
         images.append(photos.show(photo, region, frame))
         true.append(geometry.image_to_frame(joints, region, frame))
     images = np.stack(images)
     true = np.stack(true)
-    whole = np.tile(geometry.whole(frame), (RENDERED, 1))
-    poses, confidence = predict.estimate(model, whole, images)
+    whole = np.tile(geometry.image_box(frame), (RENDERED, 1))
+    poses, confidence = prediction.estimate(model, whole, images)
     poses = {name.replace("_", " "): joints for name, joints in poses.items()}
     confidence = {name.replace("_", " "): sure for name, sure in confidence.items()}
     drawing.contact_sheet(folder / "failures.png", images, poses, true, LSP, None, confidence)

@@ -37,7 +37,6 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
     boxes,
-    cascade,
     checkpoint,
     coco_writing,
     deltas,
@@ -63,6 +62,7 @@ from deeppose.dataset import open_dataset
 from deeppose.examples import boxing_of
 from deeppose.people import Job, Row
 from deeppose.recipes import Recipe
+from deeppose.refiners import load_refiner
 from deeppose.shell import InputError, RunError
 from deeppose.skeletons import LSP
 
@@ -450,7 +450,7 @@ def read_refiner(path):
         torch.save(
             Alex_net_c1(LSP.joint_count, (LSP.index("head"),), crop_px=67).state_dict(), weights
         )
-    refiner = cascade.load_refiner(path.parent, "head", LSP, RUN)
+    refiner = load_refiner(path.parent, "head", LSP, RUN)
     refiner.gain(LSP.index("head"))
     sides = refiner.boxing.sides_px(np.arange(28.0).reshape(1, 14, 2), LSP)
     assert np.isfinite(sides).all() and (sides > 0).all()

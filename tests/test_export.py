@@ -16,7 +16,6 @@ from helpers import fails, write_model, write_refiner
 from PIL import Image
 from torch import nn
 
-import predict
 from Cascade_1_net import Alex_net_c1
 from deeppose import (
     arrays,
@@ -26,6 +25,7 @@ from deeppose import (
     geometry,
     heatmaps,
     networks,
+    prediction,
     runtime,
 )
 from deeppose.examples import Boxing
@@ -109,7 +109,7 @@ def write_onnx(folder, network, size=SEEN_PX):
     options.intra_op_num_threads = 1
     return SimpleNamespace(
         folder=folder,
-        model=predict.load(folder, "cpu", "fp32"),
+        model=prediction.load(folder, "cpu", "fp32"),
         session=onnxruntime.InferenceSession(folder / "pose.onnx", options),
     )
 
@@ -117,7 +117,7 @@ def write_onnx(folder, network, size=SEEN_PX):
 def compare(written, frames):
     """Joints and confidences of both, stage after stage: lists of (ONNX Runtime's, PyTorch's)."""
     regions = np.tile(WHOLE, (len(frames), 1))
-    poses, confidence = predict.estimate(written.model, regions, frames)
+    poses, confidence = prediction.estimate(written.model, regions, frames)
     names = [output.name for output in written.session.get_outputs()]
     found = dict(zip(names, written.session.run(None, {"frames": frames})))
     numbers = [stage.removeprefix("stage_") for stage in written.model.stages]

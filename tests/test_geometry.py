@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deeppose import crops, framing, geometry
-from deeppose.skeletons import LSP
+from deeppose import crops, cutting, geometry
+from deeppose.skeleton import LSP
 
 
 def random_joints(rng, *shape):
@@ -50,7 +50,7 @@ def test_image_to_frame_and_back(flip, frame):
     assert np.isnan(framed[3 if flip is None else flip[3]]).all()
     np.testing.assert_allclose(geometry.frame_to_image(framed, box, frame, flip), joints)
     # the same places in the frame and in its box
-    normalised = geometry.normalise(framed, geometry.whole(frame))
+    normalised = geometry.normalise(framed, geometry.image_box(frame))
     back = geometry.denormalise(
         normalised if flip is None else geometry.mirror(normalised, 0, flip), box
     )
@@ -77,7 +77,7 @@ def test_mirror_swaps_sides_by_name():
 
 def test_a_box_of_the_frames_proportions_holds_the_whole_image_centred():
     def letterbox(width, height, frame):
-        return geometry.to_aspect(geometry.whole((width, height)), frame)
+        return geometry.to_aspect(geometry.image_box((width, height)), frame)
 
     np.testing.assert_allclose(letterbox(100, 60, (227, 227)), [0, -20, 100, 100])
     np.testing.assert_allclose(letterbox(61, 100, (227, 227)), [-19.5, 0, 100, 100])
@@ -153,7 +153,7 @@ BOXES = [
 @pytest.mark.parametrize("box", BOXES)
 def test_white_pixel_stays_under_its_joint_in_frames(box, mirrored):
     image = Image.fromarray(white_pixel(100, 80, 40, 45))
-    frame = framing.cut(image, box, (227, 227), mirrored)
+    frame = cutting.cut(image, box, (227, 227), mirrored)
     assert frame.shape == (227, 227, 3) and frame.dtype == np.uint8
     joints = np.full((14, 2), [40.5, 45.5])
     expected = geometry.image_to_frame(
@@ -173,7 +173,7 @@ def test_white_pixel_stays_under_its_joint_in_frames_of_any_proportions(
     again."""
     image = Image.fromarray(white_pixel(100, 80, 40, 45))
     region = geometry.scale_box(geometry.to_aspect(np.array(box), frame), margin)
-    shown = framing.cut(image, region, frame, mirrored)
+    shown = cutting.cut(image, region, frame, mirrored)
     assert shown.shape == (frame[1], frame[0], 3)
     flip = LSP.flip if mirrored else None
     found = np.full((14, 2), centroid(shown[..., 0].astype(float)))

@@ -13,10 +13,11 @@ from helpers import write_model, write_refiner
 from torch import nn
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import cascade, checkpoint, crops, inference, networks, runtime
+from deeppose import checkpoint, crops, inference, networks, runtime
 from deeppose.arrays import PROJECT
 from deeppose.loader import Frames
-from deeppose.skeletons import LSP
+from deeppose.refiners import load_refiner
+from deeppose.skeleton import LSP
 from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import Resnet_stage_1
 
@@ -98,7 +99,7 @@ def test_a_model_in_half_precision_is_loaded_as_float32(tmp_path, workdir, data)
     with torch.inference_mode():
         said = network.eval()(images).joints.numpy()
     np.testing.assert_allclose(joints, (said + 0.5) * 227, atol=0.01)
-    loaded = cascade.load_refiner(tmp_path, "shared", LSP, FP32)
+    loaded = load_refiner(tmp_path, "shared", LSP, FP32)
     assert {value.dtype for value in loaded.network.state_dict().values()} <= {
         torch.float32,
         torch.int64,

@@ -23,10 +23,10 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES, Alex_net_c1
-from deeppose import augment, cascade, downloads, k2hpd, metrics, photos, recipes
-from deeppose.dataset import open_dataset
+from deeppose import arrays, augment, downloads, k2hpd, metrics, photos, recipes
 from deeppose.examples import Examples
-from deeppose.skeletons import K2HPD
+from deeppose.refiners import load_refiner
+from deeppose.skeleton import K2HPD
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 
 THEIRS = RECIPES["k2hpd"]
@@ -564,7 +564,7 @@ def test_six_steps_and_their_scores(finished):
         facts["options"] == THEIRS.options and facts["crop_px"] == 64 and facts["crop_scale"] == 0.8
     )
     assert facts["settings"]["batch_size"] == 64 and facts["settings"]["simulated"] == 0
-    refiner = cascade.load_refiner(
+    refiner = load_refiner(
         finished.folder, "shared", K2HPD, predict.load(finished.folder, "cpu", "fp32").run
     )
     assert refiner.boxing.smallest_px == 1 and refiner.network.joints == tuple(range(15))

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet34
 
-from Cascade_1_net import CROP_PX, EXPECTED, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
+from Cascade_1_net import CROP_PX, EXPECTED_OFFSET, LARGEST_CROP_PX, SMALLEST_CROP_PX, Alex_net_c1
 from deeppose import checkpoint, crops, files, networks, runtime
-from deeppose.adoption import adopt
-from deeppose.cascade import fit_gain, load_refiner
+from deeppose.cascade import fit_gain
 from deeppose.examples import ERROR_CAPS
 from deeppose.heatmaps import TARGET_SIGMA
 from deeppose.losses import SMOOTH_L1_BETA, TARGET_PEAK, count_of, heatmap_loss, masked_loss
 from deeppose.lrn import local_response_norm
-from deeppose.pretrained import load_initial
+from deeppose.pretrained import adopt, load_initial
+from deeppose.refiners import load_refiner
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import Skeleton
 from deeppose.skeletons import LSP
@@ -337,12 +337,12 @@ def test_cascade_network_with_heatmaps():
 
 
 def test_cascade_heatmaps_expect_the_joint_near_the_centre():
-    """Of all joints only the network's own: its flat heatmap falls off like a Gaussian of EXPECTED
+    """Of all joints only the network's own: its flat heatmap falls off like a Gaussian of EXPECTED_OFFSET
     box sides."""
     network = Alex_net_c1(14, (3,))
     log_heatmaps = network(torch.rand(2, 3, 227, 227), asked(3)).heatmaps
     cells = square_cells(CROP_PX, Alex_net_c1).square().sum(1)
-    fallen = log_heatmaps[0, 3] + cells / (2 * EXPECTED**2)
+    fallen = log_heatmaps[0, 3] + cells / (2 * EXPECTED_OFFSET**2)
     assert fallen.std() < 1e-4 and log_heatmaps[0, [0, 1, 2, *range(4, 14)]].std() < 1e-4
 
 

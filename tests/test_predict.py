@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 import predict as script
 import test_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import boxes, photos
+from deeppose import boxes, photos, pose_files
 from deeppose.heatmaps import Output
 from deeppose.shell import InputError
 from deeppose.skeletons import LSP
@@ -320,7 +320,7 @@ def test_a_folders_photographs_are_those_that_pillow_itself_decodes(scene, tmp_p
         scene.save(tmp_path / name)
     for name in ("a.pdf", "b.eps", "c.ps", "d.wmf", "e.mpg", "f.h5", "g.fits", "h.txt"):
         (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
-    found = photos.find([tmp_path])
+    found = pose_files.find([tmp_path])
     assert [path.name for path in found] == [
         "a.jpg",
         "b.PNG",
@@ -358,23 +358,23 @@ def test_a_photograph_is_neither_passed_over_nor_overwritten_for_its_name(beside
     scene.save(tmp_path / "yoga.png")
     if beside is not None:
         (tmp_path / "yoga_pose.json").write_text(beside)
-    found = photos.find([tmp_path])
+    found = pose_files.find([tmp_path])
     assert [path.name for path in found] == ["yoga.png", "yoga_pose.png"]
-    assert [path.name for path in photos.outputs(found)] == [
+    assert [path.name for path in pose_files.outputs(found)] == [
         "yoga_2_pose.png",
         "yoga_pose_pose.png",
     ]
     (tmp_path / "yoga_pose.json").write_text('{"photograph": "yoga.png"}')
-    found = photos.find([tmp_path])
+    found = pose_files.find([tmp_path])
     assert [path.name for path in found] == ["yoga.png"]
-    assert [path.name for path in photos.outputs(found)] == ["yoga_pose.png"]
+    assert [path.name for path in pose_files.outputs(found)] == ["yoga_pose.png"]
 
 
 def test_no_output_is_written_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [Path("a.jpg"), tmp_path / "a.png", Path("b/A.jpg"), Path("a_2.jpg"), Path("c.jpg")]
     for folder in (None, Path("out")):
-        chosen = [path.resolve() for path in photos.outputs(paths, folder)]
+        chosen = [path.resolve() for path in pose_files.outputs(paths, folder)]
         assert len(set(chosen)) == len(paths) and chosen[-1].name == "c_pose.png"
     assert [path.name for path in chosen] == [
         "a_pose.png",

@@ -257,7 +257,7 @@ def test_the_floor_of_the_real_sets(real_photos, tmp_path):
 
     joints = mat_joints(real_photos)[1]
     sizes = [Image.open(image_path(real_photos, 1, n)).size for n in range(1, 2001)]
-    boxes = [geometry.to_aspect(geometry.whole(size), LSP_data.FRAME) for size in sizes]
+    boxes = [geometry.to_aspect(geometry.image_box(size), LSP_data.FRAME) for size in sizes]
     framed = geometry.image_to_frame(joints, np.array(boxes), LSP_data.FRAME)
     mean = np.tile(framed[:1000].mean(0), (1000, 1, 1))
     scores = metrics.score(mean, framed[1000:], LSP)

@@ -20,9 +20,9 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import cascade, geometry, heatmaps, networks
-from deeppose.dataset import open_dataset
+from deeppose import arrays, geometry, heatmaps, networks
 from deeppose.recipes import Recipe
+from deeppose.refiners import load_refiner
 
 STAGE_1 = [
     "--weights",
@@ -186,9 +186,7 @@ def test_one_refiner_serves_all_joints(finished, tmp_path):
     Train_stage_2.main([*own, "--refiner", "shared", *STAGE_2])
     (tmp_path / "metrics_stage_2.json").unlink()
     test_stage_2.main([*own, *FP32])
-    refiner = cascade.load_refiner(
-        tmp_path, "shared", DOLL, predict.load(finished, "cpu", "fp32").run
-    )
+    refiner = load_refiner(tmp_path, "shared", DOLL, predict.load(finished, "cpu", "fp32").run)
     gains = json.loads((tmp_path / "metrics_stage_2.json").read_text())["gains"]
     assert list(gains.values()) == pytest.approx([refiner.gain(joint) for joint in range(5)])
 

@@ -18,8 +18,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, checkpoint, sample, ship, workdir
-from deeppose.skeletons import LSP
+from deeppose import arrays, checkpoint, prediction, sample, ship, workdir
+from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 from results import card, ledger, paths
 
@@ -155,7 +155,7 @@ def test_a_shipped_model_predicts_what_its_source_does(trained, shipped):
     images = np.load(trained / "test_images.npy")[:2]
     regions = np.array([[0, 0, 227, 227]] * 2, float)
     poses = [
-        predict.estimate(predict.load(folder, "cpu", "fp32"), regions, images)[0]
+        prediction.estimate(prediction.load(folder, "cpu", "fp32"), regions, images)[0]
         for folder in (trained, shipped)
     ]
     assert 0 < np.median(np.abs(poses[0]["stage_2"] - poses[1]["stage_2"])) < 0.5  # px

@@ -27,13 +27,13 @@ from Cascade_1_net import RECIPES as REFINER_RECIPES
 from Cascade_1_net import Alex_net_c1
 from deeppose import cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
-from deeppose.cascade import fit_gain, load_refiner, truncated_errors
-from deeppose.dataset import Dataset
+from deeppose.cascade import fit_gain, truncated_errors
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
-from deeppose.skeletons import LSP
+from deeppose.refiners import load_refiner, load_refiners
+from deeppose.skeleton import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 BEST = REFINER_RECIPES["best"]
@@ -403,12 +403,12 @@ def test_the_shared_refiner_learns_all_joints(data, own_workdir):
         facts["joints"] == list(LSP.joints)
         and len(facts["gain"]) == len(facts["by_joint"]["loss"]) == 14
     )
-    ((refiner, joints),) = cascade.load_refiners(own_workdir, LSP, RUN)
+    ((refiner, joints),) = load_refiners(own_workdir, LSP, RUN)
     assert refiner.name == "shared" and joints == list(range(14))
     np.testing.assert_allclose(refiner.network.gain, facts["gain"], atol=1e-6)
     # a joint's own comes before the shared one
     write_refiner(own_workdir, "head", Alex_net_c1(14, (13,)))
-    assert [joints for _, joints in cascade.load_refiners(own_workdir, LSP, RUN)] == [
+    assert [joints for _, joints in load_refiners(own_workdir, LSP, RUN)] == [
         [13],
         list(range(13)),
     ]
@@ -503,7 +503,7 @@ def test_evaluation_knows_a_network_that_is_right(data, own_workdir, monkeypatch
     def say(network, frames, rows, boxes, asked, run, mirrored):
         joint = LSP.flip[asked[0, 0]] if mirrored else asked[0, 0]
         centres = boxes[:, 0, :2] + boxes[:, 0, 2:] / 2
-        wanted = (examples.true[rows, joint] - centres) / boxes[:, 0, 2:]
+        wanted = (examples.true_px[rows, joint] - centres) / boxes[:, 0, 2:]
         return 2 * (wanted * [-1 if mirrored else 1, 1])[:, None], None  # twice what is wanted
 
     monkeypatch.setattr(cascade, "predict_offsets", say)

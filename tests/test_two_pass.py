@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 import predict
 import test_stage_1
-from deeppose import geometry, networks, runtime, two_pass
+from deeppose import geometry, networks, prediction, runtime, two_pass
 from deeppose.heatmaps import Output
 from deeppose.loader import Frames
 from deeppose.networks import Stage_1
@@ -66,7 +66,7 @@ def scene(width=900, height=600, at=(520, 300), extent=60):
 
 def looking(frame=(227, 227), margin=1.0, input_size=(65, 65), twice=True):
     stage_1 = Stage_1(Brightest(), "resnet", LSP, frame, margin, input_size)
-    return predict.Model(stage_1, {}, RUN, {}, twice)
+    return prediction.Model(stage_1, {}, RUN, {}, twice)
 
 
 def test_boxes_are_of_the_poses_extent_and_of_the_proportions_seen():
@@ -210,12 +210,12 @@ def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
 
 def test_the_model_says_whether_predict_looks_twice(tmp_path):
     write_model(tmp_path, input_size=(65, 65), two_pass=True)
-    assert predict.load(tmp_path, "cpu", "fp32").twice
-    assert not predict.load(tmp_path, "cpu", "fp32", twice=False).twice
+    assert predict.load(tmp_path, "cpu", "fp32").two_pass
+    assert not predict.load(tmp_path, "cpu", "fp32", two_pass=False).two_pass
     assert (
         predict.parse(["a.jpg", "--no-two-pass"]).two_pass is False
         and predict.parse(["a.jpg"]).two_pass is None
     )
     write_model(tmp_path, input_size=(65, 65))
-    assert not predict.load(tmp_path, "cpu", "fp32").twice
+    assert not predict.load(tmp_path, "cpu", "fp32").two_pass
     assert networks.load(tmp_path, RUN)[1].get("two_pass") is None
