@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import LogLocator, NullLocator
 
-from deeppose import metrics
+from deeppose import joint_metrics, metrics
 from deeppose.drawing import save, unit_errors
 
 LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the kind of line
@@ -51,7 +51,7 @@ def pdj_points(predicted, true, skeleton, sizes, thresholds):
         group_predicted = predicted[:, list(members)]
         group_true = true[:, list(members)]
         points[group] = [
-            metrics.pdj_pooled(group_predicted, group_true, units, threshold)
+            joint_metrics.pdj_pooled(group_predicted, group_true, units, threshold)
             for threshold in thresholds
         ]
     return points

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import drawing, files, metrics, plots, tables
+from deeppose import drawing, files, joint_metrics, metrics, plots, tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, Skeleton
 
@@ -131,7 +131,7 @@ def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     points = plots.pdj_points(poses["stage 1"], true, LSP, None, [0.1, 0.2])
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     assert points["wrist"][1] == pytest.approx(
-        metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean()
+        joint_metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean()
     )
     assert set(points) == set(LSP.joint_groups)
     assert len({look["linestyle"] for look in plots.LOOKS.values()}) == len(plots.LOOKS)
