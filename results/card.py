@@ -24,6 +24,7 @@ from deeppose import (
     runtime,
     shell,
     tables,
+    text_tables,
     workdir,
 )
 from deeppose.figure import render_person
@@ -87,7 +88,7 @@ def score_rows(recorded, kind, names):
             score = recorded[stage][kind][key]
             interval = recorded["intervals"][stage][kind][key]
             # None: nothing is labelled
-            row.append("–" if score is None else tables.score_cell(score, interval))
+            row.append("–" if score is None else text_tables.score_cell(score, interval))
         rows.append(row)
     return rows
 
@@ -142,7 +143,7 @@ def difficulty_lines(data, joints):
                     f"{word} {name}",
                     str(len(third)),
                     *(
-                        tables.score_cell(score, ends[column][1])
+                        text_tables.score_cell(score, ends[column][1])
                         for column, (_, score) in found.items()
                     ),
                 ]

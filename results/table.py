@@ -7,7 +7,7 @@ import textwrap
 
 import numpy as np
 
-from deeppose import metrics, plots, tables
+from deeppose import metrics, plots, text_tables
 from deeppose.published import CLIPPED, PUBLISHED
 from deeppose.shell import InputError
 from deeppose.workdir import SHARED
@@ -51,7 +51,7 @@ def found():
 
 def cell(value, interval=None, sign=""):
     """.453 ± .015, as fractions without their zero."""
-    text = tables.score_cell(value, interval, sign)
+    text = text_tables.score_cell(value, interval, sign)
     return re.sub(r"(?<![\d])0\.", ".", text.replace(" ±", " ± "))
 
 

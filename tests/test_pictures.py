@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import drawing, files, joint_metrics, metrics, plots, tables
+from deeppose import drawing, files, joint_metrics, metrics, plots, tables, text_tables
 from deeppose.shell import InputError
 from deeppose.skeleton import LSP, Skeleton
 
@@ -364,7 +364,7 @@ def test_tables_fit_the_shell_and_say_which_variant(stages):
                 last, true, LSP, thresholds=(0.125,), before=poses["stage 1"]
             )
         text = "\n".join(
-            map(tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125))
+            map(text_tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125))
         )
         assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
         strict = scores["stage 1"]["pcp_strict"]["mean_4"]
@@ -390,7 +390,7 @@ def test_a_joint_that_is_never_labelled_is_said(stages):
     true[:, 0] = np.nan
     scores = {"stage 1": metrics.score(poses["stage 1"], true, LSP)}
     intervals = {"stage 1": metrics.intervals(poses["stage 1"], true, LSP)}
-    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
+    text = "\n".join(map(text_tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
     assert "never labelled, and in no mean: right_ankle" in text and "nan" not in text
 
 
@@ -415,7 +415,9 @@ def test_tables_of_a_skeleton_that_is_scored_otherwise():
         scores[stage] = metrics.score(predicted, true, skeleton, sizes)
         intervals[stage] = metrics.intervals(predicted, true, skeleton, sizes)
     intervals["gained"] = metrics.intervals(predicted, true, skeleton, sizes, before=true)
-    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, skeleton, len(true))))
+    text = "\n".join(
+        map(text_tables.text, tables.score_tables(scores, intervals, skeleton, len(true)))
+    )
     for said in (
         "PCKh@0.1",
         "PCKh@0.5",

@@ -14,7 +14,7 @@ from PIL import Image
 
 from deeppose import report
 from deeppose.skeleton import LSP
-from deeppose.tables import Table
+from deeppose.text_tables import Table
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

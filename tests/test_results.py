@@ -13,7 +13,7 @@ import pytest
 from helpers import fails
 
 import Train_stage_1
-from deeppose import deltas, files, metrics, tables
+from deeppose import deltas, files, metrics, tables, text_tables
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import LSP
 from results import __main__ as results
@@ -160,7 +160,7 @@ def test_help_says_where_a_resumed_run_is_the_same_bit_for_bit(capsys):
 
 
 def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
-    shown = tables.text(tables.published_table({}, LSP, 1000))
+    shown = text_tables.text(tables.published_table({}, LSP, 1000))
     assert (
         "clips predictions to the person's true box" in shown
         and max(map(len, shown.splitlines())) <= 100
