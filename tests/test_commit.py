@@ -14,7 +14,7 @@ from helpers import SMALL, write_predictions
 import Train_stage_1
 import Train_stage_2
 from deeppose import arrays, runtime, training_state
-from results import run as results_run
+from results import recording
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 FEW = ["--rows", "2", "--epochs", "1", *SMALL]
@@ -153,5 +153,5 @@ def known(run):
     "run, expected", [({"commit": "0123456789ab"}, "0123456789ab"), ({}, "unknown")]
 )
 def test_a_rows_commit_is_the_one_that_trained_it(run, expected, workdir):
-    facts = results_run.run_facts("best_random", "tiny", known(run), arrays.open_dataset(workdir))
+    facts = recording.run_facts("best_random", "tiny", known(run), arrays.open_dataset(workdir))
     assert facts["commit"] == expected and facts["rows"] == 4
