@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measure, predicting, steps
+from benchmarks.bench import JOINTS, Bench, find_photos
 from deeppose import files, runtime, shell, workdir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +87,7 @@ def bench_steps(options, run, folder):
     if options.photos:
         photos, kind = options.photos, str(options.photos)
     else:
-        photos, kind = steps.find_photos(folder / "photos")
+        photos, kind = find_photos(folder / "photos")
     hardware = measure.hardware(run.device)
     result = {"hardware": hardware, "run": run.facts(), "photos": kind}
     print(f"{hardware}\n{run}\n{kind}\n", flush=True)
@@ -96,7 +97,7 @@ def bench_steps(options, run, folder):
         return result
     # each step
     with contextlib.redirect_stdout(io.StringIO()):
-        bench = steps.Bench(photos, folder / "arrays", IMAGES, run)
+        bench = Bench(photos, folder / "arrays", IMAGES, run)
     print(table_head(), flush=True)
     result["steps"] = []
     for number in options.steps.split(","):
@@ -118,7 +119,7 @@ def measure_step(bench, number, seconds):
     """One row of the table, as a dict."""
     printed = io.StringIO()  # by the steps
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        ways = getattr(bench, f"step_{number}")()
+        ways = getattr(steps, f"step_{number}")(bench)
         rates, ratios = measure.compare(ways, seconds, bench.clear)
     step_name, unit = NAMES[number]
     return {
@@ -138,7 +139,7 @@ def memory_of(bench, number):
 
 def measure_torchrun(bench, row_count):
     """Stage 2's training time in one process of one thread, over that of two of one thread."""
-    joint_names = steps.JOINTS[:2]
+    joint_names = JOINTS[:2]
     flags = [
         "--workdir",
         str(bench.workdir),
@@ -175,10 +176,10 @@ def measure_scaling(photos, folder, run, sizes, seconds):
     for size in sizes:
         workdir = folder / str(size)
         with contextlib.redirect_stdout(io.StringIO()):
-            bench = steps.Bench(photos, workdir, images_a_set(size), run)
+            bench = Bench(photos, workdir, images_a_set(size), run)
         result = {"rows": len(bench.dataset.train_images)}
         for number in ("1", "2", "4"):
-            ways = getattr(bench, f"step_{number}")()
+            ways = getattr(steps, f"step_{number}")(bench)
             with contextlib.redirect_stdout(io.StringIO()):
                 rates, _ = measure.compare({"ours": ways["ours"]}, seconds / 3, bench.clear)
             result[f"step_{number}"] = rates["ours"]

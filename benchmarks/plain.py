@@ -97,12 +97,14 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
     network.train()
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), batch_size):
+        # cut this batch's crops, real and simulated
         batch = rows[start : start + batch_size]
         boxes, targets, _, _ = examples.draw(batch, rng)
         offsets = targets[:, :, examples.joints[0]]
         crops = torch.cat(
             [cut_boxes(np.array(images[row]), row_boxes) for row, row_boxes in zip(batch, boxes)]
         )
+        # and learn from them
         predicted = network(crops.to(device), first_joint(crops, device)).joints
         optimise(optimiser, predicted, torch.from_numpy(offsets).flatten(0, 1).to(device))
     return len(rows)
@@ -113,8 +115,10 @@ def test_both(network, workdir, joint_names, images, rows, boxes_px, device):
     """Step 6: for every small batch stage 1, then each joint's checkpoint read again."""
     network.eval()
     for start in range(0, len(rows), BATCH):
+        # stage 1
         batch = rows[start : start + BATCH]
         network(to_batch(images, batch, device)).joints.cpu()
+        # each refiner, as the original reads it anew for every batch
         for joint_name in joint_names:
             refiner = alexnet()
             weights = torch.load(workdir / f"model_{joint_name}.pt", weights_only=True)

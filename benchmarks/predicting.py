@@ -30,9 +30,11 @@ print(time.perf_counter() - began)
 
 def rates(folder, options, seconds):
     """Photographs a second: "<stages>, <n> at a time" -> median, on one thread."""
+    # one core, as on a small server
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model = predict.load(folder, options.device, options.precision, options.compile)
+    # with refiners and without
     models = {"all stages": model} if model.refiners else {}
     models["stage 1"] = replace(model, refiners={})
 

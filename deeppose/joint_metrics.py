@@ -40,6 +40,7 @@ def correct_limbs(predicted, true, limbs, threshold, strict):
     true = np.asarray(true, float)
     start_errors = joint_errors(_end_points(predicted, starts), _end_points(true, starts))
     stop_errors = joint_errors(_end_points(predicted, stops), _end_points(true, stops))
+    # judge both ends, or their mean
     allowed = threshold * limb_lengths(true, limbs)
     if strict:
         errors = np.maximum(start_errors, stop_errors)

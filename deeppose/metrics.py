@@ -44,6 +44,7 @@ def score(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     # one weighting, in which every image counts once
     summary = summarise(tallies, np.ones((1, len(true))), skeleton, thresholds)
     scores = _map_scores(lambda values: float(values[0]), summary)
+    # joints that no image labels, so that a reader sees what the means leave out
     unlabelled = np.isnan(np.asarray(true, float)).any(2).all(0)  # (J,)
     never_labelled = [joint for joint, never in zip(skeleton.joints, unlabelled) if never]
     return scores | {"never_labelled": never_labelled}
@@ -100,10 +101,12 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
     head_thresholds  of PCKh, beside pckh_thresholds
     """
     true = np.asarray(true, float)
+    # of limbs
     terms = {}
     if "pcp" in skeleton.scores:
         for kind, strict in (("pcp_strict", True), ("pcp_relaxed", False)):
             terms[kind] = correct_limbs(predicted, true, skeleton.sticks, PCP_THRESHOLD, strict)
+    # of joints: by the unit, and by the head
     if "pdj" in skeleton.scores:
         unit = skeleton.units_px(true, sizes)  # (N,)
         terms["auc"] = joint_closeness(predicted, true, unit, AUC_LIMIT)
@@ -113,6 +116,7 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
         head = skeleton.head_px(true, sizes)  # (N,)
         for threshold in sorted({*pckh_thresholds(skeleton), *head_thresholds}):
             terms["pckh", threshold] = detected_joints(predicted, true, head, threshold)
+    # of whole people
     if "oks" in skeleton.scores:
         similarity = oks(predicted, true, skeleton.oks_sigmas, sizes["area"])  # (N,)
         scorable = ~np.isnan(similarity)  # (N,): something is labelled, and the area is known

@@ -183,6 +183,7 @@ def evaluate(folder, dataset, poses, threshold=None):
         raise InputError(
             f"{folder / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
         ) from None
+    # by bootstrap, each stage for itself
     intervals = {
         stage: metrics.intervals(joints, true, skeleton, sizes, thresholds)
         for stage, joints in poses.items()
@@ -192,6 +193,7 @@ def evaluate(folder, dataset, poses, threshold=None):
     def gain_interval(before, after):
         return metrics.intervals(poses[after], true, skeleton, sizes, thresholds, poses[before])
 
+    # gains, paired image by image
     stages = list(poses)
     for before, after in itertools.pairwise(stages):
         intervals[f"gained by {after}"] = gain_interval(before, after)

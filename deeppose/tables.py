@@ -159,6 +159,7 @@ def published_table(scores, skeleton, image_count):
     for column, score in scores.items():
         values = own_row(score, published)
         rows.append((f"this run, {column}", [*map(number_cell, values), ""]))
+    # scores of other images are no comparison
     note = published.note
     if image_count != published.images:
         note += (
@@ -182,6 +183,7 @@ def _cells(scores, keys, intervals=None):
         cells.append(score_cell(_at(column_scores, keys), interval))
     if _has_refiners(scores):
         last_stage = list(scores)[-1]
+        # its interval is paired, and so narrower than those of the two scores suggest
         gain = _at(scores[last_stage], keys) - _at(scores["stage 1"], keys)
         interval = _at(intervals["gained"], keys) if "gained" in intervals else None
         cells.append(score_cell(gain, interval, "+"))

@@ -49,6 +49,7 @@ def main(argv=None):
             f"{options.folder}: is of {dataset.skeleton.name}'s joints; the people rendered for its failures "
             f"have {LSP.name}'s"
         )
+    # the ledger's line comes before the scores are shown
     enter_in_ledger(options.folder, dataset, recorded)
     rendered_errors = failures(options.folder, options)
     text = card(options.folder, dataset, joints, recorded, rendered_errors)

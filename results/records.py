@@ -68,6 +68,7 @@ def crop_counts(result):
     if ROWS[result["row"]].model:
         return texts  # its refiners went on from others, as docs/accuracy.md tells
     for stage, refiners in result["cascade"].items():
+        # a crop for each real and each simulated estimate of a row in an epoch
         counts = {
             refiner_name: refiner["epochs"] * refiner["rows"] * (refiner["simulated"] + 1)
             for refiner_name, refiner in refiners.items()

@@ -35,6 +35,7 @@ def entry(facts, scores, gains):
     line = dict(facts)
     for score, (kind, key) in SCORES.items():
         line[score] = round(scores[kind][key], 6)
+    # what the base has over it; a base has empty cells
     line["against"] = gains.get("row", "")
     for score in SCORES:
         cells = ("", "", "")
@@ -48,6 +49,7 @@ def entry(facts, scores, gains):
 def save(line):
     """Put a line into the table, in place of what it had of that row and size, in the order of
     ROWS."""
+    # several rows may be run at a time
     with lock(paths.RECORDS, paths.variants().name, wait=True):
         key = (line["size"], line["row"])
         others = [other for other in _load_text() if (other["size"], other["row"]) != key]
