@@ -20,6 +20,7 @@ from deeppose import (
     drawing,
     plots,
     runtime,
+    score_output,
     scoring,
     shell,
     tables,
@@ -52,23 +53,51 @@ def parse(argv):
     return options
 
 
-def draw(folder, data, joints, confidence):
+def draw(folder, dataset, joints, confidence):
     """Write the pictures; returns caption -> path."""
-    true = data.test_labels.astype(float)
-    skeleton = data.skeleton
-    sizes = data.sizes("test")
-    pdj = folder / "pdj_stage_1.png"
-    poses = folder / "poses_stage_1.png"
-    mean_pose = np.broadcast_to(data.mean_pose, true.shape)
-    plots.pdj_curves(pdj, {"mean pose": mean_pose, "stage 1": joints}, true, skeleton, sizes)
+    true = dataset.test_labels.astype(float)
+    skeleton = dataset.skeleton
+    sizes = dataset.sizes("test")
+    # how many joints are found, beside the mean pose's
+    pdj_picture = folder / "pdj_stage_1.png"
+    poses = {"mean pose": np.broadcast_to(dataset.mean_pose, true.shape), "stage 1": joints}
+    plots.pdj_curves(pdj_picture, poses, true, skeleton, sizes)
+    # what right and wrong poses look like
+    poses_picture = folder / "poses_stage_1.png"
     drawing.contact_sheet(
-        poses, data.test_images, {"stage 1": joints}, true, skeleton, sizes, {"stage 1": confidence}
+        poses_picture,
+        dataset.test_images,
+        {"stage 1": joints},
+        true,
+        skeleton,
+        sizes,
+        {"stage 1": confidence},
     )
     pictures = {
-        "Detected joints (PDJ) over the threshold": pdj,
-        "The best, middling and worst test images": poses,
+        "Detected joints (PDJ) over the threshold": pdj_picture,
+        "The best, middling and worst test images": poses_picture,
     }
-    return pictures | scoring.draw_training(folder)
+    return pictures | score_output.draw_training(folder)
+
+
+def score_true_boxes(photographs, test, options, scores):
+    """Score stage 1 on crops of the true joints' boxes, and draw the scores over their size.
+
+    Returns the table, the entry of metrics_stage_1.json, and caption -> path.
+
+    photographs  a TrueBoxes
+    scores       metrics.score's dictionary on step 1's frames: a level to compare with
+    """
+    stretch = true_boxes.is_stretched(test.provenance)
+    factor_scores, factor_intervals = photographs.score(
+        test.model, options.box_scale, stretch, test.run.alone(), options.flip_test
+    )
+    picture = options.workdir / "box_scale_stage_1.png"
+    skeleton = test.dataset.skeleton
+    plots.scores_by_factor(picture, factor_scores, factor_intervals, scores, skeleton)
+    table = true_boxes.table(factor_scores, test.dataset, stretch)
+    entry = true_boxes.described(factor_scores, factor_intervals, stretch)
+    return table, entry, {"Scores over the size of true boxes": picture}
 
 
 @shell.command
@@ -77,50 +106,54 @@ def main(argv=None):
     shell.until_end(runtime.log(options))
     folder = options.workdir
     test = scoring.begin(options, stage=1)
-    data = test.data
+    dataset = test.dataset
     run = test.run
-    in_photographs = None
+    # before the predictions, so that a missing photograph is an error at once
+    photographs = None
     if options.box_scale:
-        in_photographs = true_boxes.open_photographs(data, options.source)
+        photographs = true_boxes.open_photographs(dataset, options.source)
     print(run)
 
     # predict
     joints, confidence = test.predict(options)
     if run.rank > 0:  # of several processes the first goes on
         return
-    scoring.save_poses(folder, 1, joints, confidence)
-    by_coco = coco_results.score(data, {"stage 1": joints}, {"stage 1": confidence})
-    models = workdir.model_digests(test.model_path, data.skeleton)
+    score_output.save_poses(folder, 1, joints, confidence)
+    poses = {"stage 1": joints}
+    confidences = {"stage 1": confidence}
+    by_coco = coco_results.score(dataset, poses, confidences)
+    models = workdir.model_digests(test.model_path, dataset.skeleton)
     facts = test.facts(options, models, by_coco)
-    if data.detected:
-        scoring.finish_detected(folder / "metrics_stage_1.json", by_coco, data, facts)
+    scores_path = folder / "metrics_stage_1.json"
+    if dataset.detected:
+        score_output.finish_detected(scores_path, by_coco, dataset, facts)
         return
 
-    # score, draw, and tell
-    scores, intervals = scoring.evaluate(folder, data, {"stage 1": joints}, options.threshold)
-    pictures = draw(folder, data, joints, confidence)
+    # score and draw
+    scores, intervals = scoring.evaluate(folder, dataset, poses, options.threshold)
+    pictures = draw(folder, dataset, joints, confidence)
     score_tables = tables.score_tables(
-        scores, intervals, data.skeleton, len(joints), options.threshold, data.seen_in_training
-    ) + coco_results.score_tables(by_coco, data)
-    if in_photographs:
-        stretch = true_boxes.is_stretched(test.provenance)
-        boxed, boxed_intervals = in_photographs.score(
-            test.model, options.box_scale, stretch, run.alone(), options.flip_test
-        )
-        picture = folder / "box_scale_stage_1.png"
-        plots.scores_by_factor(picture, boxed, boxed_intervals, scores["stage 1"], data.skeleton)
-        pictures["Scores over the size of true boxes"] = picture
-        score_tables.append(true_boxes.table(boxed, data, stretch))
-        facts["true_boxes"] = true_boxes.described(boxed, boxed_intervals, stretch)
-    refined = bool(workdir.stages_here(folder, data.skeleton))
-    if not refined:  # else the report is step 6's, of all stages
-        scoring.write_report(
-            folder, data, {"stage 1": joints}, {"stage 1": confidence}, score_tables, pictures, run
-        )
-    scoring.write(
-        folder / "metrics_stage_1.json", scores, intervals, facts | scoring.seen_facts(data)
+        scores,
+        intervals,
+        dataset.skeleton,
+        len(joints),
+        options.threshold,
+        dataset.seen_in_training,
     )
-    scoring.show(score_tables, len(joints))
+    score_tables += coco_results.score_tables(by_coco, dataset)
+    if photographs:
+        table, entry, picture = score_true_boxes(photographs, test, options, scores["stage 1"])
+        score_tables.append(table)
+        facts["true_boxes"] = entry
+        pictures |= picture
+
+    # write and tell; where there are refiners, the report is step 6's, of all stages
+    refined = bool(workdir.stages_here(folder, dataset.skeleton))
+    if not refined:
+        score_output.write_report(folder, dataset, poses, confidences, score_tables, pictures, run)
+    facts |= score_output.seen_facts(dataset)
+    score_output.write_scores(scores_path, scores, intervals, facts)
+    score_output.show(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     when = ", when step 6 has written it anew" if refined else ""
     print(f"all of it, to look through: {folder / 'report.html'}{when}")

@@ -25,6 +25,7 @@ from deeppose import (
     files,
     plots,
     runtime,
+    score_output,
     scoring,
     shell,
     tables,
@@ -34,72 +35,7 @@ from deeppose import (
 from deeppose.dataset import open_dataset
 from deeppose.shell import InputError
 
-SHOWN = 1000  # training rows whose errors are drawn
-
-
-def draw(folder, data, stages, confidence, model_path):
-    """Write the pictures; returns caption -> path."""
-    true = data.test_labels.astype(float)
-    skeleton = data.skeleton
-    sizes = data.sizes("test")
-    pictures = {
-        caption: folder / f"{name}_stage_2.png"
-        for caption, name in (
-            ("Detected joints (PDJ) over the threshold", "pdj"),
-            ("Errors before and after the cascade", "errors"),
-            ("The best, middling and worst test images", "poses"),
-        )
-    }
-    pdj, errors, poses = pictures.values()
-    floor = {"mean pose": np.broadcast_to(data.mean_pose, true.shape)}
-    plots.pdj_curves(pdj, floor | stages, true, skeleton, sizes)
-    error_plots.error_clouds(errors, stages, true, skeleton, sizes)
-    drawing.contact_sheet(poses, data.test_images, stages, true, skeleton, sizes, confidence)
-    if (clouds := error_samples(folder, data, stages["stage 1"], model_path)) is not None:
-        pictures["What stage 2 learnt from, and what it meets"] = folder / "learning_stage_2.png"
-        error_plots.learning_clouds(folder / "learning_stage_2.png", clouds, skeleton)
-    pictures |= scoring.draw_training(folder)
-    for stage in workdir.STAGES:
-        curves = {
-            name: workdir.curves_path(folder, name, stage)
-            for name in (*skeleton.joints, workdir.SHARED)
-        }
-        curves = {
-            name: files.load_csv(path, training_plots.STAGE_2_CURVES)
-            for name, path in curves.items()
-            if path.exists()
-        }
-        if curves:
-            picture = folder / f"curves_stage_{stage}.png"
-            pictures[f"Training of stage {stage}, joint by joint"] = picture
-            training_plots.stage_2_training(picture, curves)
-    return pictures
-
-
-def error_samples(folder, data, first, model_path):
-    """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real
-    on test rows; None without step 4's output.
-
-    first  stage 1's joints (N, J, 2) px of the test rows
-    """
-    made_from = workdir.origin(folder, data, model=model_path)
-    if not workdir.is_made_from(workdir.output_path(folder), made_from):
-        return None
-    rows = data.trained_on[:: max(1, len(data.trained_on) // SHOWN)]
-    predicted = workdir.load_output(folder, data, model=model_path)[rows].astype(float)
-    true = data.train_labels[rows].astype(float)
-    try:
-        _, drawn = deltas.load(folder, data)
-    except InputError:  # there are none for these joints: no refiner learnt from any
-        return None
-    simulated = drawn[:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
-    size_trained = np.maximum(data.skeleton.pose_sizes_px(predicted), 1)[:, None]
-    size_met = np.maximum(data.skeleton.pose_sizes_px(first), 1)[:, None]
-    return {
-        "simulated": simulated / size_trained,
-        "real, trained on": (predicted - true).swapaxes(0, 1) / size_trained,
-        "real, on the test images": (first - data.test_labels).swapaxes(0, 1) / size_met,
-    }
+DRAWN_ROWS = 1000  # training rows whose errors are drawn
 
 
 def parse(argv):
@@ -115,50 +51,132 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
+def draw(folder, dataset, poses, confidence, model_path):
+    """Write the pictures; returns caption -> path.
+
+    poses, confidence  stage's name -> (N, J, 2) px and (N, J)
+    """
+    true = dataset.test_labels.astype(float)
+    skeleton = dataset.skeleton
+    sizes = dataset.sizes("test")
+    # what the stages make of the test images
+    pdj_picture = folder / "pdj_stage_2.png"
+    errors_picture = folder / "errors_stage_2.png"
+    poses_picture = folder / "poses_stage_2.png"
+    mean_pose = {"mean pose": np.broadcast_to(dataset.mean_pose, true.shape)}
+    plots.pdj_curves(pdj_picture, mean_pose | poses, true, skeleton, sizes)
+    plots.error_clouds(errors_picture, poses, true, skeleton, sizes)
+    drawing.contact_sheet(
+        poses_picture, dataset.test_images, poses, true, skeleton, sizes, confidence
+    )
+    pictures = {
+        "Detected joints (PDJ) over the threshold": pdj_picture,
+        "Errors before and after the cascade": errors_picture,
+        "The best, middling and worst test images": poses_picture,
+    }
+    # whether stage 2 meets errors of the kind that it learnt from
+    clouds = error_samples(folder, dataset, poses["stage 1"], model_path)
+    if clouds is not None:
+        learning_picture = folder / "learning_stage_2.png"
+        pictures["What stage 2 learnt from, and what it meets"] = learning_picture
+        plots.learning_clouds(learning_picture, clouds, skeleton)
+    # how all stages learnt
+    return pictures | score_output.draw_training(folder) | draw_refiner_training(folder, skeleton)
+
+
+def draw_refiner_training(folder, skeleton):
+    """Write curves_stage_S.png of the stages that were trained here; returns caption -> path."""
+    pictures = {}
+    for stage in workdir.STAGES:
+        curves = {}
+        for refiner_name in (*skeleton.joints, workdir.SHARED):
+            curves_path = workdir.curves_path(folder, refiner_name, stage)
+            if curves_path.exists():
+                curves[refiner_name] = files.load_csv(curves_path, plots.STAGE_2_CURVES)
+        if curves:
+            picture = folder / f"curves_stage_{stage}.png"
+            pictures[f"Training of stage {stage}, joint by joint"] = picture
+            plots.stage_2_training(picture, curves)
+    return pictures
+
+
+def error_samples(folder, dataset, stage_1_joints, model_path):
+    """Errors (J, n, 2) in sizes of the predicted pose: simulated, real on training rows, and real
+    on test rows; None without step 4's output.
+
+    stage_1_joints  (N, J, 2) px of the test rows
+    """
+    made_from = workdir.origin(folder, dataset, model=model_path)
+    if not workdir.is_made_from(workdir.output_path(folder), made_from):
+        return None
+    # real errors of some training rows
+    trained_on = dataset.trained_on
+    rows = trained_on[:: max(1, len(trained_on) // DRAWN_ROWS)]
+    predicted = workdir.load_output(folder, dataset, model=model_path)[rows].astype(float)
+    true = dataset.train_labels[rows].astype(float)
+    # simulated ones, as many
+    try:
+        _, drawn_deltas = deltas.load(folder, dataset)
+    except InputError:  # there are none for these joints: no refiner learnt from any
+        return None
+    simulated = drawn_deltas[:, np.arange(len(rows)) % deltas.DRAWN]  # (J, n, 2) px
+    # the sizes that a refiner's boxes are made by, (n, 1) and (N, 1) px
+    skeleton = dataset.skeleton
+    trained_sizes = np.maximum(skeleton.pose_sizes_px(predicted), 1)[:, None]
+    test_sizes = np.maximum(skeleton.pose_sizes_px(stage_1_joints), 1)[:, None]
+    test_errors = stage_1_joints - dataset.test_labels  # (N, J, 2) px
+    return {
+        "simulated": simulated / trained_sizes,
+        "real, trained on": (predicted - true).swapaxes(0, 1) / trained_sizes,
+        "real, on the test images": test_errors.swapaxes(0, 1) / test_sizes,
+    }
+
+
 def find_refiners(options, skeleton):
     """The folder that the refiners come from, and their stages; InputError where there are none."""
-    folder = workdir.refiners_from(options.workdir, skeleton, options.model, options.refiner_epoch)
-    stages = workdir.stages_here(folder, skeleton, options.refiner_epoch)
+    epoch = options.refiner_epoch
+    folder = workdir.refiners_from(options.workdir, skeleton, options.model, epoch)
+    stages = workdir.stages_here(folder, skeleton, epoch)
     if 2 not in stages:
-        missing = workdir.refiner_path(folder, skeleton.joints[0], epoch=options.refiner_epoch)
-        makes = f"{workdir.STEP_5} makes it" if options.refiner_epoch is None else workdir.KEPT
-        raise InputError(f"{missing}: not found, nor any other refiner; {makes}")
+        missing = workdir.refiner_path(folder, skeleton.joints[0], epoch=epoch)
+        advice = f"{workdir.STEP_5} makes it" if epoch is None else workdir.KEPT
+        raise InputError(f"{missing}: not found, nor any other refiner; {advice}")
     return folder, stages
 
 
-def refine(test, refiners, refining, joints, confidence, options):
+def refine(test, refiner_folder, stages, joints, confidence, options):
     """Refine stage 1's joints (N, J, 2) px stage by stage.
 
     Returns joints and confidence by stage ("stage 1", "stage 2" ...), and gains by stage's number.
     """
-    stages = {"stage 1": joints}
-    sure = {"stage 1": confidence}
+    poses = {"stage 1": joints}
+    confidences = {"stage 1": confidence}
     gains = {}
     rows = np.arange(len(joints))
-    epoch = options.refiner_epoch
-    for stage in refining:
-        if refiners == options.workdir:  # those that came with a model learnt from other arrays
+    for stage in stages:
+        # refiners that came with a model learnt from other arrays: theirs cannot be compared
+        if refiner_folder == options.workdir:
             warn_of_stale(test, stage, options)
         joints, confidence, gains[stage] = cascade.refine_from(
-            refiners,
-            test.data.skeleton,
+            refiner_folder,
+            test.dataset.skeleton,
             test.frames,
             rows,
             joints,
             confidence,
             test.run,
             stage,
-            epoch,
+            options.refiner_epoch,
         )
-        stages[f"stage {stage}"] = joints
-        sure[f"stage {stage}"] = confidence
-    return stages, sure, gains
+        poses[f"stage {stage}"] = joints
+        confidences[f"stage {stage}"] = confidence
+    return poses, confidences, gains
 
 
 def warn_of_stale(test, stage, options):
     """Say which refiners learnt from what another stage before theirs predicted."""
     stale = workdir.stale_refiners(
-        options.workdir, test.data, stage, test.model_path, options.refiner_epoch
+        options.workdir, test.dataset, stage, test.model_path, options.refiner_epoch
     )
     if stale:
         print(
@@ -172,41 +190,45 @@ def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
     folder = options.workdir
-    refiners, refining = find_refiners(options, open_dataset(folder).skeleton)
+    skeleton = arrays.open_dataset(folder).skeleton
+    refiner_folder, stages = find_refiners(options, skeleton)
     test = scoring.begin(options, stage=2)
-    data = test.data
-    skeleton = data.skeleton
+    dataset = test.dataset
     run = test.run
-    print(f"{run}" + (f"; refiners of {refiners}" if refiners != folder else ""))
+    print(f"{run}" + (f"; refiners of {refiner_folder}" if refiner_folder != folder else ""))
 
     # predict and refine
     joints, confidence = test.predict(options)
     test.model = None  # a refiner's memory is needed more
-    stages, confidence, gains = refine(test, refiners, refining, joints, confidence, options)
+    poses, confidences, gains = refine(test, refiner_folder, stages, joints, confidence, options)
     if run.rank > 0:  # of several processes the first goes on
         return
-    for stage in refining:
-        scoring.save_poses(folder, stage, stages[f"stage {stage}"], confidence[f"stage {stage}"])
-    by_coco = coco_results.score(data, stages, confidence)
-    models = workdir.model_digests(test.model_path, skeleton, refiners, options.refiner_epoch)
+    for stage in stages:
+        stage_name = f"stage {stage}"
+        score_output.save_poses(folder, stage, poses[stage_name], confidences[stage_name])
+    by_coco = coco_results.score(dataset, poses, confidences)
+    models = workdir.model_digests(test.model_path, skeleton, refiner_folder, options.refiner_epoch)
     facts = test.facts(options, models, by_coco)
     facts |= {"refiner_epoch": options.refiner_epoch, "gains": gains.pop(2)}
-    facts |= {f"gains_stage_{stage}": those for stage, those in gains.items()}
-    if data.detected:
-        scoring.finish_detected(folder / "metrics_stage_2.json", by_coco, data, facts)
+    facts |= {f"gains_stage_{stage}": stage_gains for stage, stage_gains in gains.items()}
+    scores_path = folder / "metrics_stage_2.json"
+    if dataset.detected:
+        score_output.finish_detected(scores_path, by_coco, dataset, facts)
         return
 
-    # score, draw, and tell
-    scores, intervals = scoring.evaluate(folder, data, stages, options.threshold)
-    pictures = draw(folder, data, stages, confidence, test.model_path)
+    # score and draw
+    scores, intervals = scoring.evaluate(folder, dataset, poses, options.threshold)
+    pictures = draw(folder, dataset, poses, confidences, test.model_path)
     score_tables = tables.score_tables(
-        scores, intervals, skeleton, len(joints), options.threshold, data.seen_in_training
-    ) + coco_results.score_tables(by_coco, data)
-    scoring.write_report(folder, data, stages, confidence, score_tables, pictures, run)
-    scoring.write(
-        folder / "metrics_stage_2.json", scores, intervals, facts | scoring.seen_facts(data)
+        scores, intervals, skeleton, len(joints), options.threshold, dataset.seen_in_training
     )
-    scoring.show(score_tables, len(joints))
+    score_tables += coco_results.score_tables(by_coco, dataset)
+
+    # write and tell
+    score_output.write_report(folder, dataset, poses, confidences, score_tables, pictures, run)
+    facts |= score_output.seen_facts(dataset)
+    score_output.write_scores(scores_path, scores, intervals, facts)
+    score_output.show(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")
 

@@ -19,22 +19,27 @@ def compare(ways, seconds, before=lambda: None):
     seconds  to spend in all; the ways take turns, so that they meet the same disturbances
     before   called before each, not timed
     """
+    # warm up
     for work in ways.values():
         before()
         work()
-    rates = {name: [] for name in ways}
+    # measure in turns
+    rates = {way: [] for way in ways}
     end = time.monotonic() + seconds
     while len(next(iter(rates.values()))) < ROUNDS or time.monotonic() < end:
-        for name, work in ways.items():
+        for way, work in ways.items():
             before()
             began = time.perf_counter()
-            rates[name].append(work() / (time.perf_counter() - began))
+            row_count = work()
+            rates[way].append(row_count / (time.perf_counter() - began))
+    # ratios of neighbouring rounds, which met the same disturbances
     first, *others = ways
-    ratios = {
-        other: statistics.median(a / b for a, b in zip(rates[first], rates[other]))
-        for other in others
-    }
-    return {name: statistics.median(found) for name, found in rates.items()}, ratios
+    ratios = {}
+    for other in others:
+        pairs = zip(rates[first], rates[other])
+        ratios[other] = statistics.median(first_rate / rate for first_rate, rate in pairs)
+    medians = {way: statistics.median(way_rates) for way, way_rates in rates.items()}
+    return medians, ratios
 
 
 def peak_memory(command, cwd, env=None):
@@ -49,21 +54,23 @@ def peak_memory(command, cwd, env=None):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    ) as running:
+    ) as process:
+        # read its errors meanwhile, so that a full pipe does not stop it
         errors = []
-        reader = threading.Thread(target=lambda: errors.append(running.stderr.read()))
+        reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
         reader.start()
-        peak = 0
-        while running.poll() is None:
-            peak = max(peak, sum(map(anonymous, family(running.pid))))
+        peak_bytes = 0
+        while process.poll() is None:
+            family_bytes = sum(map(anonymous_bytes, family(process.pid)))
+            peak_bytes = max(peak_bytes, family_bytes)
             time.sleep(0.05)
         reader.join()
-    if running.returncode:
+    if process.returncode:
         sys.exit(f"{' '.join(map(str, command))}: failed\n{errors[0]}")
-    return peak or None
+    return peak_bytes or None
 
 
-def anonymous(pid):
+def anonymous_bytes(pid):
     """Anonymous resident memory of a process, bytes; 0 where it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -73,20 +80,20 @@ def anonymous(pid):
 
 
 def family(pid):
-    """A process and all below it."""
-    found = [pid]
-    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+    """Numbers of a process and of all below it."""
+    pids = [pid]
+    for children_file in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [
-                relative for child in thread.read_text().split() for relative in family(int(child))
-            ]
+            children = children_file.read_text().split()
         except OSError:
-            pass  # it has just ended
-    return found
+            continue  # it has just ended
+        for child in children:
+            pids += family(int(child))
+    return pids
 
 
 def hardware(device):
-    """What the figures were measured on."""
+    """Name of the machine that figures are measured on."""
     if device.type == "cuda":
         import torch
 
@@ -95,7 +102,9 @@ def hardware(device):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    units = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
-    return f"{names[0] if names else 'CPU'}, {os.cpu_count()} cores{''.join(', ' + unit for unit in units)}"
+    # units that make bf16 fast
+    units = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    model = models[0] if models else "CPU"
+    return ", ".join([model, f"{os.cpu_count()} cores", *units])

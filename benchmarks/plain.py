@@ -19,11 +19,10 @@ def prepare(jobs, workdir):
         for row in job.rows:
             image = job.read()
             side = max(image.size)
-            x0, y0, width, height = np.round(
-                (0, 0, side, side) if row.box is None else row.box
-            ).astype(int)
-            piece = image.crop((x0, y0, x0 + width, y0 + height))  # black outside
-            frame = np.array(piece.resize(FRAME, Image.Resampling.BILINEAR))
+            box = (0, 0, side, side) if row.box is None else row.box
+            x0, y0, width, height = np.round(box).astype(int)
+            region = image.crop((x0, y0, x0 + width, y0 + height))  # black outside
+            frame = np.array(region.resize(FRAME, Image.Resampling.BILINEAR))
             frames.append(frame[:, ::-1] if row.mirrored else frame)
     np.save(workdir / "plain.npy", np.array(frames))
     return len(frames)
@@ -36,7 +35,7 @@ def to_batch(images, rows, device):
     ).to(device)
 
 
-def step(optimiser, predicted, true):
+def optimise(optimiser, predicted, true):
     """One step of either training, and its loss fetched."""
     loss = F.mse_loss(predicted, true)
     optimiser.zero_grad()
@@ -50,7 +49,7 @@ def train_stage_1(network, optimiser, images, targets, rows, batch_size, device)
     network.train()
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        step(
+        optimise(
             optimiser,
             network(to_batch(images, batch, device)).joints,
             torch.nan_to_num(targets[batch]).to(device),
@@ -69,26 +68,26 @@ def predict(network, images, rows, device):
 
 def cut_boxes(frame, boxes_px):
     """Crops float32 (K, 3, 227, 227) of one frame, each cut and resized by itself."""
-    cut = []
+    crops = []
     for x0, y0, side, _ in boxes_px.round().astype(int):
         padded = np.pad(frame, ((side, side), (side, side), (0, 0)))  # black outside
         left, top = np.clip([x0 + side, y0 + side], 0, len(padded) - side)
-        piece = Image.fromarray(padded[top : top + side, left : left + side])
-        piece = np.array(piece.resize((CROP_PX, CROP_PX), Image.Resampling.BILINEAR))
-        cut.append(torch.from_numpy(piece).permute(2, 0, 1).float() / 255)
-    return torch.stack(cut)
+        region = Image.fromarray(padded[top : top + side, left : left + side])
+        crop = np.array(region.resize((CROP_PX, CROP_PX), Image.Resampling.BILINEAR))
+        crops.append(torch.from_numpy(crop).permute(2, 0, 1).float() / 255)
+    return torch.stack(crops)
 
 
 def alexnet():
     """Alex_net_c1 with PyTorch's own LRN."""
     network = Alex_net_c1(14, (0,), "direct")
-    for place, layer in enumerate(network.features):
+    for index, layer in enumerate(network.features):
         if isinstance(layer, Local_response_norm):
-            network.features[place] = nn.LocalResponseNorm(5, 1e-4, 0.75, 1)
+            network.features[index] = nn.LocalResponseNorm(5, 1e-4, 0.75, 1)
     return network
 
 
-def asked_first(crops, device):
+def first_joint(crops, device):
     """Joint 0, for each of the crops (n, 3, h, w)."""
     return torch.zeros(len(crops), dtype=torch.long, device=device)
 
@@ -98,28 +97,35 @@ def train_stage_2(network, optimiser, examples, images, rows, batch_size, device
     network.train()
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), batch_size):
+        # cut this batch's crops, real and simulated
         batch = rows[start : start + batch_size]
         boxes, targets, _, _ = examples.draw(batch, rng)
         offsets = targets[:, :, examples.joints[0]]
-        cut = torch.cat([cut_boxes(np.array(images[row]), some) for row, some in zip(batch, boxes)])
-        predicted = network(cut.to(device), asked_first(cut, device)).joints
-        step(optimiser, predicted, torch.from_numpy(offsets).flatten(0, 1).to(device))
+        crops = torch.cat(
+            [cut_boxes(np.array(images[row]), row_boxes) for row, row_boxes in zip(batch, boxes)]
+        )
+        # and learn from them
+        predicted = network(crops.to(device), first_joint(crops, device)).joints
+        optimise(optimiser, predicted, torch.from_numpy(offsets).flatten(0, 1).to(device))
     return len(rows)
 
 
 @torch.no_grad()
-def test_both(network, workdir, names, images, rows, boxes_px, device):
+def test_both(network, workdir, joint_names, images, rows, boxes_px, device):
     """Step 6: for every small batch stage 1, then each joint's checkpoint read again."""
     network.eval()
     for start in range(0, len(rows), BATCH):
+        # stage 1
         batch = rows[start : start + BATCH]
         network(to_batch(images, batch, device)).joints.cpu()
-        for name in names:
+        # each refiner, as the original reads it anew for every batch
+        for joint_name in joint_names:
             refiner = alexnet()
-            refiner.load_state_dict(torch.load(workdir / f"model_{name}.pt", weights_only=True))
+            weights = torch.load(workdir / f"model_{joint_name}.pt", weights_only=True)
+            refiner.load_state_dict(weights)
             refiner.to(device).eval()
-            cut = torch.cat(
+            crops = torch.cat(
                 [cut_boxes(np.array(images[row]), boxes_px[row : row + 1]) for row in batch]
             )
-            refiner(cut.to(device), asked_first(cut, device)).joints.cpu()
+            refiner(crops.to(device), first_joint(crops, device)).joints.cpu()
     return len(rows)

@@ -30,23 +30,21 @@ print(time.perf_counter() - began)
 
 def rates(folder, options, seconds):
     """Photographs a second: "<stages>, <n> at a time" -> median, on one thread."""
+    # one core, as on a small server
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model = predict.load(folder, options.device, options.precision, options.compile)
+    # with refiners and without
     models = {"all stages": model} if model.refiners else {}
     models["stage 1"] = replace(model, refiners={})
 
-    def way(one, count):
-        def work():
-            return len(predict.predict(one, [PHOTO] * count))
+    def way(model, count):
+        return lambda: len(predict.predict(model, [PHOTO] * count))
 
-        return work
-
-    ways = {
-        f"{name}, {count} at a time": way(one, count)
-        for name, one in models.items()
-        for count in (1, TOGETHER)
-    }
+    ways = {}
+    for stages, stages_model in models.items():
+        for count in (1, TOGETHER):
+            ways[f"{stages}, {count} at a time"] = way(stages_model, count)
     try:
         return measure.compare(ways, seconds)[0]
     finally:
@@ -85,12 +83,12 @@ def memory_bytes(folder, options, output):
 
 
 def measure_predict(folder, options, output):
-    """All of it, as a dictionary; prints it as it comes."""
+    """Rates, seconds to load and memory as a dictionary; prints each as it comes."""
     result = {"model": str(folder)}
     with contextlib.redirect_stdout(io.StringIO()):
         result["rates"] = rates(folder, options, options.seconds)
-    for name, rate in result["rates"].items():
-        print(f"{name:<32}{rate:>8.1f} photographs/s", flush=True)
+    for way, rate in result["rates"].items():
+        print(f"{way:<32}{rate:>8.1f} photographs/s", flush=True)
     result["load_seconds"] = load_seconds(folder, options)
     print(f"{'loading, beyond torch':<32}{min(result['load_seconds']):>8.1f} s")
     result["bytes"] = memory_bytes(folder, options, output)

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deeppose import files, metrics
+from deeppose import files, joint_metrics
 
 # colours by the person's own sides; printed in grey, one side is light and the other dark
 LEFT = "#56B4E9"
@@ -156,9 +156,9 @@ def contact_sheet(
                 _draw_panel(axes, images[row], joints_px[row], skeleton, joint_confidence)
                 caption = f"test row {row}"
                 if name != "true":
-                    one = slice(row, row + 1)
-                    detected = metrics.pdj_pooled(joints_px[one], true_px[one], units_px[one], 0.2)
-                    error = f"{errors[name][row]:.2f} {skeleton.unit_name}"
+                    row = slice(n, n + 1)
+                    detected = joint_metrics.pdj_pooled(joints[row], true[row], units[row], 0.2)
+                    error = f"{errors[name][n]:.2f} {skeleton.unit_name}"
                     caption = f"error {error}\nwithin 0.2: {detected:.2f}"
                 axes.set_xlabel(caption, fontsize=8)
             pose_axes[0].set_ylabel(name if block is blocks[0] else "")

@@ -15,9 +15,9 @@ def prepare(network, precision):
     """
     float32_names = (*network.joint_layers, *getattr(network, "joint_mixers", ()))
     if precision == "bf16":
-        for name, module in network.named_modules():
+        for module_name, module in network.named_modules():
             # only the kinds of layers whose weights autocast would cast
             is_cast = isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
-            if is_cast and name not in float32_names:
+            if is_cast and module_name not in float32_names:
                 module.to(torch.bfloat16)
     return network

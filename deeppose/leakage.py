@@ -12,6 +12,7 @@ from deeppose import arrays, dataset_format, files
 from deeppose.shell import InputError
 
 STEP_2 = "Train_stage_1.py (step 2)"
+# entries of model_1.json that its descendants repeat
 INHERITED = ("trained_on", "sets", "epoch", "seconds", "initial_weights")
 # "3" or "3-7", images; "3:1-2", an image and its people
 ENTRY = re.compile(r"(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?", re.ASCII)
@@ -75,11 +76,13 @@ def _within(numbers, text):
         if not (match := ENTRY.fullmatch(entry)):
             raise ValueError(f"{entry!r} is no image")
         spans.append((int(match[1]), int(match[2] or match[1])))
-    first, last = np.array(sorted(spans), np.int64).T
-    last = np.maximum.accumulate(last)  # of all spans that begin no later, should they overlap
+    first_images, last_images = np.array(sorted(spans), np.int64).T
+    last_images = np.maximum.accumulate(
+        last_images
+    )  # of all spans that begin no later, should they overlap
     # a number can only be in the last span that begins no later than it, or in one before that
-    span = np.searchsorted(first, numbers, "right") - 1  # (n,), -1: all begin later
-    return (span >= 0) & (numbers <= last[span])
+    span = np.searchsorted(first_images, numbers, "right") - 1  # (n,), -1: all begin later
+    return (span >= 0) & (numbers <= last_images[span])
 
 
 def images_of(identities):
@@ -116,64 +119,67 @@ def ancestors(path):
 
     path  of the nearest, a whole model, whose .json is beside it and tells of those before it
     """
-    facts = files.load_json(path.with_suffix(".json"), STEP_2)
-    nearest = {name: facts[name] for name in INHERITED if name in facts}
-    return [nearest | {"digest": arrays.digest(path)}, *_ancestors_in(facts)]
+    provenance = files.load_json(path.with_suffix(".json"), STEP_2)
+    nearest = {key: provenance[key] for key in INHERITED if key in provenance}
+    return [nearest | {"digest": arrays.digest(path)}, *_ancestors_in(provenance)]
 
 
-def _ancestors_in(facts):
+def _ancestors_in(provenance):
     """Entries that a model_1.json has of ancestors; none where it was edited into nonsense."""
-    entries = facts.get("ancestors")
+    entries = provenance.get("ancestors")
     if not isinstance(entries, list):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def check_model(path, data):
+def check_model(path, dataset):
     """InputError where a model was trained on images that the Dataset holds out or tests on.
 
     The model is model_1.pt at `path`, and with it each model that it began from. Images that the
     Dataset itself has in both parts pass, since its scores are marked. A warning is printed where
     the model comes from other arrays. A model whose .json is missing, or names no images, passes.
     """
-    provenance = path.with_suffix(".json")
-    if not provenance.exists():
+    provenance_path = path.with_suffix(".json")
+    if not provenance_path.exists():
         return
     # the model itself
-    facts = files.load_json(provenance, STEP_2)
-    if facts.get("trained_on") is not None:
-        _check_unseen(path, provenance, facts["trained_on"], data)
+    provenance = files.load_json(provenance_path, STEP_2)
+    if provenance.get("trained_on") is not None:
+        _check_unseen(path, provenance["trained_on"], dataset)
     # its ancestors; one that learnt from another data set passes, whose numbers mean other images
-    for ancestor in _ancestors_in(facts):
-        of_these_sets = ancestor.get("sets") and ancestor["sets"] == data.facts.get("sets")
+    for ancestor in _ancestors_in(provenance):
+        of_these_sets = ancestor.get("sets") and ancestor["sets"] == dataset.facts.get("sets")
         if of_these_sets and ancestor.get("trained_on") is not None:
-            _check_unseen(path, provenance, ancestor["trained_on"], data)
+            _check_unseen(path, ancestor["trained_on"], dataset)
     # other arrays of the same photographs are no leakage, but may be a mistake
-    settings = facts.get("settings")
-    if isinstance(settings, dict) and settings.get("dataset", data.digests) != data.digests:
+    settings = provenance.get("settings")
+    if isinstance(settings, dict) and settings.get("dataset", dataset.digests) != dataset.digests:
         print(
-            f"warning: {path} was trained on other arrays than those of {data.folder / 'dataset.json'}"
+            f"warning: {path} was trained on other arrays than those of {dataset.folder / 'dataset.json'}"
         )
 
 
-def _check_unseen(path, provenance, texts, data):
-    """InputError where describe()'s texts name images that the Dataset holds out or tests on."""
-    train = data.identities("train")
-    held_out = images_of(train[data.held_out])
-    test = images_of(data.identities("test"))
-    trained = images_of(train[data.trained_on])
+def _check_unseen(path, texts, dataset):
+    """InputError where describe()'s texts name images that the Dataset holds out or tests on.
+
+    path  of the model, for errors
+    """
+    train = dataset.identities("train")
+    held_out_images = images_of(train[dataset.held_out])
+    test_images = images_of(dataset.identities("test"))
+    trained_images = images_of(train[dataset.trained_on])
     # images in one part alone, since scores of what is in both are marked: see note_seen
-    unseen = (held_out ^ test) - trained
+    unseen = (held_out_images ^ test_images) - trained_images
     try:
         leaked = named(texts, unseen)
     except (ValueError, OverflowError):
         raise InputError(
-            f"{provenance}: its trained_on names no images; run {STEP_2} again"
+            f"{path.with_suffix('.json')}: its trained_on names no images; run {STEP_2} again"
         ) from None
     if leaked:
         set_number, image = leaked[0]
         raise InputError(
-            f"{path}: was trained on images that {data.folder / 'dataset.json'} holds out or tests on "
+            f"{path}: was trained on images that {dataset.folder / 'dataset.json'} holds out or tests on "
             f"({len(leaked)}, such as image {image} of set {set_number}); train it on this data, {STEP_2}, "
             "or test it on other images"
         )

@@ -15,10 +15,10 @@ class Published:
     """Scores that others published on a data set's test images.
 
     title   of the table
-    heads   groups of columns, as tables.Table has them; the last column says what was trained on
+    heads   groups of columns, as text_tables.Table has them; the last column says what was trained on
     keys    where each column stands in metrics.score's dictionary; a tuple of names at its end: the
             mean of theirs
-    rows    the name, a fraction or None a key, and what was trained on
+    rows    the author, a fraction or None for each key, and what was trained on
     note    below the table
     images  how many test images they are of
     """
@@ -36,7 +36,8 @@ CLIPPED = (
     "† clips predictions to the person's true box before it scores them, which with Gaussian errors\n"
     "of 6 to 10 px adds 3 to 6 points of strict PCP (mean of 6 parts, box extension 1.0)"
 )
-LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
+# author, strict mean of 4, strict mean of 10, relaxed mean of 4, PCK@0.2, trained on
+LSP_ROWS = (
     ("deeppose_tf, random weights, true box †", 0.302, 0.373, None, None, "LSP + LSPe"),
     ("deeppose_tf, ImageNet weights, true box †", 0.446, 0.512, None, None, "LSP + LSPe"),
     ("Pishchulin, ICCV 2013", 0.508, 0.580, None, 0.571, "LSP"),
@@ -53,12 +54,13 @@ LSP_ROWS = (  # name, strict mean of 4, strict mean of 10, relaxed mean of 4, PC
 )
 # MPII's own mean leaves out pelvis and thorax; it is pooled, which for persons with all joints is
 # the mean of joints
-MPII_JOINTS = tuple(name for name in MPII.joints if name not in ("pelvis", "thorax"))
+MPII_JOINTS = tuple(joint for joint in MPII.joints if joint not in ("pelvis", "thorax"))
 MPII_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 # left and right as one: deeppose_tf's total is the mean of these
 MPII_GROUPS = tuple(MPII.joint_groups)
 NOT_GIVEN = (None,) * 8  # by those who print the mean of 14 joints alone
-MPII_ROWS = (  # name, head top, MPII_LIMBS, mean of 10 groups, mean of 14 joints, trained on
+# author, head top, MPII_LIMBS, mean of 10 groups, mean of 14 joints, trained on
+MPII_ROWS = (
     ("deeppose_tf, random †", 0.795, 0.716, 0.521, 0.346, 0.641, 0.583, 0.512, 0.654, None, "MPII"),
     (
         "deeppose_tf, ImageNet †",
@@ -112,11 +114,11 @@ PUBLISHED = {
 
 def own_row(scores, published):
     """Columns of one of metrics.score's dictionaries, to stand beside the published ones."""
-    return [_at(scores[kind], key) for kind, key in published.keys]
+    return [_score_at(scores[kind], key) for kind, key in published.keys]
 
 
-def _at(scores, key):
+def _score_at(scores, key):
     """The score at a key, or the mean of those at a tuple of keys."""
     if isinstance(key, tuple):
-        return sum(scores[name] for name in key) / len(key)
+        return sum(scores[each] for each in key) / len(key)
     return scores[key]

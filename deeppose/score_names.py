@@ -1,4 +1,4 @@
-"""How scores, their units and their thresholds are called, in Skeletons and in metrics_stage_N.json."""
+"""Names of scores, units and thresholds, as Skeletons and metrics_stage_N.json have them."""
 
 SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
 UNITS = ("head", "box")  # beside the distance of two joints

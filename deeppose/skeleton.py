@@ -128,7 +128,7 @@ class Skeleton:
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, limb after limb, as metrics.pcp takes them.
+        """All limbs as pairs of ends, part after part, as joint_metrics.pcp takes them.
 
         An end is a tuple of indices.
         """

@@ -78,48 +78,49 @@ class TrueBoxes:
         scores = {}
         intervals = {}
         for factor in factors:
-            name = f"x {factor:g}"
+            column = f"x {factor:g}"
             # predict on frames of these boxes
             regions = self.regions(factor, stretch)
             frames = Frames(self.cut(regions), run.device)
             rows = np.arange(len(regions))
-            joints, _ = model.predict(frames, rows, run, f"true boxes {name}", flip)
+            joints, _ = model.predict(frames, rows, run, f"true boxes {column}", flip)
             # score in the photographs, where sizes are measured
             predicted = geometry.frame_to_image(joints.astype(float), regions, self.frame)
             truth = (self.joints_px, self.skeleton, self.sizes)
-            scores[name] = metrics.score(predicted, *truth)
-            intervals[name] = metrics.intervals(predicted, *truth)
+            scores[column] = metrics.score(predicted, *truth)
+            intervals[column] = metrics.intervals(predicted, *truth)
         return scores, intervals
 
 
-def open_photographs(data, source):
+def open_photographs(dataset, source):
     """The TrueBoxes of a Dataset, whose photographs lie below the folder that step 1 was given.
 
     Raises InputError where one is missing, or is not the one that its row was cut from.
     """
     # the test rows that have a labelled joint
-    names = data.photographs(data.folder, "test")
-    true_px = data.to_photographs(data.test_labels.astype(float), "test")  # (N, J, 2)
+    photograph_names = dataset.photographs(dataset.folder, "test")
+    true_px = dataset.to_photographs(dataset.test_labels.astype(float), "test")  # (N, J, 2)
     rows = np.flatnonzero(~np.isnan(true_px).any(2).all(1))
-    boxes = data.boxes("test")
+    boxes = dataset.boxes("test")
     sizes = {
-        "head": data.column("test", "head_px"),
+        "head": dataset.column("test", "head_px"),
         "box": boxes[:, 2:].max(1),
-        "area": data.column("test", "area_px"),
+        "area": dataset.column("test", "area_px"),
     }
     true_boxes = TrueBoxes(
-        [find(source, names[row]) for row in rows],
+        [find(source, photograph_names[row]) for row in rows],
         true_px[rows],
-        {name: values[rows] for name, values in sizes.items()},
-        data.frame,
-        data.margin,
-        data.skeleton,
-        data.depth_white or downloads.WHITE,
+        {unit: values[rows] for unit, values in sizes.items()},
+        dataset.frame,
+        dataset.margin,
+        dataset.skeleton,
+        dataset.depth_white or downloads.WHITE,
     )
     # cut as in step 1, they must be the stored frames
-    frames = true_boxes.cut(geometry.scale_box(boxes[rows], data.margin))
+    frames = true_boxes.cut(geometry.scale_box(boxes[rows], dataset.margin))
     for row, frame, (path, _) in zip(rows, frames, true_boxes.photographs):
-        if np.abs(frame.astype(int) - data.test_images[row]).mean() > MOST_DIFFERENT:
+        difference = np.abs(frame.astype(int) - dataset.test_images[row]).mean()
+        if difference > MOST_DIFFERENT:
             raise InputError(
                 f"{path}: is not the photograph that test row {row} was cut from; "
                 "--source names the folder that step 1 was given"
@@ -127,35 +128,36 @@ def open_photographs(data, source):
     return true_boxes
 
 
-def find(source, name):
+def find(source, photograph_name):
     """Path, for errors, and opener of a photograph below a folder.
 
-    name  in test_photographs.txt
+    photograph_name  in test_photographs.txt
     Raises InputError where it is not there, or two of that name are.
     """
     # in a zip file, as it was downloaded
-    first, _, inside = name.partition("/")
-    archive = source / first
-    if archive.is_file() and inside:
-        entries = _open_zip(archive)
-        if inside in entries:
-            return f"{archive}/{inside}", entries[inside]
+    archive_name, _, entry_name = photograph_name.partition("/")
+    archive = source / archive_name
+    if archive.is_file() and entry_name:
+        openers = _open_zip(archive)
+        if entry_name in openers:
+            return f"{archive}/{entry_name}", openers[entry_name]
         raise InputError(
-            f"{archive}: holds no {inside}; --source names the folder that step 1 was given"
+            f"{archive}: holds no {entry_name}; --source names the folder that step 1 was given"
         )
     # in a folder: names begin with the images' own, which may lie in a set's
-    paths = [source / name]
+    paths = [source / photograph_name]
     if not paths[0].is_file():
         folders = sorted(source.iterdir()) if source.is_dir() else []
-        paths = [folder / name for folder in folders if (folder / name).is_file()]
+        paths = [folder / photograph_name for folder in folders]
+        paths = [path for path in paths if path.is_file()]
     if len(paths) > 1:
         raise InputError(
-            f"{paths[0]} and {paths[1]}: either may be the test photograph {name}; "
+            f"{paths[0]} and {paths[1]}: either may be the test photograph {photograph_name}; "
             "--source names the folder of one"
         )
     if not paths:
         raise InputError(
-            f"{source}: no {name} here; --source names the folder that step 1 was given"
+            f"{source}: no {photograph_name} here; --source names the folder that step 1 was given"
         )
     return str(paths[0]), partial(open, paths[0], "rb")
 
@@ -163,22 +165,22 @@ def find(source, name):
 _open_zip = cache(archives.open_zip)  # once, not for each photograph in it
 
 
-def is_stretched(facts):
+def is_stretched(provenance):
     """Whether a model's recipe, by its model_1.json, has the network see boxes stretched."""
     try:
-        return bool(facts["settings"]["recipe"]["stretch"])
+        return bool(provenance["settings"]["recipe"]["stretch"])
     except (KeyError, TypeError):
         return False
 
 
-def table(scores, data, stretch):
+def table(scores, dataset, stretch):
     """Table of the scores that sum up, a column a factor, of TrueBoxes.score's dictionary."""
     note = NOTE
     if stretch:
         note += "; aspect lost, as in this model's recipe"
-    if data.seen_in_training:
-        note += "\n" + tables.seen_note(data.seen_in_training, len(data.test_rows))
-    summary = tables.summary_table(scores, {}, data.skeleton)
+    if dataset.seen_in_training:
+        note += "\n" + tables.seen_note(dataset.seen_in_training, len(dataset.test_rows))
+    summary = tables.summary_table(scores, {}, dataset.skeleton)
     return replace(summary, title="Boxes of the true joints", note=note)
 
 
@@ -190,14 +192,14 @@ def described(scores, intervals, stretch):
 def factors(text):
     """argparse type: 1.0,1.2."""
     try:
-        wanted = sorted({float(word) for word in text.split(",")})
+        asked_factors = sorted({float(word) for word in text.split(",")})
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no list of factors, such as 1.0,1.2"
         ) from None
-    for factor in wanted:
+    for factor in asked_factors:
         if not LEAST_FACTOR <= factor <= MOST_FACTOR:  # so that NaN is refused too
             raise argparse.ArgumentTypeError(
                 f"{factor:g} is no factor from {LEAST_FACTOR} to {MOST_FACTOR}"
             )
-    return wanted
+    return asked_factors

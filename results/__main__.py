@@ -17,8 +17,9 @@ from pathlib import Path
 
 from deeppose import run_flags, runtime, shell
 from deeppose.shell import InputError, RunError
-from results import check, run, table
-from results.rows import PRESENT, ROWS, SIZES
+from results import check, recording, records, run, table
+from results.rows import PRESENT, ROWS
+from results.sizes import SIZES
 
 PART = "part of ImageNet's"
 
@@ -72,6 +73,21 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
+def run_and_record(row_name, options, machine_flags, runtime_here):
+    """Run a row and record it; prints where."""
+    workdir, steps = run.run_row(
+        row_name,
+        options.size,
+        options.workdir,
+        options.source,
+        options.part,
+        options.stages,
+        machine_flags,
+    )
+    path = recording.record(row_name, options.size, workdir, steps, options.stages, runtime_here)
+    print(path, flush=True)
+
+
 @shell.command
 def main(argv=None):
     options = parse(argv)
@@ -79,42 +95,35 @@ def main(argv=None):
         raise InputError(f"there is no row {min(unknown)}; there are {', '.join(ROWS)}")
     if options.check:
         return check.report(options.workdir, options.source)
-    more = [
-        f"--{name}={value}"
-        for name in ("device", "precision")
-        if (value := getattr(options, name)) != "auto"
-    ]
-    more += ["--compile"] * options.compile
+    # what the steps are to know of this machine
+    machine_flags = []
+    for option_name in ("device", "precision"):
+        value = getattr(options, option_name)
+        if value != "auto":
+            machine_flags.append(f"--{option_name}={value}")
+    machine_flags += ["--compile"] * options.compile
     runtime_here = runtime.choose(options)
+
+    # run and record the rows; one that fails does not keep the others from it
     failed = []
-    for name in [] if options.table else options.rows or PRESENT:
-        if run.is_recorded(name, options.size) and not options.again:
-            print(f"{options.size}_{name}: is there")
-        elif ROWS[name].weights == "part" and not options.part:
-            print(f"{name}: left out, --part names no weights")
+    row_names = [] if options.table else options.rows or PRESENT
+    for row_name in row_names:
+        if recording.is_recorded(row_name, options.size) and not options.again:
+            print(f"{options.size}_{row_name}: is there")
+        elif ROWS[row_name].weights == "part" and not options.part:
+            print(f"{row_name}: left out, --part names no weights")
         else:
-            print(f"== {name}: {ROWS[name].title}", flush=True)
+            print(f"== {row_name}: {ROWS[row_name].title}", flush=True)
             try:
-                workdir, steps = run.run_row(
-                    name,
-                    options.size,
-                    options.workdir,
-                    options.source,
-                    options.part,
-                    options.stages,
-                    more,
-                )
-                print(
-                    run.record(name, options.size, workdir, steps, options.stages, runtime_here),
-                    flush=True,
-                )
+                run_and_record(row_name, options, machine_flags, runtime_here)
             except (RunError, InputError) as error:
-                failed.append(f"{name}: {error}")
+                failed.append(f"{row_name}: {error}")
                 print(failed[-1], flush=True)
+
     # set the tables and the picture from all that is recorded
     table.write()
     table.draw()
-    print(f"{table.README}, {table.ACCURACY}: tables of {len(table.found())} rows")
+    print(f"{table.README}, {table.ACCURACY}: tables of {len(records.load_all())} rows")
     if failed:
         raise RunError("; ".join(failed))
 

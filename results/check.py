@@ -6,122 +6,14 @@ import math
 from deeppose import metrics
 from deeppose.dataset import open_dataset
 from deeppose.shell import RunError
-from results import paths, predictions, table
+from results import paths, predictions, records
+from results.markdown import cell
+from results.recording import DIGITS, rounded
 from results.rows import ROWS
-from results.run import DIGITS, prepare, rounded
+from results.run import prepare
 
 CLOSE = 1.5 * 10.0**-DIGITS  # two roundings of one number, on machines that sum in another order
 COMPARED = (("pcp_strict", "mean_4"), ("pdj", "0.20"))
-
-
-def check(folder, source):
-    """Lines that say what came of each record, and of each two rows' last stages.
-
-    Raises RunError where a number differs.
-    """
-    lines = []
-    wrong = []
-    poses = {}
-    for result in table.found():
-        name = result["row"]
-        size = result["size"]
-        stages = stage_numbers(result["test"])
-        missing = [
-            path.name
-            for stage in stages
-            if not (path := paths.predictions(name, size, stage)).exists()
-        ]
-        if missing:
-            lines.append(
-                f"{size}_{name}: {', '.join(missing)} not recorded, nothing to recompute it from"
-            )
-            continue
-        workdir, data = test_labels(folder, source, result)
-        stages = predictions.load_stages(name, size, stages, data.test_labels.shape)
-        poses[f"{size}_{name}"] = (data, list(stages.values())[-1])
-        found = differences(result["test"], *predictions.scores_of(workdir, data, stages))
-        wrong += [f"{size}_{name}: {text}" for text in found]
-        lines.append(
-            f"{size}_{name}: {len(stages)} stages, {len(found) or 'no'} numbers differ from the record's"
-        )
-    lines += paired(poses)
-    return lines, wrong
-
-
-def stage_numbers(test):
-    """Numbers of the stages that a record has test scores of."""
-    return [int(stage.removeprefix("stage_")) for stage in table.stages_of(test)]
-
-
-def test_labels(folder, source, result):
-    """Step 1's working directory and Dataset with the record's test labels.
-
-    Raises RunError where they are others.
-    """
-    workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
-    data = open_dataset(workdir)
-    if data.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:
-        raise RunError(
-            f"{workdir / 'test_labels.npy'}: not the labels that {result['size']}_{result['row']} was "
-            "scored with; --source must name the photographs it was run on, and --workdir a folder "
-            "without other arrays"
-        )
-    return workdir, data
-
-
-def differences(test, scores, intervals):
-    """Numbers of a record that differ from recomputed ones, each as text."""
-    return [
-        *_differing(test, rounded(scores)),
-        *_differing(test["intervals"], rounded(intervals), "intervals "),
-    ]
-
-
-def _differing(recorded, now, where=""):
-    """Every place in `now` where the record has another number, or none."""
-    if isinstance(now, dict):
-        for key, value in now.items():
-            yield from _differing(
-                recorded.get(key) if isinstance(recorded, dict) else None, value, f"{where}{key} "
-            )
-    elif isinstance(now, list):
-        known = (
-            recorded
-            if isinstance(recorded, list) and len(recorded) == len(now)
-            else [None] * len(now)
-        )
-        for value, other in zip(now, known):
-            yield from _differing(other, value, where)
-    elif not _close(recorded, now):
-        yield f"{where}is {recorded}, and {now} of the predictions"
-
-
-def _close(recorded, now):
-    if isinstance(now, float) and math.isnan(now):
-        return recorded is None
-    if isinstance(now, float) and isinstance(recorded, (int, float)):
-        return abs(recorded - now) <= CLOSE
-    return recorded == now
-
-
-def paired(poses):
-    """Lines: what each row's last stage has over each other's, with intervals paired image by
-    image.
-
-    poses  row -> Dataset, joints (N, J, 2) px
-    """
-    lines = []
-    for (one, (data, joints)), (other, (_, others)) in itertools.combinations(poses.items(), 2):
-        true = data.test_labels.astype(float)
-        ends = metrics.intervals(others, true, data.skeleton, before=joints)
-        scores = [metrics.score(pose, true, data.skeleton) for pose in (joints, others)]
-        cells = [
-            f"{kind} {key} "
-            + table.cell(scores[1][kind][key] - scores[0][kind][key], ends[kind][key], "+")
-            for kind, key in COMPARED
-        ]
-        lines.append(f"{other} over {one}: " + ", ".join(cells))
-    return lines
 
 
 def report(folder, source):
@@ -134,3 +26,118 @@ def report(folder, source):
             f"{paths.RECORDS}: {len(wrong)} recorded numbers are not those of the recorded predictions, "
             f"first {wrong[0]}; record that row again with --again"
         )
+
+
+def check(folder, source):
+    """Lines that say what came of each record, and of each two rows' last stages.
+
+    Also returns the numbers that differ, each as text. Raises RunError where a record was scored
+    with other labels.
+    """
+    lines = []
+    wrong = []
+    last_poses = {}
+    for result in records.load_all():
+        row_name = result["row"]
+        size = result["size"]
+        title = f"{size}_{row_name}"
+        # its predictions
+        stages = stage_numbers(result["test"])
+        prediction_paths = [paths.predictions(row_name, size, stage) for stage in stages]
+        missing = [path.name for path in prediction_paths if not path.exists()]
+        if missing:
+            lines.append(
+                f"{title}: {', '.join(missing)} not recorded, nothing to recompute it from"
+            )
+            continue
+        workdir, dataset = test_labels(folder, source, result)
+        poses = predictions.load_stages(row_name, size, stages, dataset.test_labels.shape)
+        last_poses[title] = (dataset, list(poses.values())[-1])
+        # their scores beside the record's
+        scores, intervals = predictions.scores_of(workdir, dataset, poses)
+        texts = differences(result["test"], scores, intervals)
+        wrong += [f"{title}: {text}" for text in texts]
+        lines.append(
+            f"{title}: {len(poses)} stages, {len(texts) or 'no'} numbers differ from the record's"
+        )
+    lines += paired(last_poses)
+    return lines, wrong
+
+
+def stage_numbers(test_scores):
+    """Numbers of the stages that a record has test scores of."""
+    return [int(stage.removeprefix("stage_")) for stage in records.stages_of(test_scores)]
+
+
+def test_labels(folder, source, result):
+    """Step 1's working directory and Dataset with the record's test labels.
+
+    Raises RunError where they are others.
+    """
+    workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
+    dataset = arrays.open_dataset(workdir)
+    if dataset.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:
+        raise RunError(
+            f"{workdir / 'test_labels.npy'}: not the labels that {result['size']}_{result['row']} was "
+            "scored with; --source must name the photographs it was run on, and --workdir a folder "
+            "without other arrays"
+        )
+    return workdir, dataset
+
+
+def differences(recorded, scores, intervals):
+    """Numbers of a record's test scores that differ from recomputed ones, each as text."""
+    return [
+        *_differing(recorded, rounded(scores)),
+        *_differing(recorded["intervals"], rounded(intervals), "intervals "),
+    ]
+
+
+def _differing(recorded, computed, keys=""):
+    """Every place in `computed` where the record has another number, or none.
+
+    keys  the way there, as text
+    """
+    if isinstance(computed, dict):
+        for key, value in computed.items():
+            known = recorded.get(key) if isinstance(recorded, dict) else None
+            yield from _differing(known, value, f"{keys}{key} ")
+    elif isinstance(computed, list):
+        known = [None] * len(computed)
+        if isinstance(recorded, list) and len(recorded) == len(computed):
+            known = recorded
+        for recorded_value, value in zip(known, computed):
+            yield from _differing(recorded_value, value, keys)
+    elif not _is_close(recorded, computed):
+        yield f"{keys}is {recorded}, and {computed} of the predictions"
+
+
+def _is_close(recorded, computed):
+    """Whether two numbers are one, but for their rounding; JSON has None for NaN."""
+    if isinstance(computed, float) and math.isnan(computed):
+        return recorded is None
+    if isinstance(computed, float) and isinstance(recorded, (int, float)):
+        return abs(recorded - computed) <= CLOSE
+    return recorded == computed
+
+
+def paired(last_poses):
+    """Lines: what each row's last stage has over each other's, with intervals paired image by
+    image.
+
+    last_poses  row -> Dataset, joints (N, J, 2) px
+    """
+    lines = []
+    for one, other in itertools.combinations(last_poses, 2):
+        dataset, joints = last_poses[one]
+        _, other_joints = last_poses[other]
+        true = dataset.test_labels.astype(float)
+        intervals = metrics.intervals(other_joints, true, dataset.skeleton, before=joints)
+        scores = metrics.score(joints, true, dataset.skeleton)
+        other_scores = metrics.score(other_joints, true, dataset.skeleton)
+        cells = []
+        for kind, key in COMPARED:
+            gain = other_scores[kind][key] - scores[kind][key]
+            cells.append(f"{kind} {key} {cell(gain, intervals[kind][key], '+')}")
+        lines.append(f"{other} over {one}: " + ", ".join(cells))
+    return lines

@@ -20,19 +20,19 @@ def digest_of(digest):
 def append(row, stages, commit, what):
     """Add a line: row as <size>_<name>, stages a sequence of numbers, the commit that trained stage
     1."""
-    entry = (
-        time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        row,
-        " ".join(map(str, stages)),
-        commit,
-        what,
-    )
-    csv_files.append(paths.ledger(), dict(zip(COLUMNS, entry)))
+    line = {
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "row": row,
+        "stages": " ".join(map(str, stages)),
+        "commit": commit,
+        "what": what,
+    }
+    files.append_csv(paths.ledger(), line)
 
 
 def entries():
-    """Its lines as dictionaries, oldest first; none where nothing was scored yet."""
-    return csv_files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
+    """Lines as dictionaries, oldest first; none where nothing was scored yet."""
+    return files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
 
 
 def sentence():
@@ -40,10 +40,10 @@ def sentence():
     lines = entries()
     if not lines:
         return "No scoring of the test images is on record."
-    rows = len({line["row"] for line in lines})
-    first = lines[0]["date"][:10]
-    last = lines[-1]["date"][:10]
+    row_count = len({line["row"] for line in lines})
+    first_day = lines[0]["date"][:10]
+    last_day = lines[-1]["date"][:10]
     return (
-        f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {rows} rows, from "
-        f"{first} to {last}; earlier scorings during development that left no record cannot be excluded."
+        f"The test images were scored {len(lines)} times on record (`results/ledger.csv`), of {row_count} rows, from "
+        f"{first_day} to {last_day}; earlier scorings during development that left no record cannot be excluded."
     )

@@ -6,9 +6,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "results"
 
 
-def record(name, size):
-    """What is known of a scored row."""
-    return RECORDS / f"{size}_{name}.json"
+def record(row_name, size):
+    """Record of a scored row."""
+    return RECORDS / f"{size}_{row_name}.json"
 
 
 def records():
@@ -16,9 +16,9 @@ def records():
     return sorted(RECORDS.glob("*_*.json"))
 
 
-def predictions(name, size, stage):
+def predictions(row_name, size, stage):
     """A stage's predictions of the test images for a scored row; stage is 1, 2 or 3."""
-    return RECORDS / "predictions" / f"{size}_{name}_stage_{stage}.npz"
+    return RECORDS / "predictions" / f"{size}_{row_name}_stage_{stage}.npz"
 
 
 def variants():

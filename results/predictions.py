@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 
 from deeppose import files, scoring
+from deeppose.score_output import keyed
 from deeppose.shell import InputError
 from results import paths
 
@@ -26,11 +27,8 @@ def save(path, joints_px):
     if not np.isfinite(joints_px).all():
         raise InputError(f"{path}: a predicted joint is not finite; run step 3 or 6 again")
     limits = np.iinfo(np.int16)
-    steps = (
-        np.rint(np.asarray(joints_px, float) * STEPS_PER_PX)
-        .clip(limits.min, limits.max)
-        .astype(np.int16)
-    )
+    steps = np.rint(np.asarray(joints_px, float) * STEPS_PER_PX)  # (N, J, 2)
+    steps = steps.clip(limits.min, limits.max).astype(np.int16)
     files.make_folder(path.parent, "remove it")
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, joints=steps)
@@ -53,15 +51,15 @@ def load(path, shape):
     return steps / STEPS_PER_PX
 
 
-def load_stages(name, size, stages, shape):
+def load_stages(row_name, size, stages, shape):
     """Recorded joints of several stages of a row, "stage 1" -> (N, J, 2) px."""
-    return {f"stage {stage}": load(paths.predictions(name, size, stage), shape) for stage in stages}
+    return {
+        f"stage {stage}": load(paths.predictions(row_name, size, stage), shape) for stage in stages
+    }
 
 
-def scores_of(workdir, data, poses):
+def scores_of(workdir, dataset, poses):
     """Scores and intervals of stages' joints, keyed as in metrics_stage_N.json: two
     dictionaries."""
-    return [
-        {name.replace(" ", "_"): column for name, column in columns.items()}
-        for columns in scoring.evaluate(workdir, data, poses)
-    ]
+    scores, intervals = scoring.evaluate(workdir, dataset, poses)
+    return keyed(scores), keyed(intervals)

@@ -25,10 +25,12 @@ def reliability(confidence, errors):
     known = ~np.isnan(errors) & ~np.isnan(confidence)
     confidence = confidence[known]
     right = errors[known] <= NEAR
-    place = np.clip(np.searchsorted(EDGES, confidence, "right") - 1, 0, len(EDGES) - 2)
+    # the span (K,) that each joint's confidence lies in
+    spans = np.searchsorted(EDGES, confidence, "right") - 1
+    spans = np.clip(spans, 0, len(EDGES) - 2)
     rows = []
-    for span in np.unique(place):
-        inside = place == span
+    for span in np.unique(spans):
+        inside = spans == span
         rows.append(
             (
                 EDGES[span],
@@ -43,18 +45,23 @@ def reliability(confidence, errors):
 
 @shell.command
 def main(argv=None):
-    options = run_flags.parser(__doc__).parse_args(argv)
-    data = open_dataset(options.workdir)
+    options = runtime.parser(__doc__).parse_args(argv)
+    dataset = arrays.open_dataset(options.workdir)
     run = runtime.choose(options)
-    model, _ = networks.load(options.workdir, run, data)
-    joints, confidence = model.predict(Frames(data.train_images, run.device), data.held_out, run)
-    true = data.train_labels[data.held_out].astype(float)
-    units = data.skeleton.units_px(true, data.held_out_sizes())
+    model, _ = networks.load(options.workdir, run, dataset)
+    # predict the held-out rows
+    frames = Frames(dataset.train_images, run.device)
+    joints, confidence = model.predict(frames, dataset.held_out, run)
+    # their errors in the skeleton's units
+    true = dataset.train_labels[dataset.held_out].astype(float)
+    units = dataset.skeleton.units_px(true, dataset.held_out_sizes())  # (N,) px
     errors = np.linalg.norm(joints - true, axis=2) / units[:, None]
-    print(f"{len(true)} held-out rows; a joint is right within {NEAR} {data.skeleton.unit_name}\n")
+    print(
+        f"{len(true)} held-out rows; a joint is right within {NEAR} {dataset.skeleton.unit_name}\n"
+    )
     print("| confidence | joints | mean confidence | right |\n|---|---|---|---|")
-    for low, high, count, sure, right in reliability(confidence.ravel(), errors.ravel()):
-        print(f"| {low:g} to {high:g} | {count:,} | {sure:.2f} | {right:.2f} |")
+    for low, high, count, mean_confidence, right in reliability(confidence.ravel(), errors.ravel()):
+        print(f"| {low:g} to {high:g} | {count:,} | {mean_confidence:.2f} | {right:.2f} |")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ COLUMNS = (
     "images",
     *SCORES,
     "against",
-    *(f"gain_{name}{end}" for name in SCORES for end in ("", "_low", "_high")),
+    *(f"gain_{score}{end}" for score in SCORES for end in ("", "_low", "_high")),
     "commit",
     "flags",
 )
@@ -30,51 +30,57 @@ def entry(facts, scores, gains):
 
     facts   its columns up to images, "commit" and "flags"
     scores  metrics.score's of the held-out images
-    gains   of the base over this row, as results.run.compare gives them; {} for a base
+    gains   of the base over this row, as results.recording.compare gives them; {} for a base
     """
-    line = facts | {name: round(scores[kind][key], 6) for name, (kind, key) in SCORES.items()}
+    line = dict(facts)
+    for score, (kind, key) in SCORES.items():
+        line[score] = round(scores[kind][key], 6)
+    # what the base has over it; a base has empty cells
     line["against"] = gains.get("row", "")
-    for name in SCORES:
-        low, high = gains[name]["interval"] if gains else ("", "")
-        values = {"": gains[name]["gain"] if gains else "", "_low": low, "_high": high}
-        line |= {
-            f"gain_{name}{end}": round(value, 6) if gains else "" for end, value in values.items()
-        }
+    for score in SCORES:
+        cells = ("", "", "")
+        if gains:
+            low, high = gains[score]["interval"]
+            cells = [round(value, 6) for value in (gains[score]["gain"], low, high)]
+        line |= zip((f"gain_{score}", f"gain_{score}_low", f"gain_{score}_high"), cells)
     return {column: line[column] for column in COLUMNS}
 
 
 def save(line):
     """Put a line into the table, in place of what it had of that row and size, in the order of
     ROWS."""
+    # several rows may be run at a time
     with lock(paths.RECORDS, paths.variants().name, wait=True):
         key = (line["size"], line["row"])
-        lines = [other for other in _lines() if (other["size"], other["row"]) != key]
-        order = list(ROWS)
-        csv_files.save(
-            paths.variants(),
-            sorted([*lines, line], key=lambda one: (one["size"], order.index(one["row"]))),
+        others = [other for other in _load_text() if (other["size"], other["row"]) != key]
+        row_order = list(ROWS)
+        lines = sorted(
+            [*others, line], key=lambda each: (each["size"], row_order.index(each["row"]))
         )
+        files.save_csv(paths.variants(), lines)
 
 
-def _lines():
-    return csv_files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
-
-
-def found():
+def load_all():
     """All lines as dictionaries, numbers as numbers, None where a cell is empty."""
-    return [_typed(line) for line in _lines()]
+    return [_typed(line) for line in _load_text()]
+
+
+def has(row_name, size):
+    """Whether a row is in the table."""
+    return any((line["size"], line["row"]) == (size, row_name) for line in _load_text())
+
+
+def _load_text():
+    """All lines as dictionaries of texts; none where nothing was recorded yet."""
+    return files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
 
 
 def _typed(line):
+    """A line of texts, its numbers as numbers."""
     typed = dict(line)
-    for name in COLUMNS:
-        if name in COUNTS:
-            typed[name] = int(line[name])
-        elif name in SCORES or name.startswith("gain_"):
-            typed[name] = float(line[name]) if line[name] else None
+    for column in COLUMNS:
+        if column in COUNTS:
+            typed[column] = int(line[column])
+        elif column in SCORES or column.startswith("gain_"):
+            typed[column] = float(line[column]) if line[column] else None
     return typed
-
-
-def has(name, size):
-    """Whether a row is in the table."""
-    return any((line["size"], line["row"]) == (size, name) for line in _lines())

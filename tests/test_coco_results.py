@@ -19,8 +19,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, coco_results, metrics, networks, oks
-from deeppose.coco_skeletons import COCO, POSETRACK
+from deeppose import arrays, coco_results, coco_scores, metrics, networks
+from deeppose.coco_joints import COCO, POSETRACK
 from deeppose.heatmaps import Output
 
 # the real sets, where they are at hand
@@ -223,7 +223,7 @@ def test_of_detections_cocos_scores_alone_are_printed(source, boxes, tmp_path, w
         and "mean pose" not in said
     )
     facts = json.loads((tmp_path / "metrics_stage_1.json").read_text())
-    assert list(facts["coco"]["stage_1"]) == list(oks.NAMES) and "stage_1" not in facts
+    assert list(facts["coco"]["stage_1"]) == list(coco_scores.NAMES) and "stage_1" not in facts
     assert np.load(tmp_path / "test_output_1.npy").shape == (len(boxes), 34)
 
 
@@ -306,7 +306,7 @@ def test_six_steps_on_coco(source, tmp_path, capsys):
     scores = {
         name: np.nan if value is None else value for name, value in facts["coco"]["stage_2"].items()
     }
-    assert scores == pytest.approx(oks.coco_scores(content, results, COCO.sigmas), nan_ok=True)
+    assert scores == pytest.approx(coco_scores.compute(content, results, COCO.sigmas), nan_ok=True)
     assert list(facts["coco"]) == ["stage_1", "stage_2"] and "oks" in facts["stage_2"]
 
 
@@ -348,8 +348,10 @@ def test_the_real_coco_scores_as_pycocotools_does_on_its_own_file(tmp_path):
     expected = json.loads((folder / "oks" / "expected.json").read_text())
     for case in ("case1", "case2", "case3"):
         results = json.loads((folder / "oks" / f"{case}_results.json").read_text())
-        scores = oks.coco_scores(tmp_path / "test_annotations.json", results, COCO.sigmas)
-        assert scores == pytest.approx({name: expected[case][name] for name in oks.NAMES}, abs=1e-6)
+        scores = coco_scores.compute(tmp_path / "test_annotations.json", results, COCO.sigmas)
+        assert scores == pytest.approx(
+            {name: expected[case][name] for name in coco_scores.NAMES}, abs=1e-6
+        )
     assert scores_of(data, np.nan_to_num(data.test_labels))["AP"] == pytest.approx(1)
 
 

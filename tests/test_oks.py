@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from literal import literal_nms, literal_oks, literal_rescore
 
-from deeppose import oks
-from deeppose.coco_skeletons import COCO, POSETRACK
+from deeppose import coco_scores, oks
+from deeppose.coco_joints import COCO, POSETRACK
 from deeppose.shell import InputError, RunError
 
 # the real set, where it is at hand
@@ -143,39 +143,43 @@ def test_ten_numbers_are_those_of_coco(real, case):
     expected = json.loads((REAL / "oks" / "expected.json").read_text())[case]
     results = json.loads((REAL / "oks" / f"{case}_results.json").read_text())
     for annotations in (VAL, real):
-        scores = oks.coco_scores(annotations, results, COCO.sigmas)
-        assert scores == pytest.approx({name: expected[name] for name in oks.NAMES}, abs=1e-6)
+        scores = coco_scores.compute(annotations, results, COCO.sigmas)
+        assert scores == pytest.approx(
+            {name: expected[name] for name in coco_scores.NAMES}, abs=1e-6
+        )
 
 
 def test_true_joints_score_one(real, made):
     for content in (real, made):
-        scores = oks.coco_scores(content, perfect(content), COCO.sigmas)
+        scores = coco_scores.compute(content, perfect(content), COCO.sigmas)
         assert (scores["AP"], scores["AR"]) == pytest.approx((1, 1))
 
 
 def test_what_a_file_lacks_is_computed(made, capsys):
-    scores = oks.coco_scores(made, perfect(made), COCO.sigmas)
+    scores = coco_scores.compute(made, perfect(made), COCO.sigmas)
     for entry in made["annotations"]:
         del entry["area"], entry["num_keypoints"], entry["iscrowd"]
-    assert oks.coco_scores(made, perfect(made), COCO.sigmas) == pytest.approx(scores, nan_ok=True)
+    assert coco_scores.compute(made, perfect(made), COCO.sigmas) == pytest.approx(
+        scores, nan_ok=True
+    )
     for entry in made["annotations"]:
         del entry["bbox"]
-    assert oks.coco_scores(made, perfect(made), COCO.sigmas)["AP"] == pytest.approx(1)
+    assert coco_scores.compute(made, perfect(made), COCO.sigmas)["AP"] == pytest.approx(1)
     assert capsys.readouterr().out == ""
 
 
 def test_an_annotation_with_the_id_0_is_found(made):
     """pycocotools by itself takes a match with the id 0 for none."""
     assert made["annotations"][0]["id"] == 0
-    assert oks.coco_scores(made, perfect(made), COCO.sigmas)["AP"] == pytest.approx(1)
+    assert coco_scores.compute(made, perfect(made), COCO.sigmas)["AP"] == pytest.approx(1)
 
 
 def test_no_results_score_nothing(made):
-    scores = oks.coco_scores(made, [], COCO.sigmas)
+    scores = coco_scores.compute(made, [], COCO.sigmas)
     assert scores["AP"] == scores["AR"] == 0
     assert np.isnan(scores["APl"])  # there is no large person
     made["annotations"] = []
-    assert np.isnan(list(oks.coco_scores(made, [], COCO.sigmas).values())).all()
+    assert np.isnan(list(coco_scores.compute(made, [], COCO.sigmas).values())).all()
 
 
 def test_another_skeleton_is_scored_with_its_sigmas():
@@ -202,10 +206,10 @@ def test_another_skeleton_is_scored_with_its_sigmas():
     }
     for sigma, value in similarity.items():
         passed = np.mean(value >= np.linspace(0.5, 0.95, 10))
-        assert oks.coco_scores(content, results, (sigma,) * 3)["AP"] == pytest.approx(passed)
+        assert coco_scores.compute(content, results, (sigma,) * 3)["AP"] == pytest.approx(passed)
     assert similarity[0.2] > similarity[0.05]
     with pytest.raises(InputError, match="17 joints"):
-        oks.coco_scores(content, results, POSETRACK.sigmas)
+        coco_scores.compute(content, results, POSETRACK.sigmas)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +228,7 @@ def test_another_skeleton_is_scored_with_its_sigmas():
 def test_bad_results_are_named(made, change, said):
     good = perfect(made)[0]
     with pytest.raises(InputError, match=said):
-        oks.coco_scores(made, [good, good | change], COCO.sigmas)
+        coco_scores.compute(made, [good, good | change], COCO.sigmas)
 
 
 @pytest.mark.parametrize(
@@ -243,20 +247,20 @@ def test_bad_results_are_named(made, change, said):
 def test_bad_annotations_are_named(made, change):
     made["annotations"][0].update(change)
     with pytest.raises(InputError, match="annotations: "):
-        oks.coco_scores(made, [], COCO.sigmas)
+        coco_scores.compute(made, [], COCO.sigmas)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "bad.json").write_text('{"images": [')
     with pytest.raises(InputError, match="bad.json: is not JSON"):
-        oks.coco_scores(tmp_path / "bad.json", [], COCO.sigmas)
+        coco_scores.compute(tmp_path / "bad.json", [], COCO.sigmas)
     with pytest.raises(InputError, match="none.json: not found"):
-        oks.coco_scores(tmp_path / "none.json", [], COCO.sigmas)
+        coco_scores.compute(tmp_path / "none.json", [], COCO.sigmas)
 
 
 def test_without_pycocotools_one_line_says_so(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(RunError, match="pycocotools is not installed.*pip install"):
-        oks.coco_scores(made, [], COCO.sigmas)
+        coco_scores.compute(made, [], COCO.sigmas)
     predicted, true, areas = people(0)
     assert np.isfinite(oks.oks(predicted, true, COCO.sigmas, areas)).all()

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import drawing, error_plots, files, metrics, plots, tables, training_plots
+from deeppose import drawing, files, joint_metrics, metrics, plots, tables, text_tables
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from deeppose.skeletons import LSP
@@ -132,7 +132,7 @@ def test_curves_hold_the_numbers_and_differ_in_grey(stages):
     points = plots.pdj_points(poses["stage 1"], true, LSP, None, [0.1, 0.2])
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     assert points["wrist"][1] == pytest.approx(
-        metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean()
+        joint_metrics.pdj(poses["stage 1"], true, diameter, 0.2)[[6, 11]].mean()
     )
     assert set(points) == set(LSP.joint_groups)
     assert len({look["linestyle"] for look in plots.LOOKS.values()}) == len(plots.LOOKS)
@@ -365,7 +365,7 @@ def test_tables_fit_the_shell_and_say_which_variant(stages):
                 last, true, LSP, thresholds=(0.125,), before=poses["stage 1"]
             )
         text = "\n".join(
-            map(tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125))
+            map(text_tables.text, tables.score_tables(scores, intervals, LSP, len(true), 0.125))
         )
         assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
         strict = scores["stage 1"]["pcp_strict"]["mean_4"]
@@ -391,7 +391,7 @@ def test_a_joint_that_is_never_labelled_is_said(stages):
     true[:, 0] = np.nan
     scores = {"stage 1": metrics.score(poses["stage 1"], true, LSP)}
     intervals = {"stage 1": metrics.intervals(poses["stage 1"], true, LSP)}
-    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
+    text = "\n".join(map(text_tables.text, tables.score_tables(scores, intervals, LSP, 1000)))
     assert "never labelled, and in no mean: right_ankle" in text and "nan" not in text
 
 
@@ -416,7 +416,9 @@ def test_tables_of_a_skeleton_that_is_scored_otherwise():
         scores[stage] = metrics.score(predicted, true, skeleton, sizes)
         intervals[stage] = metrics.intervals(predicted, true, skeleton, sizes)
     intervals["gained"] = metrics.intervals(predicted, true, skeleton, sizes, before=true)
-    text = "\n".join(map(tables.text, tables.score_tables(scores, intervals, skeleton, len(true))))
+    text = "\n".join(
+        map(text_tables.text, tables.score_tables(scores, intervals, skeleton, len(true)))
+    )
     for said in (
         "PCKh@0.1",
         "PCKh@0.5",

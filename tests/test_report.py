@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from deeppose import report
-from deeppose.skeletons import LSP
-from deeppose.tables import Table
+from deeppose.skeleton import LSP
+from deeppose.text_tables import Table
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

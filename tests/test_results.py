@@ -13,11 +13,26 @@ import pytest
 from helpers import fails
 
 import Train_stage_1
-from deeppose import csv_files, deltas, files, metrics, tables
+from deeppose import deltas, files, metrics, tables, text_tables
 from deeppose.shell import InputError, RunError
 from deeppose.skeletons import LSP
 from results import __main__ as results
-from results import check, ledger, paths, predictions, reliability, rows, run, table, variants
+from results import (
+    check,
+    ledger,
+    markdown,
+    paths,
+    predictions,
+    recording,
+    reliability,
+    rows,
+    run,
+    sizes,
+    table,
+    variant_tables,
+    variants,
+)
+from results.records import load_all
 
 MOST_BYTES = 800_000  # of results/, which every clone carries
 
@@ -79,7 +94,7 @@ def test_the_recorded_results_stay_small():
 
 def test_the_ledger_has_a_line_of_every_record():
     lines = {(line["row"], line["commit"], line["stages"]) for line in ledger.entries()}
-    for result in table.found():
+    for result in load_all():
         stages = " ".join(map(str, check.stage_numbers(result["test"])))
         assert (f"{result['size']}_{result['row']}", result["commit"], stages) in lines
     assert f"scored {len(ledger.entries())} times" in table.readme_markdown()
@@ -131,7 +146,9 @@ def test_scores_that_are_not_those_of_the_predictions_are_told(workdir, data):
         for n in (1, 2)
     }
     scores, intervals = predictions.scores_of(workdir, data, stages)
-    test = json.loads(json.dumps(files._finite(run.rounded(scores | {"intervals": intervals}))))
+    test = json.loads(
+        json.dumps(files._finite(recording.rounded(scores | {"intervals": intervals})))
+    )
     assert check.differences(test, scores, intervals) == []
     test["stage_2"]["pdj"]["0.20"] += 0.001
     test["intervals"]["gained"]["pcp_strict"]["mean_4"][0] -= 0.001
@@ -144,7 +161,7 @@ def test_scores_that_are_not_those_of_the_predictions_are_told(workdir, data):
 
 
 def test_the_originals_equal_row_has_the_images_and_the_length_of_the_best_recipes():
-    equal, best = (rows.stage_1_flags(name, "cpu") for name in ("original_equal", "best_random"))
+    equal, best = (sizes.stage_1_flags(name, "cpu") for name in ("original_equal", "best_random"))
     assert equal == ("--recipe", "original", *best)
     assert not rows.ROWS["original_equal"].copies and rows.ROWS["original_equal"].weights == "none"
 
@@ -160,7 +177,7 @@ def test_help_says_where_a_resumed_run_is_the_same_bit_for_bit(capsys):
 
 
 def test_the_published_tables_say_that_deeppose_tf_clips_its_predictions():
-    shown = tables.text(tables.published_table({}, LSP, 1000))
+    shown = text_tables.text(tables.published_table({}, LSP, 1000))
     assert (
         "clips predictions to the person's true box" in shown
         and max(map(len, shown.splitlines())) <= 100
@@ -173,15 +190,17 @@ def test_every_row_has_flags_at_every_size_and_a_base_that_comes_before_it():
     names = list(rows.ROWS)
     for name, row in rows.ROWS.items():
         assert all(
-            isinstance(flag, str) for size in rows.SIZES for flag in rows.stage_1_flags(name, size)
+            isinstance(flag, str)
+            for size in sizes.SIZES
+            for flag in sizes.stage_1_flags(name, size)
         )
         assert row.against is None or names.index(row.against) < names.index(name)
 
 
 def test_the_originals_row_has_the_originals_refiners_at_every_size():
     """Also where a size adds nothing to their flags."""
-    for size in rows.SIZES:
-        for flags in rows.refiner_commands("original", size, 2):
+    for size in sizes.SIZES:
+        for flags in sizes.refiner_commands("original", size, 2):
             assert flags[:2] == ("--recipe", "original")
 
 
@@ -189,7 +208,7 @@ def test_the_commands_of_a_stage_train_each_joint_once_after_what_it_starts_from
     for name in ("best_part", "original", "original_equal"):
         for stage in (2, 3):
             trained = []
-            for flags in rows.refiner_commands(name, "cpu", stage):
+            for flags in sizes.refiner_commands(name, "cpu", stage):
                 given = dict(zip(flags[::2], flags[1::2]))
                 joints, weights = (
                     given.get("--joints", ",".join(LSP.joints)).split(","),
@@ -258,7 +277,7 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
     for name, part in (("README.md", "mean_4"), ("ACCURACY.md", "lower_legs")):
         text = (tmp_path / name).read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-        assert table.cell(found["test"]["stage_1"]["pcp_strict"][part]) in text
+        assert markdown.cell(found["test"]["stage_1"]["pcp_strict"][part]) in text
     assert (
         "over stage 1" in text
         and "over stage 2" in text
@@ -309,7 +328,7 @@ def test_a_variant_is_judged_against_its_base_image_by_image():
     rng = np.random.default_rng(0)
     true = rng.uniform(40, 180, (60, 14, 2))
     base, worse = true + rng.normal(0, 5, true.shape), true + rng.normal(0, 9, true.shape)
-    found = run.compare(worse, true, LSP, base)
+    found = recording.compare(worse, true, LSP, base)
     gained = (
         metrics.score(base, true, LSP)["pdj"]["0.20"]
         - metrics.score(worse, true, LSP)["pdj"]["0.20"]
@@ -339,13 +358,15 @@ def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(
         )
     true = data.train_labels[data.held_out].astype(float)
     poses = {"tiny_variants": true, "tiny_no_turn": true + 30}
-    monkeypatch.setattr(run, "held_out_poses", lambda folder, *_: {"stage_1": poses[folder.name]})
+    monkeypatch.setattr(
+        recording, "held_out_poses", lambda folder, *_: {"stage_1": poses[folder.name]}
+    )
     for name in ("no_turn", "variants", "no_turn"):  # again: its line is replaced
         assert (
-            run.record(name, "tiny", tmp_path / f"tiny_{name}", [], 3, None)
+            recording.record(name, "tiny", tmp_path / f"tiny_{name}", [], 3, None)
             == records / "variants.csv"
         )
-    base, line = variants.found()
+    base, line = variants.load_all()
     assert (base["row"], base["pdj_0.2"], base["against"], base["gain_pdj_0.2"]) == (
         "variants",
         1.0,
@@ -357,13 +378,13 @@ def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(
     )
     assert line["gain_pdj_0.2_low"] <= line["gain_pdj_0.2"] <= line["gain_pdj_0.2_high"]
     assert line["flags"].startswith("--vary turn_deg=0 ") and line["commit"] == "0123456789ab"
-    assert run.is_recorded("no_turn", "tiny") and not run.is_recorded("no_turn", "cpu")
+    assert recording.is_recorded("no_turn", "tiny") and not recording.is_recorded("no_turn", "cpu")
     facts = json.loads((workdir / "dataset.json").read_text())
     facts["digests"]["train_labels.npy"] = "another"
     (tmp_path / "tiny_variants" / "dataset.json").unlink()
     files.save_json(tmp_path / "tiny_variants" / "dataset.json", facts)
     with pytest.raises(RunError, match="other arrays"):
-        run.record("no_turn", "tiny", tmp_path / "tiny_no_turn", [], 3, None)
+        recording.record("no_turn", "tiny", tmp_path / "tiny_no_turn", [], 3, None)
 
 
 def test_a_variant_without_its_base_is_not_run(tmp_path, records):
@@ -380,14 +401,14 @@ def test_runs_of_two_sizes_are_told_apart(records):
             "against": "",
         }
         variants.save(line)
-    both = table.variant_tables(variants.found())
+    both = variant_tables.variant_tables(variants.load_all())
     assert len(both) == 2 and "(cpu)" in both[0] and "(full)" in both[1]
 
 
 def test_every_recorded_variant_has_the_flags_that_make_it_today():
     """Those of the former recipe too, whose entries are no longer the default."""
-    for line in variants.found():
-        flags = rows.stage_1_flags(line["row"], line["size"])
+    for line in variants.load_all():
+        flags = sizes.stage_1_flags(line["row"], line["size"])
         assert line["flags"] == " ".join([*flags, "--weights", "FILE"])
         assert (line["against"] or None) == rows.ROWS[line["row"]].against
         assert ("turn_deg=40" in flags) == line["row"].startswith("former")

@@ -13,9 +13,8 @@ from hypothesis.extra.numpy import arrays as drawn
 from literal import literal_oks, literal_pck, literal_pcp, literal_pdj
 from scipy.integrate import trapezoid
 
-from deeppose import metrics
-from deeppose.skeleton import Skeleton
-from deeppose.skeletons import LSP
+from deeppose import joint_metrics, metrics
+from deeppose.skeleton import LSP, Skeleton
 
 TORSO = (9, 2)  # left shoulder and right hip, by hand
 FACES = Skeleton(
@@ -42,7 +41,7 @@ def example(seed, count=40, missing=0.15, error_px=12):
 def test_pcp_equals_a_literal_loop(seed, strict):
     predicted, true = example(seed, missing=0.3 * (seed % 2))
     for threshold in (0.1, 0.5):
-        ours = metrics.pcp(predicted, true, LSP.sticks, threshold, strict)
+        ours = joint_metrics.pcp(predicted, true, LSP.sticks, threshold, strict)
         np.testing.assert_allclose(
             ours, literal_pcp(predicted, true, LSP.sticks, threshold, strict), atol=1e-12
         )
@@ -54,7 +53,7 @@ def test_pdj_equals_a_literal_loop(seed):
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     for threshold in (0, 0.05, 0.2, 0.5):
         np.testing.assert_allclose(
-            metrics.pdj(predicted, true, diameter, threshold),
+            joint_metrics.pdj(predicted, true, diameter, threshold),
             literal_pdj(predicted, true, TORSO, threshold),
             atol=1e-12,
         )
@@ -64,8 +63,8 @@ def test_auc_is_the_area_under_pdj():
     predicted, true = example(7)
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     thresholds = np.linspace(0, 0.5, 2001)
-    rates = [metrics.pdj_pooled(predicted, true, diameter, t) for t in thresholds]
-    assert metrics.auc(predicted, true, diameter) == pytest.approx(
+    rates = [joint_metrics.pdj_pooled(predicted, true, diameter, t) for t in thresholds]
+    assert joint_metrics.auc(predicted, true, diameter) == pytest.approx(
         trapezoid(rates, thresholds) / 0.5, abs=1e-3
     )
 
@@ -81,28 +80,28 @@ def test_scores_by_hand():
         float,
     )  # 0 and 6 off: strict wrong, relaxed (3) right
     limbs = [(0, 1)]
-    assert metrics.pcp(predicted, true, limbs) == pytest.approx([0.5])
-    assert metrics.pcp(predicted, true, limbs, strict=False) == pytest.approx([1.0])
-    assert metrics.pdj(predicted, true, [10, 10], 0.5) == pytest.approx([1.0, 0.5])
-    assert metrics.pdj(predicted, true, [10, 10], 0) == pytest.approx([0.5, 0.0])
-    assert metrics.pdj_pooled(predicted, true, [10, 10], 0.5) == pytest.approx(0.75)
+    assert joint_metrics.pcp(predicted, true, limbs) == pytest.approx([0.5])
+    assert joint_metrics.pcp(predicted, true, limbs, strict=False) == pytest.approx([1.0])
+    assert joint_metrics.pdj(predicted, true, [10, 10], 0.5) == pytest.approx([1.0, 0.5])
+    assert joint_metrics.pdj(predicted, true, [10, 10], 0) == pytest.approx([0.5, 0.0])
+    assert joint_metrics.pdj_pooled(predicted, true, [10, 10], 0.5) == pytest.approx(0.75)
 
 
 def test_an_end_may_be_the_middle_of_joints():
     true = np.array([[[0, 0], [10, 0], [5, 20]]], float)
     predicted = true + [[[0, 9], [0, -9], [0, 0]]]  # the errors cancel in the middle
-    assert metrics.pcp(predicted, true, [((0, 1), 2)]) == pytest.approx([1.0])
+    assert joint_metrics.pcp(predicted, true, [((0, 1), 2)]) == pytest.approx([1.0])
 
 
 def test_unlabelled_joints_leave_numerator_and_denominator():
     predicted, true = example(1, missing=0)
     true[:, 6] = np.nan
-    scores = metrics.pdj(predicted, true, np.full(len(true), 50.0), 0.2)
+    scores = joint_metrics.pdj(predicted, true, np.full(len(true), 50.0), 0.2)
     assert np.isnan(scores[6]) and not np.isnan(np.delete(scores, 6)).any()
     true[1:, 9] = np.nan  # now only the first image has a torso
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
-    one = metrics.pdj(predicted[:1], true[:1], diameter[:1], 0.2)
-    np.testing.assert_array_equal(metrics.pdj(predicted, true, diameter, 0.2), one)
+    one = joint_metrics.pdj(predicted[:1], true[:1], diameter[:1], 0.2)
+    np.testing.assert_array_equal(joint_metrics.pdj(predicted, true, diameter, 0.2), one)
 
 
 def test_perfect_predictions_score_one_and_strict_is_at_most_relaxed():
@@ -150,11 +149,11 @@ def test_pckh_by_hand():
     the second alone."""
     true = np.zeros((2, 2, 2))
     predicted = true + [6, 0]
-    assert metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0.5, 0.5])
+    assert joint_metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0.5, 0.5])
     predicted[1, 0] = [11, 0]
-    assert metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0, 0.5])
-    assert metrics.pckh(predicted, true, [10, 20], groups=[(0, 1)]) == pytest.approx([0.25])
-    assert metrics.pckh(predicted, true, [10, np.nan]) == pytest.approx([0, 0])
+    assert joint_metrics.pckh(predicted, true, [10, 20]) == pytest.approx([0, 0.5])
+    assert joint_metrics.pckh(predicted, true, [10, 20], groups=[(0, 1)]) == pytest.approx([0.25])
+    assert joint_metrics.pckh(predicted, true, [10, np.nan]) == pytest.approx([0, 0])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -162,7 +161,7 @@ def test_pckh_equals_a_literal_loop(seed):
     predicted, true = example(seed)
     head = np.linalg.norm(true[:, 13] - true[:, 12], axis=1)
     scores = metrics.score(predicted, true, LSP)
-    ours = metrics.pckh(predicted, true, head)
+    ours = joint_metrics.pckh(predicted, true, head)
     np.testing.assert_allclose(
         ours, [literal_pck(predicted, true, head, [j], 0.5) for j in range(14)]
     )
@@ -303,9 +302,9 @@ def test_a_limb_without_length_is_right_on_an_exact_hit_alone():
     predicted = true.copy()
     predicted[1, 0] += 1e-9
     for strict in (True, False):
-        assert metrics.pcp(predicted, true, [(0, 1)], strict=strict) == pytest.approx([0.5])
-    assert metrics.pdj(predicted, true, [0, 0], 0.5) == pytest.approx([0.5, 1])
-    assert metrics.auc(predicted, true, [0, 0]) == pytest.approx(0.75)
+        assert joint_metrics.pcp(predicted, true, [(0, 1)], strict=strict) == pytest.approx([0.5])
+    assert joint_metrics.pdj(predicted, true, [0, 0], 0.5) == pytest.approx([0.5, 1])
+    assert joint_metrics.auc(predicted, true, [0, 0]) == pytest.approx(0.75)
 
 
 def test_an_image_with_nothing_labelled_changes_nothing():
@@ -365,21 +364,21 @@ def test_hostile_inputs_score_as_the_literal_loops_do(pair, threshold):
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     for strict in (True, False):
         np.testing.assert_allclose(
-            metrics.pcp(predicted, true, LSP.sticks, threshold, strict),
+            joint_metrics.pcp(predicted, true, LSP.sticks, threshold, strict),
             literal_pcp(predicted, true, LSP.sticks, threshold, strict),
         )
     np.testing.assert_allclose(
-        metrics.pdj(predicted, true, diameter, threshold),
+        joint_metrics.pdj(predicted, true, diameter, threshold),
         literal_pdj(predicted, true, TORSO, threshold),
     )
 
 
 def rates(predicted, true, diameter):
     return [
-        metrics.pcp(predicted, true, LSP.sticks),
-        metrics.pcp(predicted, true, LSP.sticks, strict=False),
-        metrics.pdj(predicted, true, diameter, 0.2),
-        metrics.auc(predicted, true, diameter),
+        joint_metrics.pcp(predicted, true, LSP.sticks),
+        joint_metrics.pcp(predicted, true, LSP.sticks, strict=False),
+        joint_metrics.pdj(predicted, true, diameter, 0.2),
+        joint_metrics.auc(predicted, true, diameter),
     ]
 
 
@@ -413,10 +412,13 @@ def test_strict_is_at_most_relaxed_and_pdj_grows_with_its_threshold(pair):
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
     for threshold in (0.0, 0.3, 0.5):
         strict, relaxed = (
-            metrics.pcp(predicted, true, LSP.sticks, threshold, kind) for kind in (True, False)
+            joint_metrics.pcp(predicted, true, LSP.sticks, threshold, kind)
+            for kind in (True, False)
         )
         assert (strict <= relaxed)[~np.isnan(strict)].all()
-    grown = np.array([metrics.pdj(predicted, true, diameter, t) for t in (0, 0.1, 0.2, 0.5, 3)])
+    grown = np.array(
+        [joint_metrics.pdj(predicted, true, diameter, t) for t in (0, 0.1, 0.2, 0.5, 3)]
+    )
     assert (np.diff(grown, axis=0) >= 0)[:, ~np.isnan(grown[0])].all()
 
 
@@ -474,9 +476,10 @@ def test_a_further_threshold():
     predicted, true = example(11)
     scores = metrics.score(predicted, true, LSP, thresholds=(0.125, 0.2))
     diameter = np.linalg.norm(true[:, 9] - true[:, 2], axis=1)
-    assert scores["pdj"]["0.125"] == metrics.pdj_pooled(predicted, true, diameter, 0.125)
+    assert scores["pdj"]["0.125"] == joint_metrics.pdj_pooled(predicted, true, diameter, 0.125)
     np.testing.assert_array_equal(
-        list(scores["pdj_per_joint_0.125"].values()), metrics.pdj(predicted, true, diameter, 0.125)
+        list(scores["pdj_per_joint_0.125"].values()),
+        joint_metrics.pdj(predicted, true, diameter, 0.125),
     )
 
 
@@ -494,4 +497,4 @@ def test_errors_of_known_size_on_the_real_labels(real_photos, error_px, strict, 
 
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="N, J, 2"):
-        metrics.pcp(np.zeros((3, 28)), np.zeros((3, 28)), [(0, 1)])
+        joint_metrics.pcp(np.zeros((3, 28)), np.zeros((3, 28)), [(0, 1)])
