@@ -28,7 +28,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     # open the training rows and stage 1
     shell.until_end(runtime.log(options))
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     if run.rank == 0:
         shell.until_end(lock(options.workdir, "train_output"))
@@ -41,7 +41,7 @@ def main(argv=None):
     # predict
     rows = np.arange(len(dataset.train_images))
     frames = Frames(dataset.train_images, run.device)
-    joints_px, _ = model.predict(frames, rows, run, what="stage 1, training rows")  # (N, J, 2)
+    joints_px, _ = model.predict(frames, rows, run, label="stage 1, training rows")  # (N, J, 2)
     if not np.isfinite(joints_px).all():
         raise InputError(f"{model_path}: predicts numbers that are not finite; {networks.STEP_2}")
     if run.rank > 0:  # of several processes only the first writes

@@ -14,8 +14,8 @@ from dataclasses import replace
 from deeppose import (
     arrays,
     checkpoint,
+    csv_files,
     curves,
-    files,
     leakage,
     losses,
     metrics,
@@ -28,6 +28,7 @@ from deeppose import (
     stage_1_arguments,
     training_state,
 )
+from deeppose.dataset import open_dataset
 from deeppose.frame_examples import FrameExamples, deal
 from deeppose.locks import lock
 from deeppose.shell import InputError
@@ -117,7 +118,7 @@ def train_epoch(network, optimiser, examples, rows, options, state, run, stop=No
         optimiser.zero_grad()
         cells = getattr(state.network, "cells", None)
         loss = gradient(network, images, targets, part, recipe, run, cells)
-        loss = state.exchange(loss.item())
+        loss = state.stop_signals.exchange(loss.item())
         state.check_finite(loss, batch)
         freeze(state.network, steps_done / step_count, recipe, has_loaded_weights)
         optimiser.step()
@@ -161,7 +162,7 @@ def train(model, optimiser, examples, dataset, rows, options, state, run):
         image_rate = max(images_seen, 0) / (time.perf_counter() - began)
         # evaluate
         if run.rank == 0:
-            with state.evaluating():
+            with state.stop_signals.at_rest():
                 loss, scores = evaluate(evaluated_model, examples, dataset, run.alone())
                 trained_on = curves.of_trained_on(
                     evaluated_model, examples, dataset, rows, options.seed, run.alone()
@@ -182,7 +183,7 @@ def record_scores(state, steps_an_epoch, columns, options):
         epoch = state.epoch - 1 + state.step / steps_an_epoch
     run_step = steps_an_epoch * (state.epoch - 1) + state.step
     state.history.append({"epoch": epoch, "step": run_step} | columns)
-    files.save_csv(options.workdir / "curves_stage_1.csv", state.history)
+    csv_files.save(options.workdir / "curves_stage_1.csv", state.history)
 
 
 def record_epoch(state, skeleton, loss, scores, train_loss, image_rate, options):
@@ -215,8 +216,8 @@ def print_epoch(epoch, options, train_loss, loss, shown_scores, image_rate, seco
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
     stage_1_arguments.add_arguments(parser)
     options = parser.parse_args(argv)
     stage_1_arguments.choose(parser, options)
@@ -263,7 +264,7 @@ def run_settings(dataset, rows, options, run):
 def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     run = runtime.choose(options, parallel=True)
     print(run)
     options.recipe = recipe = recipes.for_data(options.recipe, dataset)

@@ -28,6 +28,7 @@ from deeppose import (
     recipe_arguments,
     recipes,
     refiner_start,
+    run_flags,
     runtime,
     shell,
     training_state,
@@ -174,7 +175,7 @@ def train(network, optimiser, examples, rows, refiner_name, options, state, run)
         )
         crop_rate = rows_left * (options.simulated + 1) / (time.perf_counter() - began)
         # evaluate
-        with state.evaluating():
+        with state.stop_signals.at_rest():
             by_joint = cascade.held_out_scores(state.model, examples, run)
         record_epoch(state, by_joint, train_loss, crop_rate, refiner_name, options)
         state.next_epoch()
@@ -191,7 +192,7 @@ def record_epoch(state, by_joint, train_loss, crop_rate, refiner_name, options):
     )
     state.history.append({"epoch": state.epoch, "train_loss": train_loss} | held_out)
     curves_path = workdir.curves_path(options.workdir, refiner_name, options.stage)
-    files.save_csv(curves_path, state.history)
+    csv_files.save(curves_path, state.history)
     # keep the weights with their gains: all of them with --keep-epochs, and the best
     epoch_scores = {
         "epoch": state.epoch,
@@ -231,10 +232,10 @@ def predict_stage_2(dataset, frames, joints_px, options, run):
 
 def parse(argv):
     """The command line: see --help."""
-    parser = runtime.parser(__doc__)
-    runtime.add_training_arguments(parser, EPOCHS)
-    runtime.add_model_argument(parser)
-    recipes.add_arguments(parser, RECIPES)
+    parser = run_flags.parser(__doc__)
+    run_flags.add_training_arguments(parser, EPOCHS)
+    run_flags.add_model_argument(parser)
+    recipe_arguments.add_arguments(parser, RECIPES)
     add_arguments(parser, RECIPES["best"])
     options = parser.parse_args(argv)
     # what is not said is the recipe's
@@ -305,7 +306,7 @@ def main(argv=None):
     shell.until_end(runtime.log(options))
     if options.weights == "former" and options.stage == 2:
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     # which refiners, and from which weights
     names = refiner_names(options, dataset)
     initial_weights = {

@@ -23,10 +23,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deeppose import boxes, files, page, pose_files, runtime, shell
+from deeppose import boxes, files, page, pose_files, run_flags, shell
 from deeppose.prediction import cut_out, load, predict_cutouts
 from deeppose.shell import InputError
-from deeppose.stage_1 import Stage_1
 
 AT_ONCE = 32  # photographs read before the networks see them
 

@@ -22,7 +22,6 @@ from deeppose import (
     deltas,
     drawing,
     error_plots,
-    files,
     plots,
     runtime,
     score_output,
@@ -65,7 +64,7 @@ def draw(folder, dataset, poses, confidence, model_path):
     poses_picture = folder / "poses_stage_2.png"
     mean_pose = {"mean pose": np.broadcast_to(dataset.mean_pose, true.shape)}
     plots.pdj_curves(pdj_picture, mean_pose | poses, true, skeleton, sizes)
-    plots.error_clouds(errors_picture, poses, true, skeleton, sizes)
+    error_plots.error_clouds(errors_picture, poses, true, skeleton, sizes)
     drawing.contact_sheet(
         poses_picture, dataset.test_images, poses, true, skeleton, sizes, confidence
     )
@@ -79,7 +78,7 @@ def draw(folder, dataset, poses, confidence, model_path):
     if clouds is not None:
         learning_picture = folder / "learning_stage_2.png"
         pictures["What stage 2 learnt from, and what it meets"] = learning_picture
-        plots.learning_clouds(learning_picture, clouds, skeleton)
+        error_plots.learning_clouds(learning_picture, clouds, skeleton)
     # how all stages learnt
     return pictures | score_output.draw_training(folder) | draw_refiner_training(folder, skeleton)
 
@@ -92,11 +91,13 @@ def draw_refiner_training(folder, skeleton):
         for refiner_name in (*skeleton.joints, workdir.SHARED):
             curves_path = workdir.curves_path(folder, refiner_name, stage)
             if curves_path.exists():
-                curves[refiner_name] = files.load_csv(curves_path, plots.STAGE_2_CURVES)
+                curves[refiner_name] = csv_files.load_numbers(
+                    curves_path, training_plots.STAGE_2_CURVES
+                )
         if curves:
             picture = folder / f"curves_stage_{stage}.png"
             pictures[f"Training of stage {stage}, joint by joint"] = picture
-            plots.stage_2_training(picture, curves)
+            training_plots.stage_2_training(picture, curves)
     return pictures
 
 
@@ -190,7 +191,7 @@ def main(argv=None):
     options = parse(argv)
     shell.until_end(runtime.log(options))
     folder = options.workdir
-    skeleton = arrays.open_dataset(folder).skeleton
+    skeleton = open_dataset(folder).skeleton
     refiner_folder, stages = find_refiners(options, skeleton)
     test = scoring.begin(options, stage=2)
     dataset = test.dataset

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import measure, predicting, steps
 from benchmarks.bench import JOINTS, Bench, find_photos
-from deeppose import files, runtime, shell, workdir
+from deeppose import files, run_flags, runtime, shell, workdir
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {

@@ -7,7 +7,8 @@ import numpy as np
 
 import LSP_data
 from Cascade_1_net import CROP_PX, Alex_net_c1
-from deeppose import arrays, checkpoint, sample, training_state
+from deeppose import checkpoint, sample, training_state
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.networks import DEFAULT, Stage_1
 from Resnet_stage_1 import Resnet_stage_1
@@ -26,7 +27,7 @@ class Bench:
         # the arrays
         self.source = ["--source", str(photos), "--limit", str(limit)]
         LSP_data.main([*self.source, "--workdir", str(workdir)])
-        self.dataset = arrays.open_dataset(workdir)
+        self.dataset = open_dataset(workdir)
         self.frames = Frames(self.dataset.train_images, run.device)
         self.test_frames = Frames(self.dataset.test_images, run.device)
         # what step 4 would write: the truth, or the frame's middle, and an error of some pixels

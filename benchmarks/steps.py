@@ -16,8 +16,9 @@ import Train_stage_2
 from benchmarks import bare, plain
 from benchmarks.bare import STEPS
 from benchmarks.bench import JOINTS, refiner
-from deeppose import cascade, deltas, geometry
+from deeppose import cascade, deltas, geometry, lsp
 from deeppose.examples import Boxing, Examples
+from deeppose.frame_examples import FrameExamples
 from LSP_data import FRAME
 
 PLAIN_SHARE = 4  # the plain way does that many times fewer rows in a round
@@ -29,10 +30,7 @@ def step_1(bench):
     The limit decodes once, resizes and writes, on all cores.
     """
     # the same photographs for all three
-    sets = [
-        LSP_data.open_set(bench.photos, number)
-        for number in (LSP_data.LSP_NUMBER, LSP_data.LSPE_NUMBER)
-    ]
+    sets = [lsp.open_set(bench.photos, number) for number in (lsp.LSP_NUMBER, lsp.LSPE_NUMBER)]
     jobs = LSP_data.plan(*sets, LSP_data.parse(bench.source), {})
     row_count = sum(len(job.rows) for job in jobs)
     training_count = sum(len(job.rows) for job in jobs if job.part == "train")
@@ -70,7 +68,7 @@ def step_2(bench):
     run = bench.run
     options = Train_stage_1.parse(["--save-minutes", "600"])
     recipe = options.recipe
-    examples = Train_stage_1.Examples(bench.dataset, options.recipe, bench.dataset.frame, run)
+    examples = FrameExamples(bench.dataset, options.recipe, bench.dataset.frame, run)
     shuffled = np.random.default_rng(0).permutation(bench.dataset.trained_on)
     rows = shuffled[: STEPS * options.batch_size]
     # a network and an optimiser for each way, so that none trains another's

@@ -86,7 +86,7 @@ def regions(boxes_px, photo_size, frame, margin):
 
     photo_size  the photograph's (w, h) px, which is the box where boxes_px is None
     frame       (w, h) px, whose proportions the boxes are grown to
-    margin      see arrays.Dataset
+    margin      see Dataset
     """
     if boxes_px is None:
         people_px = geometry.image_box(photo_size)[None]

@@ -9,7 +9,8 @@ and pose sizes (errors): box side = scale x pose size.
 import numpy as np
 import torch
 
-from deeppose import geometry, runtime, workdir
+from deeppose import geometry, workdir
+from deeppose.batch_inference import infer
 from deeppose.crops import crop
 from deeppose.refiners import load_refiners
 
@@ -193,7 +194,7 @@ def predict_offsets(network, frames, rows, boxes_px, asked_joints, run, mirrored
         return offsets_in(images, network, boxes[batch], asked_joints[batch])
 
     batch_size = max(1, min(64, CROPS_AT_ONCE // box_count))
-    return runtime.infer(compute, frames, rows, run, batch_size)
+    return infer(compute, frames, rows, run, batch_size)
 
 
 def offsets_in(images, network, boxes_px, asked_joints):

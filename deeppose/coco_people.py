@@ -5,7 +5,7 @@ No torch here.
 
 import numpy as np
 
-from deeppose import arrays, geometry
+from deeppose import dataset_format, geometry
 from deeppose.people import Row
 
 # view / box, once the box has the frame's proportions: the attention authors' value
@@ -39,7 +39,7 @@ def labelled_people(coco_file, frame):
         box = view_box(coco_file.boxes[person], frame)
         annotation_id = int(coco_file.ids[person])
         # False for NaN, which is no label
-        if (np.abs(geometry.normalise(joints, box)) > arrays.FARTHEST).any():
+        if (np.abs(geometry.normalise(joints, box)) > dataset_format.FARTHEST).any():
             print(f"annotation {annotation_id} has a joint far outside of its box (left out)")
             continue
         row = Row(0, joints, box, annotation_id, area_px=float(coco_file.areas[person]))

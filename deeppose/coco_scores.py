@@ -6,7 +6,7 @@ import io
 import numpy as np
 
 from deeppose import json_stream
-from deeppose.coco import BOX_FILL, box_around
+from deeppose.coco_entries import BOX_FILL, box_around_joints
 from deeppose.shell import InputError, RunError
 
 # in pycocotools' order
@@ -122,7 +122,7 @@ def _true_person(number, annotation, keypoints_length):
     keypoints = np.array(annotation.get("keypoints") or np.zeros(keypoints_length), float)
     joints = keypoints.reshape(keypoints_length // 3, 3)  # x, y, and whether it is labelled
     labelled = joints[:, 2] > 0
-    box = np.array(annotation.get("bbox") or box_around(joints[labelled, :2]), float)
+    box = np.array(annotation.get("bbox") or box_around_joints(joints[labelled, :2]), float)
     x0, y0, width, height = box.tolist()
     area = float(annotation.get("area") or BOX_FILL * width * height)
     labelled_count = annotation.get("num_keypoints")

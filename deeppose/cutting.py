@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeppose import arrays, downloads, files, geometry
+from deeppose import arrays, dataset_format, downloads, files, geometry
 from deeppose.people import BrokenImages
 from deeppose.shell import InputError
 
@@ -76,7 +76,7 @@ def _plan_arrays(counts, layout):
     one_row = {
         "images": (np.uint8, (height, width, 3)),
         "labels": (np.float32, (2 * layout.skeleton.joint_count,)),
-        "rows": (np.float64, (len(arrays.COLUMNS),)),
+        "rows": (np.float64, (len(dataset_format.COLUMNS),)),
     }
     planned = {}
     for part, row_count in counts.items():

@@ -153,7 +153,7 @@ class Dataset:
     @property
     def view_box(self):
         """The part of a frame that a test shows, as a box (4,) px of the frame."""
-        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
+        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
 
     def scale(self, part):
         """Pixels of the frame / pixels of the photograph, (N,)."""

@@ -127,7 +127,7 @@ def contact_sheet(
     images       uint8 (N, H, W, 3)
     predictions  name -> joints (N, J, 2) px
     true_px      (N, J, 2)
-    sizes        of the images as arrays.Dataset.sizes has them, for units that are not of the pose
+    sizes        of the images as Dataset.sizes has them, for units that are not of the pose
     confidence   name -> (N, J), of predictions: unsure joints are drawn faint
     count        images of each kind
     """
@@ -156,9 +156,11 @@ def contact_sheet(
                 _draw_panel(axes, images[row], joints_px[row], skeleton, joint_confidence)
                 caption = f"test row {row}"
                 if name != "true":
-                    row = slice(n, n + 1)
-                    detected = joint_metrics.pdj_pooled(joints[row], true[row], units[row], 0.2)
-                    error = f"{errors[name][n]:.2f} {skeleton.unit_name}"
+                    one = slice(row, row + 1)
+                    detected = joint_metrics.pdj_pooled(
+                        joints_px[one], true_px[one], units_px[one], 0.2
+                    )
+                    error = f"{errors[name][row]:.2f} {skeleton.unit_name}"
                     caption = f"error {error}\nwithin 0.2: {detected:.2f}"
                 axes.set_xlabel(caption, fontsize=8)
             pose_axes[0].set_ylabel(name if block is blocks[0] else "")

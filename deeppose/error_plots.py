@@ -17,7 +17,7 @@ def error_clouds(path, stages, true_px, skeleton, sizes=None):
 
     stages   name -> joints (N, J, 2) px
     true_px  (N, J, 2)
-    sizes    of the images as arrays.Dataset.sizes has them, for units that are not of the pose
+    sizes    of the images as Dataset.sizes has them, for units that are not of the pose
     """
     first_stage = list(stages)[0]
     last_stage = list(stages)[-1]

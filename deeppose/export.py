@@ -32,7 +32,6 @@ from deeppose import (
     shell,
     workdir,
 )
-from deeppose.refiners import load_refiners
 from deeppose.shell import InputError
 
 # the lowest that torch's exporter writes; ONNX Runtime has read it since 1.14
@@ -46,8 +45,9 @@ PROVENANCE_KEYS = ("epoch", "initial_weights", "seed", "gain", "held_out_loss", 
 class Pose(nn.Module):
     """Module from frames to the joints and confidence of every stage.
 
-    stage_1   a networks.Stage_1
-    refiners  stage -> what refiners.load_refiners yields, as a list
+    stage_1   a stage_1.Stage_1
+    refiners  number of each later stage -> list of (refiner, its joints), as cascade.load_refiners
+              yields them
     """
 
     def __init__(self, stage_1, refiners):
@@ -107,9 +107,9 @@ def load(folder, model_folder):
     weight_bytes = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = []
-        for refiner, joints in load_refiners(folder, stage_1.skeleton, run, stage):
-            size += checkpoint.size(refiner.network)
-            check_size(size, folder)
+        for refiner, joints in cascade.load_refiners(folder, stage_1.skeleton, run, stage):
+            weight_bytes += checkpoint.size(refiner.network)
+            check_size(weight_bytes, folder)
             refiners[stage].append((refiner, joints))
             path = workdir.refiner_path(folder, refiner.name, stage)
             provenance = files.load_json(path.with_suffix(".json"), workdir.STEP_5)

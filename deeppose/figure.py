@@ -8,6 +8,7 @@ until the figure is placed.
 import numpy as np
 
 from deeppose import canvas, posing
+from deeppose.clothes import choose_look
 from deeppose.skeletons import LSP
 
 JOINT = {joint_name: joint for joint, joint_name in enumerate(LSP.joints)}

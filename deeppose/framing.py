@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeppose import arrays, files, leakage, shell
+from deeppose import arrays, dataset_format, files, leakage, shell
 from deeppose.cutting import write_arrays
 from deeppose.locks import lock
 from deeppose.people import BrokenImages, name_broken
@@ -69,8 +69,8 @@ def prepare(options, plan, layout, set_facts, left_out, source, write_beside=Non
             dataset_json = _write(options.workdir, jobs, layout, last_entries)
             break
         except BrokenImages as error:
-            name_broken(list(error.found.values()), options.skip_broken, layout.most_named)
-            left_out = left_out | error.found
+            name_broken(list(error.faults.values()), options.skip_broken, layout.most_named)
+            left_out = left_out | error.faults
     _print_table(options.workdir, jobs, layout, dataset_json)
 
 
@@ -104,12 +104,12 @@ def _write(workdir, jobs, layout, last_entries):
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}  # (N, 2 J) each
     unlabelled = {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts}
     dataset_json = {
-        "format": arrays.FORMAT,
+        "format": dataset_format.FORMAT,
         "skeleton": layout.skeleton.described(),
         "frame": list(layout.frame),
         "margin": layout.margin,
         "depth_white": layout.depth_white,
-        "columns": list(arrays.COLUMNS),
+        "columns": list(dataset_format.COLUMNS),
         "sets": layout.set_names,
         "rows": counts,
         "unlabelled_joints": unlabelled,

@@ -95,7 +95,7 @@ def tally(predicted, true, skeleton, sizes=None, thresholds=(), head_thresholds=
 
     A row is an image; K is the number of joints, limbs or, of OKS, 1.
 
-    sizes            arrays.Dataset.sizes of the images, for a skeleton whose unit is not the
+    sizes            Dataset.sizes of the images, for a skeleton whose unit is not the
                      distance of two joints
     thresholds       of PDJ, beside pdj_thresholds
     head_thresholds  of PCKh, beside pckh_thresholds

@@ -19,7 +19,7 @@ import torch
 
 from Alexnet_stage_1 import RECIPES as ALEXNET_RECIPES
 from Alexnet_stage_1 import Alexnet_stage_1
-from deeppose import arrays, checkpoint, files, skeleton
+from deeppose import checkpoint, dataset_format, files, skeleton
 from deeppose.shell import InputError
 from deeppose.stage_1 import Stage_1
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
@@ -43,132 +43,9 @@ def build(network_name, joint_count, options):
     try:
         return network_class(joint_count, **options)
     except (TypeError, ValueError) as error:
-        raise InputError(f"--vary: the network {name} cannot be built so: {error}") from None
-
-
-@dataclass(frozen=True)
-class Stage_1:
-    """A stage-1 network and how it sees frames.
-
-    name         of NETWORKS
-    frame        (w, h) px of the frames that it is shown
-    margin       frame sides / box sides: it looks at the box in the frame's middle
-    input_size   (w, h) px of the images that it takes
-    depth_white  see arrays.Dataset
-    """
-
-    network: torch.nn.Module
-    name: str
-    skeleton: Skeleton
-    frame: tuple
-    margin: float
-    input_size: tuple
-    depth_white: int | None = None
-
-    @property
-    def view_box(self):
-        """Box (4,) px of the frame that it looks at."""
-        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
-
-    def view(self, images, boxes_px=None):
-        """Frames (n, 3, h, w) -> images (n, 3, h, w) of input_size, which the network takes.
-
-        boxes_px  (n, 4) of the frames, looked at (None: view_box)
-        """
-        # nothing to resample: training on whole frames takes them as they are
-        shows_whole = tuple(self.view_box) == (0, 0, *self.frame) == (0, 0, *self.input_size)
-        if shows_whole and boxes_px is None:
-            return images
-        boxes_px = self.view_box if boxes_px is None else boxes_px
-        boxes = torch.as_tensor(boxes_px, dtype=torch.float32).to(images.device)
-        boxes = boxes.expand(images.shape[0], 4)[:, None]  # (n, 1, 4): one crop a frame
-        return crops.crop(images, boxes, self.input_size)
-
-    def described(self):
-        """Entries of model_1.json about it, for `load`."""
-        return {
-            "network": self.name,
-            "skeleton": self.skeleton.described(),
-            "frame": list(self.frame),
-            "margin": self.margin,
-            "input_size": list(self.input_size),
-            "depth_white": self.depth_white,
-        }
-
-    def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
-        """Joints float32 (len(rows), J, 2) px of the frame, and confidence (len(rows), J).
-
-        frames  a Frames
-        what    a label for the progress bar; None shows none
-        flip    the mean over each frame and, mirrored back, its mirror image: the flip test. Of a
-                network that decodes heatmaps the mean is of these
-        twice   look again, at a box around the pose that was found at first, where that is another
-                one; what it shows comes from the stored frame, so a person of fewer pixels there
-                than the network takes is enlarged, not seen more finely
-        boxes   (len(rows), 4) px of the frame, looked at first (None: view_box)
-        """
-        joints, confidence = self._predict_once(frames, rows, run, what, flip, boxes)
-        if twice:
-            first_boxes = self.view_box if boxes is None else boxes
-            first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
-            label = what and f"{what}, again"
-
-            def look(people, boxes_px):
-                return self._predict_once(frames, rows[people], run, label, flip, boxes_px)
-
-            joints, confidence, _ = two_pass.look_until_settled(
-                look, joints, confidence, first_boxes
-            )
-        return joints, confidence
-
-    def _predict_once(self, frames, rows, run, what, flip, boxes):
-        """`predict` without `twice`."""
-        if flip and hasattr(self.network, "decode"):
-            return self._infer(frames, rows, run, what, self._apply_flip_test, boxes)
-        joints, confidence = self._infer(frames, rows, run, what, self._apply, boxes)
-        if not flip:
-            return joints, confidence
-        # the mirror images, in which the boxes lie mirrored too
-        if boxes is not None:
-            boxes = boxes.copy()
-            boxes[:, 0] = self.frame[0] - boxes[:, 0] - boxes[:, 2]
-
-        def apply_mirrored(images, boxes_px):
-            return self._apply(images.flip(3), boxes_px)
-
-        label = what and f"{what}, mirrored"
-        mirrored_joints, mirrored_confidence = self._infer(
-            frames, rows, run, label, apply_mirrored, boxes
-        )
-        # mirrored back, left and right exchanged
-        order = list(self.skeleton.flip)
-        joints = (joints + geometry.mirror(mirrored_joints, self.frame[0], order)) / 2
-        confidence = (confidence + mirrored_confidence[:, order]) / 2
-        return joints, confidence
-
-    def _apply(self, images, boxes_px):
-        """The network's Output for boxes (n, 4) px of frames (n, 3, h, w); None: view_box."""
-        return self.network(self.view(images, boxes_px))
-
-    def _apply_flip_test(self, images, boxes_px):
-        """`_apply`, from the mean of the heatmaps and the mirror images'."""
-        views = self.view(images, boxes_px)
-        heatmaps = self.network.predict_heatmaps(views)  # (n, J, h, w)
-        mirrored = self.network.predict_heatmaps(views.flip(3)).flip(3)
-        mirrored = mirrored[:, list(self.skeleton.flip)]  # left and right exchanged
-        return self.network.decode((heatmaps + mirrored) / 2, self.input_size)
-
-    def _infer(self, frames, rows, run, what, apply, boxes):
-        """Joints float32 (len(rows), J, 2) px of the frame, and confidence, by apply's Outputs."""
-        self.network.eval()
-
-        def compute(images, piece):
-            output = apply(images, None if boxes is None else boxes[piece])
-            return output.joints, output.confidence
-
-        joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
-        boxes = self.view_box if boxes is None else boxes
-        return geometry.denormalise(joints, boxes).astype(np.float32), confidence
+        raise InputError(
+            f"--vary: the network {network_name} cannot be built so: {error}"
+        ) from None
 
 
 def input_size(view_size, input_px=0, stretch=False):
@@ -239,7 +116,7 @@ def _from_provenance(provenance):
     margin = float(provenance["margin"])
     _check_sizes(frame, input_size, margin)
     depth_white = provenance.get("depth_white")
-    arrays.check_white(depth_white)
+    dataset_format.check_depth_white(depth_white)
     with torch.device("meta"):  # without weights, which are loaded later
         network = network_class(model_skeleton.joint_count, **provenance["options"])
     return Stage_1(

@@ -156,7 +156,7 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
 
     people         their boxes (P, 4) as x0, y0, x1, y1, or None: the whole photograph is one
                    person's
-    frame, margin  of the model, see arrays.Dataset
+    frame, margin  of the model, see Dataset
     white          as for read
     """
     photo_name = name_of(source)

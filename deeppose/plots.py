@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deeppose import joint_metrics, metrics
-from deeppose.drawing import save, unit_errors
+from deeppose.drawing import save
 
 LOOKS = {  # told apart by the colour-blind (Okabe and Ito), and in grey by the kind of line
     "mean pose": {"color": "#777777", "linestyle": ":"},
@@ -22,36 +22,12 @@ SCORE_LOOKS = ({"color": "#0072B2", "linestyle": "-"}, {"color": "#009E73", "lin
 PANEL_COLUMNS = 4
 
 
-def _panels(count, width, height, columns=COLUMNS, **shared):
-    """A figure, sized in inches a panel, and `count` axes of it in rows of `columns`."""
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **shared).reshape(-1)
-    for empty in axes[count:]:
-        empty.remove()
-    return figure, axes[:count]
-
-
-def pdj_points(predicted, true, skeleton, sizes, thresholds):
-    """PDJ of each joint pair at each threshold: group -> (T,) fractions."""
-    units = skeleton.units_px(true, sizes)  # (N,)
-    points = {}
-    for group, members in skeleton.joint_groups.items():
-        group_predicted = predicted[:, list(members)]
-        group_true = true[:, list(members)]
-        points[group] = [
-            joint_metrics.pdj_pooled(group_predicted, group_true, units, threshold)
-            for threshold in thresholds
-        ]
-    return points
-
-
-def pdj_curves(path, predictions, true, skeleton, sizes=None):
+def pdj_curves(path, predictions, true_px, skeleton, sizes=None):
     """Write PDJ over its threshold, up to the skeleton's curve_to, one panel a joint pair.
 
     predictions  name (one of LOOKS) -> joints (N, J, 2) px
     true_px      (N, J, 2)
-    sizes        of the images as arrays.Dataset.sizes has them, for units that are not of the pose
+    sizes        of the images as Dataset.sizes has them, for units that are not of the pose
     """
     thresholds = np.linspace(0, skeleton.curve_to, 51)
     curves = {
@@ -81,7 +57,7 @@ def pdj_points(predicted_px, true_px, skeleton, sizes, thresholds):
         group_predicted_px = predicted_px[:, list(members)]
         group_true_px = true_px[:, list(members)]
         points[group] = [
-            metrics.pdj_pooled(group_predicted_px, group_true_px, units_px, threshold)
+            joint_metrics.pdj_pooled(group_predicted_px, group_true_px, units_px, threshold)
             for threshold in thresholds
         ]
     return points

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from deeppose import arrays, coco_results, files, metrics, plots, report, tables, text_tables
+from deeppose import (
+    arrays,
+    coco_results,
+    csv_files,
+    files,
+    metrics,
+    report,
+    tables,
+    text_tables,
+    training_plots,
+)
 from deeppose.locks import lock
 
 
@@ -61,7 +71,9 @@ def draw_training(folder):
     if not curves_path.exists():
         return {}
     with lock(folder, "curves_stage_1", wait=True):  # the other test step draws it too
-        plots.stage_1_training(picture, files.load_csv(curves_path, plots.STAGE_1_CURVES))
+        training_plots.stage_1_training(
+            picture, csv_files.load_numbers(curves_path, training_plots.STAGE_1_CURVES)
+        )
     return {"Training of stage 1": picture}
 
 

@@ -14,6 +14,7 @@ from deeppose import (
     leakage,
     metrics,
     networks,
+    run_flags,
     runtime,
     shell,
     workdir,
@@ -23,7 +24,6 @@ from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.score_output import keyed
 from deeppose.shell import InputError
-from deeppose.stage_1 import Stage_1
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
 
@@ -73,9 +73,9 @@ class Test:
     sample      the entry of metrics_stage_N.json about the sample, or {}
     """
 
-    dataset: arrays.Dataset
+    dataset: Dataset
     frames: Frames
-    model: Stage_1
+    model: networks.Stage_1
     model_path: Path
     provenance: dict
     sample: dict
@@ -117,7 +117,7 @@ def begin(options, stage):
 
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     check_flip_test(options, dataset.skeleton)
     model_path = workdir.model_path(options)
     run = runtime.choose(options, parallel=True)

@@ -128,7 +128,7 @@ class Skeleton:
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, part after part, as joint_metrics.pcp takes them.
+        """All limbs as pairs of ends, limb after limb, as metrics.pcp takes them.
 
         An end is a tuple of indices.
         """
@@ -146,7 +146,7 @@ class Skeleton:
     def units_px(self, true_px, sizes):
         """Unit (N,) px that each row's errors are measured in; NaN where it is not known.
 
-        true_px  (N, J, 2);  sizes  what dataset.Dataset.sizes gives: "head", "box", each (N,) px
+        true_px  (N, J, 2);  sizes  what Dataset.sizes gives: "head", "box", each (N,) px
         """
         if isinstance(self.unit, str):
             return sizes[self.unit]

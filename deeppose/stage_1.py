@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeppose import crops, geometry, runtime, two_pass
+from deeppose import crops, geometry, two_pass
+from deeppose.batch_inference import infer
 from deeppose.skeleton import Skeleton
 
 
@@ -17,7 +18,7 @@ class Stage_1:
     frame        (w, h) px of the frames that it is shown
     margin       frame sides / box sides: it looks at the box in the frame's middle
     input_size   (w, h) px of the images that it takes
-    depth_white  see arrays.Dataset
+    depth_white  see Dataset
     """
 
     network: torch.nn.Module
@@ -31,7 +32,7 @@ class Stage_1:
     @property
     def view_box(self):
         """Box (4,) px of the frame that the network looks at."""
-        return geometry.scale_box(geometry.whole(self.frame), 1 / self.margin)
+        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
 
     def view(self, images, boxes_px=None):
         """Images (n, 3, h, w) of input_size, as the network takes them, of frames (n, 3, h, w).
@@ -58,7 +59,7 @@ class Stage_1:
             "depth_white": self.depth_white,
         }
 
-    def predict(self, frames, rows, run, what=None, flip=False, twice=False, boxes=None):
+    def predict(self, frames, rows, run, label=None, flip=False, twice=False, boxes=None):
         """Joints float32 (N, J, 2) px of the frame, and confidence (N, J), of N rows.
 
         frames  a Frames
@@ -132,7 +133,7 @@ class Stage_1:
             output = apply(images, None if boxes is None else boxes[batch])
             return output.joints, output.confidence
 
-        joints, confidence = runtime.infer(compute, frames, rows, run, what=what)
+        joints, confidence = infer(compute, frames, rows, run, label=label)
         # the network's joints are in boxes
         boxes = self.view_box if boxes is None else boxes
         return geometry.denormalise(joints, boxes).astype(np.float32), confidence

@@ -13,7 +13,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from deeppose import downloads, geometry, metrics, tables
+from deeppose import archives, downloads, geometry, metrics, tables
 from deeppose.cutting import cut
 from deeppose.loader import Frames
 from deeppose.shell import InputError
@@ -34,7 +34,7 @@ class TrueBoxes:
 
     photographs  path and opener of each
     joints_px    true (n, J, 2) px of the photographs
-    sizes        as dataset.Dataset.sizes gives them, px of the photographs
+    sizes        as Dataset.sizes gives them, px of the photographs
     frame, margin, skeleton  the Dataset's
     white        the value of 16 bits that is white
     """

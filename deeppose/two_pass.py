@@ -26,7 +26,7 @@ def boxes_around(poses_px, seen_px, margin=1.0, scale=SCALE):
 
     poses_px  (N, J, 2), predicted; where one is not finite its box is the one seen first
     seen_px   (N, 4), the boxes seen first
-    margin    how many times as wide and high as the person's box that is, see arrays.Dataset
+    margin    how many times as wide and high as the person's box that is, see Dataset
     """
     poses_px = np.asarray(poses_px, float)
     finite = np.isfinite(poses_px).all((1, 2))  # (N,)

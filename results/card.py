@@ -14,7 +14,19 @@ from pathlib import Path
 import numpy as np
 
 import predict
-from deeppose import arrays, drawing, files, geometry, metrics, photos, runtime, shell, workdir
+from deeppose import (
+    arrays,
+    drawing,
+    files,
+    geometry,
+    metrics,
+    photos,
+    prediction,
+    run_flags,
+    shell,
+    workdir,
+)
+from deeppose.dataset import open_dataset
 from deeppose.figure import render_person
 from deeppose.shell import InputError
 from deeppose.skeletons import LSP
@@ -40,7 +52,7 @@ more than research has to find out what the photographs' owners allow. The pictu
 
 @shell.command
 def main(argv=None):
-    parser = runtime.parser(__doc__)
+    parser = run_flags.parser(__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of the shipped model")
     options = parser.parse_args(argv)
     dataset, joints, recorded = load_scored(options.folder, options)
@@ -65,7 +77,7 @@ def load_scored(folder, options):
 
     Raises InputError where that run's models were others than the folder's.
     """
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     # the scores
     refined = workdir.stages_here(folder, dataset.skeleton)
     script = "test_stage_2.py" if refined else "test_stage_1.py"
@@ -105,7 +117,7 @@ def failures(folder, options):
 
     Returns the mean errors.
     """
-    model = prediction.load(folder, options.device, options.precision, options.compile)
+    model = predict.load(folder, options.device, options.precision, options.compile)
     frame = model.stage_1.frame
     # render people into frames
     images = []
@@ -119,8 +131,8 @@ def failures(folder, options):
     images = np.stack(images)  # (n, h, w, 3)
     true = np.stack(true)  # (n, J, 2) px
     # estimate their poses, and draw them
-    whole_frames = np.tile(geometry.whole(frame), (RENDERED, 1))
-    poses, confidence = predict.estimate(model, whole_frames, images)
+    whole_frames = np.tile(geometry.image_box(frame), (RENDERED, 1))
+    poses, confidence = prediction.estimate(model, whole_frames, images)
     poses = {stage.replace("_", " "): joints for stage, joints in poses.items()}
     confidence = {stage.replace("_", " "): values for stage, values in confidence.items()}
     drawing.contact_sheet(folder / "failures.png", images, poses, true, LSP, None, confidence)

@@ -75,7 +75,7 @@ def test_labels(folder, source, result):
     Raises RunError where they are others.
     """
     workdir, _ = prepare(folder, source, ROWS[result["row"]].copies)
-    dataset = arrays.open_dataset(workdir)
+    dataset = open_dataset(workdir)
     if dataset.digests["test_labels.npy"] != result["dataset"]["test_labels.npy"]:
         raise RunError(
             f"{workdir / 'test_labels.npy'}: not the labels that {result['size']}_{result['row']} was "

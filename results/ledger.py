@@ -27,12 +27,12 @@ def append(row, stages, commit, what):
         "commit": commit,
         "what": what,
     }
-    files.append_csv(paths.ledger(), line)
+    csv_files.append(paths.ledger(), line)
 
 
 def entries():
     """Lines as dictionaries, oldest first; none where nothing was scored yet."""
-    return files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
+    return csv_files.load_rows(paths.ledger(), COLUMNS) if paths.ledger().exists() else []
 
 
 def sentence():

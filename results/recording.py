@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.measure import hardware
 from deeppose import arrays, cascade, files, metrics, networks
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import RunError
 from deeppose.workdir import SHARED, refiner_path
@@ -34,7 +35,7 @@ def record(row_name, size, workdir, steps, most_stages, run):
     if is_variant(row_name):
         variants.save(variant_entry(row_name, size, workdir, provenance, run))
         return paths.variants()
-    dataset = arrays.open_dataset(workdir)
+    dataset = open_dataset(workdir)
     stages = refined_stages(row_name, models, most_stages)
     content = run_facts(row_name, size, provenance, dataset) | {
         "steps": steps,
@@ -74,7 +75,7 @@ def run_facts(row_name, size, provenance, dataset):
 def variant_entry(row_name, size, workdir, provenance, run):
     """A variant's line of the table: its held-out scores, and what its base has over it."""
     row = ROWS[row_name]
-    dataset = arrays.open_dataset(workdir)
+    dataset = open_dataset(workdir)
     true = dataset.train_labels[dataset.held_out].astype(float)
     joints = held_out_poses(workdir, dataset, [], run)["stage_1"]
     # what the row that it is compared with has over it
@@ -99,7 +100,7 @@ def base_poses(workdir, dataset, run):
 
     Raises RunError where it had other arrays.
     """
-    base_dataset = arrays.open_dataset(workdir)
+    base_dataset = open_dataset(workdir)
     if base_dataset.digests != dataset.digests:
         raise RunError(
             f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "

@@ -45,8 +45,8 @@ def reliability(confidence, errors):
 
 @shell.command
 def main(argv=None):
-    options = runtime.parser(__doc__).parse_args(argv)
-    dataset = arrays.open_dataset(options.workdir)
+    options = run_flags.parser(__doc__).parse_args(argv)
+    dataset = open_dataset(options.workdir)
     run = runtime.choose(options)
     model, _ = networks.load(options.workdir, run, dataset)
     # predict the held-out rows

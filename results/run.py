@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from deeppose import arrays, files
+from deeppose.dataset import open_dataset
 from deeppose.shell import RunError
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from deeppose.workdir import refiner_path, stages_here
 from results import ledger
 from results.paths import ROOT
@@ -159,7 +160,7 @@ def enter_in_ledger(row_name, size, workdir, stages):
     line."""
     model_path = model_folder(row_name, workdir) / "model_1.pt"
     provenance = files.load_json(model_path.with_suffix(".json"), "step 2")
-    image_count = len(arrays.open_dataset(workdir).test_labels)
+    image_count = len(open_dataset(workdir).test_labels)
     digest = ledger.digest_of(arrays.digest(model_path))
     what = f"python -m results, {digest}, {image_count:,} test images"
     ledger.append(f"{size}_{row_name}", stages, commit_of(provenance), what)

@@ -1,6 +1,6 @@
 """How long each row runs: the flags that a size adds to its steps."""
 
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from results.rows import ROWS, base_of, is_variant
 
 SMALL_CROPS = ("--crop-px", "129", "--simulated", "1")

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from deeppose import metrics, plots
+from deeppose import metrics, training_plots
 from deeppose.published import CLIPPED, PUBLISHED
 from deeppose.shell import InputError
 from results import ledger, paths, records, variants
@@ -202,4 +202,4 @@ def draw():
         images_seen = [epoch["epoch"] * result["rows"] for epoch in history]
         curves[row_title(result)] = curve | {"images": images_seen}
     if curves:
-        plots.learning_curves(CURVES, curves)
+        training_plots.learning_curves(CURVES, curves)

@@ -42,7 +42,7 @@ def main(argv=None):
     )
     options = parser.parse_args(argv)
     folder = options.model or options.workdir
-    dataset = arrays.open_dataset(options.workdir)
+    dataset = open_dataset(options.workdir)
     run = runtime.choose(options)
     model, _ = networks.load(folder, run, dataset)
     leakage.check_model(folder / "model_1.pt", dataset)
@@ -173,7 +173,7 @@ def shares_filled(true, regions, seen_boxes, dataset):
 
 
 def sizes_of(dataset, rows):
-    """arrays.Dataset.sizes of some training rows."""
+    """Dataset.sizes of some training rows."""
     return {unit: values[rows] for unit, values in dataset.sizes("train").items()}
 
 

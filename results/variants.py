@@ -57,7 +57,7 @@ def save(line):
         lines = sorted(
             [*others, line], key=lambda each: (each["size"], row_order.index(each["row"]))
         )
-        files.save_csv(paths.variants(), lines)
+        csv_files.save(paths.variants(), lines)
 
 
 def load_all():
@@ -72,7 +72,7 @@ def has(row_name, size):
 
 def _load_text():
     """All lines as dictionaries of texts; none where nothing was recorded yet."""
-    return files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
+    return csv_files.load_rows(paths.variants(), COLUMNS) if paths.variants().exists() else []
 
 
 def _typed(line):

@@ -39,6 +39,8 @@ from deeppose import (
     boxes,
     checkpoint,
     coco_writing,
+    csv_files,
+    dataset_format,
     deltas,
     downloads,
     files,
@@ -421,7 +423,7 @@ def curves_bytes():
 
 
 def read_curves(path):
-    curves = files.load_csv(path, training_plots.STAGE_1_CURVES)
+    curves = csv_files.load_numbers(path, training_plots.STAGE_1_CURVES)
     assert all(len(column) for column in curves.values())
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 import Train_stage_1
-from deeppose import arrays, runtime, shell
+from deeppose import runtime, shell
+from deeppose.dataset import open_dataset
 from deeppose.frame_examples import FrameExamples, deal
 from Resnet_stage_1 import Resnet_stage_1
 

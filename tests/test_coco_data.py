@@ -9,8 +9,9 @@ from drawn_coco import COLOURS, HIDDEN, content, draw, write, write_set
 from helpers import fails
 
 import COCO_data
-from deeppose import arrays, coco, dependencies, geometry
+from deeppose import coco, dependencies, geometry
 from deeppose.coco_skeletons import COCO, POSETRACK
+from deeppose.dataset import open_dataset
 
 # the real sets, where they are at hand
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

@@ -19,8 +19,9 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, coco_results, coco_scores, metrics, networks
-from deeppose.coco_joints import COCO, POSETRACK
+from deeppose import coco_results, coco_scores, metrics, networks
+from deeppose.coco_skeletons import COCO, POSETRACK
+from deeppose.dataset import open_dataset
 from deeppose.heatmaps import Output
 
 # the real sets, where they are at hand

@@ -13,7 +13,8 @@ from helpers import SMALL, write_predictions
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, runtime, training_state
+from deeppose import code_version, runtime
+from deeppose.dataset import open_dataset
 from results import recording
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
@@ -153,5 +154,5 @@ def known(run):
     "run, expected", [({"commit": "0123456789ab"}, "0123456789ab"), ({}, "unknown")]
 )
 def test_a_rows_commit_is_the_one_that_trained_it(run, expected, workdir):
-    facts = recording.run_facts("best_random", "tiny", known(run), arrays.open_dataset(workdir))
+    facts = recording.run_facts("best_random", "tiny", known(run), open_dataset(workdir))
     assert facts["commit"] == expected and facts["rows"] == 4

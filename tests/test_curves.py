@@ -10,7 +10,7 @@ from helpers import SMALL, same, weights
 from literal import literal_pck, literal_pcp
 
 import Train_stage_1
-from deeppose import curves, files, metrics, networks, runtime, training_plots
+from deeppose import csv_files, curves, metrics, networks, runtime, training_plots
 from deeppose.loader import Frames
 from deeppose.skeletons import LSP
 
@@ -20,7 +20,7 @@ FLAGS = ["--weights", "none", "--rows", "8", "--epochs", "2", "--input-px", "64"
 
 
 def table_of(folder):
-    return files.load_csv(folder / "curves_stage_1.csv", training_plots.STAGE_1_CURVES)
+    return csv_files.load_numbers(folder / "curves_stage_1.csv", training_plots.STAGE_1_CURVES)
 
 
 def head_sizes(true):

@@ -18,6 +18,7 @@ from deeppose import augment, crops, runtime
 from deeppose.examples import Examples
 from deeppose.recipes import Recipe
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from Resnet_stage_1 import RECIPES as STAGE_1_RECIPES
 from Resnet_stage_1 import Resnet_stage_1
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from deeppose import crops, cutting, geometry
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 
 
 def random_joints(rng, *shape):

@@ -31,9 +31,11 @@ from deeppose import (
     ship,
 )
 from deeppose.adoption import adopt
+from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
 from deeppose.shell import InputError
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from Heatmap_stage_1 import RECIPES, Attention, Branches, Heatmap_stage_1
 
 CPU = torch.device("cpu")

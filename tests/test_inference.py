@@ -17,7 +17,7 @@ from deeppose import checkpoint, crops, inference, networks, runtime
 from deeppose.arrays import PROJECT
 from deeppose.loader import Frames
 from deeppose.refiners import load_refiner
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import Resnet_stage_1
 

@@ -23,10 +23,11 @@ import test_stage_2
 import Train_stage_1
 import Train_stage_2
 from Cascade_1_net import RECIPES, Alex_net_c1
-from deeppose import arrays, augment, downloads, k2hpd, metrics, photos, recipes
+from deeppose import augment, downloads, k2hpd, metrics, photos, recipes
+from deeppose.dataset import open_dataset
 from deeppose.examples import Examples
 from deeppose.refiners import load_refiner
-from deeppose.skeleton import K2HPD
+from deeppose.skeletons import K2HPD
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
 
 THEIRS = RECIPES["k2hpd"]

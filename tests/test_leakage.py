@@ -16,9 +16,11 @@ import test_stage_2
 import Train_stage_1
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, leakage
+from deeppose.dataset import open_dataset
 from deeppose.people import Job, Row
 from deeppose.shell import InputError
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 
 TESTS = (test_stage_1, Generate_train_output, test_stage_2)  # steps 3, 4 and 6
 

@@ -22,7 +22,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, metrics, mpii, mpii_split, tables
+from deeppose import metrics, mpii, mpii_split, tables
+from deeppose.dataset import open_dataset
 from deeppose.published import own_row
 from deeppose.skeletons import LSP, MPII
 

@@ -21,6 +21,7 @@ from deeppose.refiners import load_refiner
 from deeppose.shell import InputError, RunError
 from deeppose.skeleton import Skeleton
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")

@@ -10,7 +10,7 @@ import pytest
 from literal import literal_nms, literal_oks, literal_rescore
 
 from deeppose import coco_scores, oks
-from deeppose.coco_joints import COCO, POSETRACK
+from deeppose.coco_skeletons import COCO, POSETRACK
 from deeppose.shell import InputError, RunError
 
 # the real set, where it is at hand

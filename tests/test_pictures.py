@@ -12,7 +12,17 @@ from scipy import ndimage
 
 import test_stage_1
 import test_stage_2
-from deeppose import drawing, files, joint_metrics, metrics, plots, tables, text_tables
+from deeppose import (
+    csv_files,
+    drawing,
+    error_plots,
+    joint_metrics,
+    metrics,
+    plots,
+    tables,
+    text_tables,
+    training_plots,
+)
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 from deeppose.skeletons import LSP
@@ -279,8 +289,8 @@ def test_training_curves_are_kept_and_read_again(tmp_path):
         for n in (1, 2)
     ]
     for count in (1, 2):
-        files.save_csv(tmp_path / "curves.csv", history[:count])
-        curves = files.load_csv(tmp_path / "curves.csv", training_plots.STAGE_1_CURVES)
+        csv_files.save(tmp_path / "curves.csv", history[:count])
+        curves = csv_files.load_numbers(tmp_path / "curves.csv", training_plots.STAGE_1_CURVES)
         np.testing.assert_array_equal(curves["train_loss"], [1, 0.5][:count])
         training_plots.stage_1_training(tmp_path / "curves.png", curves)
         assert opened(tmp_path / "curves.png").std() > 10

@@ -13,7 +13,7 @@ from literal import literal_pcp, literal_pdj
 from PIL import Image
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import arrays, skeleton
+from deeppose import dataset_format, skeleton
 from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deeppose import report
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from deeppose.text_tables import Table
 
 BROWSER = next(

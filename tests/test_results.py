@@ -13,7 +13,7 @@ import pytest
 from helpers import fails
 
 import Train_stage_1
-from deeppose import deltas, files, metrics, tables, text_tables
+from deeppose import csv_files, deltas, files, metrics, tables, text_tables
 from deeppose.shell import InputError, RunError
 from deeppose.skeletons import LSP
 from results import __main__ as results

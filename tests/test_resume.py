@@ -12,7 +12,7 @@ from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predi
 
 import Train_stage_1
 import Train_stage_2
-from deeppose import checkpoint, losses, training_state
+from deeppose import checkpoint, code_version, losses
 from deeppose.stage_1 import Stage_1
 from deeppose.training_state import TrainingState
 

@@ -14,7 +14,8 @@ from literal import literal_oks, literal_pck, literal_pcp, literal_pdj
 from scipy.integrate import trapezoid
 
 from deeppose import joint_metrics, metrics
-from deeppose.skeleton import LSP, Skeleton
+from deeppose.skeleton import Skeleton
+from deeppose.skeletons import LSP
 
 TORSO = (9, 2)  # left shoulder and right hip, by hand
 FACES = Skeleton(

@@ -20,7 +20,8 @@ import test_stage_1
 import test_stage_2
 import Train_stage_1
 import Train_stage_2
-from deeppose import arrays, geometry, heatmaps, networks
+from deeppose import geometry, heatmaps, networks
+from deeppose.dataset import open_dataset
 from deeppose.recipes import Recipe
 from deeppose.refiners import load_refiner
 

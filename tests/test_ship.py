@@ -19,7 +19,7 @@ import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, checkpoint, prediction, sample, ship, workdir
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 from results import card, ledger, paths
 

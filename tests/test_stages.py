@@ -15,6 +15,7 @@ from deeppose import checkpoint, deltas, metrics, runtime, workdir
 from deeppose.examples import Boxing
 from deeppose.loader import Frames
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from predict import load, predict
 from Resnet_stage_1 import Resnet_stage_1
 

@@ -28,12 +28,13 @@ from Cascade_1_net import Alex_net_c1
 from deeppose import cascade, checkpoint, crops, geometry, runtime
 from deeppose import deltas as deltas_of
 from deeppose.cascade import fit_gain, truncated_errors
+from deeppose.dataset import Dataset
 from deeppose.examples import ERROR_CAPS, Boxing, Examples, boxing_of
 from deeppose.frame_examples import FrameExamples
 from deeppose.loader import Frames
 from deeppose.recipes import Recipe
 from deeppose.refiners import load_refiner, load_refiners
-from deeppose.skeleton import LSP
+from deeppose.skeletons import LSP
 from Resnet_stage_1 import Resnet_stage_1
 
 BEST = REFINER_RECIPES["best"]

@@ -14,7 +14,8 @@ from PIL import Image
 
 import LSP_data
 import test_stage_1
-from deeppose import arrays, runtime, true_boxes
+from deeppose import runtime, true_boxes
+from deeppose.dataset import open_dataset
 from deeppose.skeleton import Skeleton
 from deeppose.skeletons import LSP
 from deeppose.true_boxes import TrueBoxes
