@@ -64,7 +64,7 @@ class Stage_1:
 
         frames  a Frames
         rows    (N,), numbers of the frames
-        what    label of the progress bar; None shows none
+        label   of the progress bar; None shows none
         flip    the flip test: the mean over each frame and, mirrored back, its mirror image. Of a
                 network that decodes heatmaps the mean is of the heatmaps
         twice   whether to look again, at a box around the first pose, where that is another box. It
@@ -72,26 +72,26 @@ class Stage_1:
                 network takes is enlarged, not seen more finely
         boxes   (N, 4) px of the frame, which are looked at first (None: view_box)
         """
-        joints, confidence = self._predict_once(frames, rows, run, what, flip, boxes)
+        joints, confidence = self._predict_once(frames, rows, run, label, flip, boxes)
         if not twice:
             return joints, confidence
         first_boxes = self.view_box if boxes is None else boxes
         first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
         # further looks, each around the pose of the one before
-        label = what and f"{what}, again"
+        later_label = label and f"{label}, again"
 
         def look(people, boxes_px):
-            return self._predict_once(frames, rows[people], run, label, flip, boxes_px)
+            return self._predict_once(frames, rows[people], run, later_label, flip, boxes_px)
 
         joints, confidence, _ = two_pass.look_until_settled(look, joints, confidence, first_boxes)
         return joints, confidence
 
-    def _predict_once(self, frames, rows, run, what, flip, boxes):
+    def _predict_once(self, frames, rows, run, label, flip, boxes):
         """Predict as `predict` does without `twice`."""
         # a flip test of heatmaps, which are averaged before they are decoded
         if flip and hasattr(self.network, "decode"):
-            return self._infer(frames, rows, run, what, self._apply_flip_test, boxes)
-        joints, confidence = self._infer(frames, rows, run, what, self._apply, boxes)
+            return self._infer(frames, rows, run, label, self._apply_flip_test, boxes)
+        joints, confidence = self._infer(frames, rows, run, label, self._apply, boxes)
         if not flip:
             return joints, confidence
         # a flip test of joints: predict the mirror images, in which the boxes lie mirrored too
@@ -102,9 +102,9 @@ class Stage_1:
         def apply_mirrored(images, boxes_px):
             return self._apply(images.flip(3), boxes_px)
 
-        label = what and f"{what}, mirrored"
+        mirrored_label = label and f"{label}, mirrored"
         mirrored_joints, mirrored_confidence = self._infer(
-            frames, rows, run, label, apply_mirrored, boxes
+            frames, rows, run, mirrored_label, apply_mirrored, boxes
         )
         # mirror the predictions back, left and right exchanged
         opposite_joints = list(self.skeleton.flip)
@@ -125,7 +125,7 @@ class Stage_1:
         mirrored = mirrored[:, list(self.skeleton.flip)]  # left and right exchanged
         return self.network.decode((heatmaps + mirrored) / 2, self.input_size)
 
-    def _infer(self, frames, rows, run, what, apply, boxes):
+    def _infer(self, frames, rows, run, label, apply, boxes):
         """Joints float32 (N, J, 2) px of the frame and confidence (N, J), from apply's Outputs."""
         self.network.eval()
 
