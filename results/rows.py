@@ -16,6 +16,7 @@ class Row:
     against  the row that it differs from in one thing: it is then judged by the held-out images
              alone
     model    a folder in the project whose trained model is scored as it is: nothing is trained
+    boxes    factors of the true joints' boxes, on crops of which step 3 scores stage 1 as well
     """
 
     title: str
@@ -26,6 +27,7 @@ class Row:
     copies: bool = False
     against: str | None = None
     model: str | None = None
+    boxes: str | None = None
 
 
 def without(entry, *changes, against="variants", seed=0):
@@ -41,6 +43,8 @@ def seeded(seed):
 
 AUGMENTATION = "all that is drawn anew each epoch"
 HEATMAP = ("--network", "heatmap", "--vary", "backbone=resnet34")
+ALEXNET = ("--network", "alexnet")
+TRUE_BOXES = "1.0,1.2,1.4,1.6,1.8,2.0"  # those that deeppose_tf tests with
 PLAIN = ("turn_deg=0", "scale=0", "shift=0", "mirror=0", "colour=0", "hide=0")
 SMALL_ENTRIES = "the heatmaps' own loss, warm-up, cosine schedule and weight decay"
 NO_SMALL = ("heatmaps=0", "warm_up=0", "schedule=constant", "optimiser=adam", "weight_decay=0")
@@ -67,6 +71,12 @@ ROWS = {
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
     "heatmap_part": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
     "shipped": Row("the model in models/lsp", stages=3, model="models/lsp"),
+    # as deeppose_tf's: from random weights, and scored on true boxes too
+    "alexnet": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES),
+    "alexnet_equal": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES),
+    "alexnet_deeppose_tf": Row(
+        "AlexNet, deeppose_tf's recipe", (*ALEXNET, "--recipe", "deeppose_tf"), boxes=TRUE_BOXES
+    ),
     "heatmap": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
     "heatmap_mse": Row(
         "targets: Gaussians and their mean squared error, for shares and their cross-entropy",

@@ -45,7 +45,8 @@ def run_row(row_name, size, folder, source, part_weights, most_stages, machine_f
         return workdir, steps  # the test set is for finished runs
     # steps 3 to 6; the ledger's line comes before any score is seen
     enter_in_ledger(row_name, size, workdir, range(1, stage_count + 1))
-    steps.append(run_step("test_stage_1.py", *common_flags))
+    box_flags = ("--box-scale", row.boxes, "--source", source) if row.boxes else ()
+    steps.append(run_step("test_stage_1.py", *box_flags, *common_flags))
     if stage_count > 1:
         steps.append(run_step("Generate_train_output.py", *common_flags))
     for stage in range(2, stage_count + 1):

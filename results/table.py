@@ -62,6 +62,7 @@ def markdown():
         part_table(results, "strict"),
         part_table(results, "relaxed"),
         gain_table(results),
+        true_box_table(results),
         published_table(),
     ]
     # on the held-out images
@@ -134,6 +135,23 @@ def gain_table(results):
             title = f"{stage_title(result, stage)}, over {before.replace('_', ' ')}"
             rows.append([title, *cells])
     return grid(["gained, strict PCP", *PARTS.values(), "PDJ@0.2"], rows) if rows else ""
+
+
+def true_box_table(results):
+    """Markdown: stage 1's scores on crops of the true joints' boxes, by the boxes' factor."""
+    parts = ("mean_4", "mean_6", "mean_10")
+    rows = []
+    for result in results:
+        scores = result["test"].get("true_boxes", {})
+        for factor in [column for column in scores if column.startswith("x ")]:
+            intervals = scores["intervals"][factor]["pcp_strict"]
+            cells = [cell(scores[factor]["pcp_strict"][part], intervals[part]) for part in parts]
+            cells.append(
+                cell(scores[factor]["pdj"]["0.20"], scores["intervals"][factor]["pdj"]["0.20"])
+            )
+            rows.append([row_title(result), factor.removeprefix("x "), *cells])
+    heads = ["strict PCP@0.5 on true boxes", "box", *(PARTS[part] for part in parts), "PDJ@0.2"]
+    return grid(heads, rows) if rows else ""
 
 
 def published_table():
