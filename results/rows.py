@@ -73,7 +73,6 @@ ROWS = {
     "shipped": Row("the model in models/lsp", stages=3, model="models/lsp"),
     # as deeppose_tf's: from random weights, and scored on true boxes too
     "alexnet": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES),
-    "alexnet_equal": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES),
     "alexnet_deeppose_tf": Row(
         "AlexNet, deeppose_tf's recipe", (*ALEXNET, "--recipe", "deeppose_tf"), boxes=TRUE_BOXES
     ),

@@ -111,7 +111,8 @@ def link_arrays(folder, source, copies, workdir):
     """
     arrays_folder, flags = prepare(folder, source, copies)
     workdir.mkdir(parents=True, exist_ok=True)
-    for path in (*arrays_folder.glob("t*_*.npy"), arrays_folder / "dataset.json"):
+    names = arrays_folder.glob("t*_photographs.txt")
+    for path in (*arrays_folder.glob("t*_*.npy"), *names, arrays_folder / "dataset.json"):
         if path.name != "train_output.npy" and not (workdir / path.name).exists():
             os.link(path, workdir / path.name)
     return {"command": " ".join(["python LSP_data.py", *flags, "--workdir", workdir.name])}

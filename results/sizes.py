@@ -88,9 +88,8 @@ SIZES = {
         "best_part": ("--input-px", "129", "--epochs", "12"),
         "heatmap_part": ("--input-px", "128", "--epochs", "12"),
         "alexnet": ("--input-px", "128", "--epochs", "36"),
-        # at the 227 px that deeppose_tf's linear layers need, as many images of both
-        "alexnet_equal": ("--epochs", "4"),
-        "alexnet_deeppose_tf": ("--epochs", "4"),
+        # 36 epochs in an hour of one thread; as long at the 227 px that deeppose_tf's layers need
+        "alexnet_deeppose_tf": ("--epochs", "11"),
         "heatmap": ("--input-px", "96", "--rows", "5400", "--epochs", "3"),
         "variants": ("--input-px", "97", "--rows", "5400", "--epochs", "3"),
         "few": ("--input-px", "97", "--rows", "540", "--epochs", "20"),
