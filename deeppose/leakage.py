@@ -146,17 +146,25 @@ def check_model(path, dataset):
     provenance = files.load_json(provenance_path, STEP_2)
     if provenance.get("trained_on") is not None:
         _check_unseen(path, provenance["trained_on"], dataset)
-    # its ancestors; one that learnt from another data set passes, whose numbers mean other images
+    # its ancestors, by the sets they share: another set's numbers mean other images
     for ancestor in _ancestors_in(provenance):
-        of_these_sets = ancestor.get("sets") and ancestor["sets"] == dataset.facts.get("sets")
-        if of_these_sets and ancestor.get("trained_on") is not None:
-            _check_unseen(path, ancestor["trained_on"], dataset)
+        _check_unseen(path, _in_shared_sets(ancestor, dataset.facts.get("sets")), dataset)
     # other arrays of the same photographs are no leakage, but may be a mistake
     settings = provenance.get("settings")
     if isinstance(settings, dict) and settings.get("dataset", dataset.digests) != dataset.digests:
         print(
             f"warning: {path} was trained on other arrays than those of {dataset.folder / 'dataset.json'}"
         )
+
+
+def _in_shared_sets(ancestor, set_names):
+    """Texts of an ancestor's images, of those sets alone that have the same name under a number."""
+    texts = ancestor.get("trained_on")
+    ancestor_names = ancestor.get("sets")
+    if not all(isinstance(entry, dict) for entry in (texts, ancestor_names, set_names)):
+        return {}
+    shared = ancestor_names.items() & set_names.items()
+    return {number: texts[number] for number, _ in shared if number in texts}
 
 
 def _check_unseen(path, texts, dataset):

@@ -45,9 +45,11 @@ RENDERED = 60  # people, of whom failures.png shows the best, middling and worst
 PERSON_SEED = 1000  # of the first of them
 LSP_TEST_IMAGES = 1000  # all of them: a scoring that results/ledger.csv counts
 LICENCE = """The photographs that it learnt from are not part of it, and it holds no picture of anyone. They are the
-Leeds Sports images of Sam Johnson and Mark Everingham, which others took and keep their rights in; see the README for
-where they come from and whom to cite. The project's own licence covers its code. Whoever wants to use these weights for
-more than research has to find out what the photographs' owners allow. The pictures here are rendered."""
+Leeds Sports images of Sam Johnson and Mark Everingham, and where MPII is named above, those of Andriluka et al., *2D
+Human Pose Estimation: New Benchmark and State of the Art Analysis*, CVPR 2014. Others took them and keep their rights
+in them; the README and docs/data_sets.md tell where they come from and whom to cite. The project's own licence covers
+its code. Whoever wants to use these weights for more than research has to find out what the photographs' owners allow.
+The pictures here are rendered."""
 
 
 @shell.command
@@ -153,6 +155,8 @@ def card(folder, dataset, joints, recorded, rendered_errors):
     script = "test_stage_2.py" if len(stages) > 1 else "test_stage_1.py"
     errors = ", ".join(f"{error:.2f} after {stage}" for stage, error in rendered_errors.items())
     looks = "looks twice" if recorded.get("two_pass") else "looks once"
+    provenance = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
+    set_names = provenance.get("sets", {}).values()
     lines = [
         f"# Model card: {folder.name}",
         "",
@@ -164,7 +168,7 @@ def card(folder, dataset, joints, recorded, rendered_errors):
         *model_lines(folder),
         "",
         *ancestor_lines(folder),
-        f"Rows are {', '.join(dataset.facts.get('sets', {}).values()) or 'images'}'s; weights are "
+        f"Rows are {', '.join(set_names) or 'images'}'s; weights are "
         "kept in float16 and computed with in float32 or bfloat16.",
         "",
         "## Scores",

@@ -138,6 +138,11 @@ def test_what_an_initial_model_learnt_from_counts_as_well(own_workdir, data, tmp
     assert nearest["digest"] == arrays.digest(former / "model_1.pt")
     with pytest.raises(InputError, match="such as image 12 of set 1"):
         leakage.check_model(own_workdir / "model_1.pt", data)
+    # so it has where one of the two had further sets
+    before["sets"] = data.facts["sets"] | {"3": "MPII"}
+    files.save_json(own_workdir / "model_1.json", facts)
+    with pytest.raises(InputError, match="such as image 12 of set 1"):
+        leakage.check_model(own_workdir / "model_1.pt", data)
     # the numbers of another data set mean other images
     before["sets"] = {"1": "another"}
     files.save_json(own_workdir / "model_1.json", facts)
