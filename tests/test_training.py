@@ -525,7 +525,7 @@ def step_of(network, data, count, labelled, run):
         step=0,
         total=0.0,
         average=None,
-        exchange=lambda loss: loss,
+        stop_signals=SimpleNamespace(exchange=lambda loss: loss),
         network=network,
         about={"initial_weights": "random"},
         check_finite=lambda loss, rows: None,
