@@ -4,6 +4,7 @@ A model_*.pt is a bare state_dict, float32 or partly float16, on the CPU; its mo
 it is and where it came from.
 """
 
+import io
 import warnings
 import zipfile
 
@@ -47,6 +48,20 @@ def write(content, temporary_path, path):
         torch.save(content, temporary_path)
     except (RuntimeError, OSError):  # torch turns the system's error into its own
         raise RunError(f"{path}: cannot be written; is the disk full?") from None
+
+
+def compressed(weights):
+    """The bytes of a file as torch.save writes it, deflated: torch.load takes it as well."""
+    stored = io.BytesIO()
+    torch.save(weights, stored)
+    deflated = io.BytesIO()
+    with (
+        zipfile.ZipFile(stored) as entries,
+        zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+    ):
+        for entry in entries.infolist():
+            archive.writestr(entry, entries.read(entry), zipfile.ZIP_DEFLATED, 9)
+    return deflated.getvalue()
 
 
 def read(path):

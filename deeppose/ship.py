@@ -1,9 +1,9 @@
-"""Make a small model to hand on: stage 1 and its refiners, in half precision.
+"""Make a small model to hand on: stage 1 and its refiners, in half precision, compressed.
 
 Reads   model_1.pt  model_shared.pt (or model_<joint>.pt) and those of stage 3, each with its .json,
         from WORKDIR
-Writes  the same names into FOLDER: matrices and kernels in float16, all else, batch norms among it,
-        in float32
+Writes  the same names into FOLDER: matrices and kernels in float16, rounded, all else, batch norms
+        among it, in float32; deflated, which torch.load undoes
 Run     python -m deeppose.ship WORKDIR models/lsp
 
 Whatever loads a model takes these as well, and computes as ever. The .json say what they were made
@@ -14,29 +14,42 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from deeppose import arrays, checkpoint, files, networks, shell, skeleton, two_pass, workdir
 from deeppose.shell import InputError
 
-LARGEST_MB = 60  # a repository keeps for good what was ever in it
+LARGEST_MB = 55  # a repository keeps for good what was ever in it
+# of a float16's 10 bits after the point; bfloat16, in which networks compute where they can, has 7
+ROUNDED_BITS = 2
 LEFT_OUT_KEYS = ("history",)  # of a .json: training epoch by epoch
-LAYOUT = "float16, of more than one axis; else float32"
+LAYOUT = "float16 with 8 bits after the point, of more than one axis; else float32"
 
 
 def halved(weights, path):
-    """A state_dict with its matrices and kernels in float16.
+    """A state_dict with its matrices and kernels in float16, rounded by ROUNDED_BITS.
 
-    Biases, batch norms' statistics and gains, which are few, stay in float32. Raises InputError
-    where a number is too large for float16.
+    What is rounded away is zeros in the file, which take no space once it is compressed. Biases,
+    batch norms' statistics and gains, which are few, stay in float32. Raises InputError where a
+    number is too large for float16.
     """
     halved_weights = {}
     for name, tensor in weights.items():
         is_large = tensor.is_floating_point() and tensor.dim() > 1
-        halved_weights[name] = tensor.half() if is_large else tensor
+        halved_weights[name] = _rounded(tensor.half()) if is_large else tensor
         if not halved_weights[name].isfinite().all():
             raise InputError(
                 f"{path}: {name} holds numbers beyond float16's; ship it as it is, by copying it"
             )
     return halved_weights
+
+
+def _rounded(halves):
+    """A float16 tensor whose last ROUNDED_BITS are zero, each number rounded to the nearest."""
+    unit = 1 << ROUNDED_BITS
+    # as an integer a float16 without its sign grows with its size, so that a carry is right too
+    bits = halves.contiguous().view(torch.int16)
+    return ((bits + unit // 2) & -unit).view(torch.float16)
 
 
 def model_paths(folder):
@@ -73,7 +86,7 @@ def ship(source, folder, two_pass_default=False):
     two_pass_default  whether predict.py looks twice with it unless it is told otherwise
     """
     # make all of it before anything is written
-    models = {}  # file name -> (weights, entries of its .json)
+    models = {}  # file name -> (compressed weights, entries of its .json)
     for path in model_paths(source):
         weights = halved(checkpoint.read_weights(path, "training makes it"), path)
         provenance = files.load_json(path.with_suffix(".json"), "training")
@@ -81,11 +94,9 @@ def ship(source, folder, two_pass_default=False):
         entries["shipped"] = {"from": arrays.digest(path), "weights": LAYOUT}
         if path.name == "model_1.pt" and two_pass_default:
             entries[two_pass.KEY] = True
-        models[path.name] = weights, entries
+        models[path.name] = checkpoint.compressed(weights), entries
     # check its size
-    total_bytes = 0
-    for weights, _ in models.values():
-        total_bytes += sum(tensor.nbytes for tensor in weights.values())
+    total_bytes = sum(len(content) for content, _ in models.values())
     if total_bytes > LARGEST_MB * 1e6:
         raise InputError(
             f"{source}: its models take {total_bytes / 1e6:.1f} MB in half precision, "
@@ -95,9 +106,11 @@ def ship(source, folder, two_pass_default=False):
     # write it
     files.make_folder(folder, "name another")
     sizes = {}
-    for file_name, (weights, entries) in models.items():
+    for file_name, (content, entries) in models.items():
         path = folder / file_name
-        checkpoint.save(path, weights, entries)
+        files.save_json(path.with_suffix(".json"), entries)
+        with files.replacing(path) as temporary_path:
+            temporary_path.write_bytes(content)
         for written_path in (path, path.with_suffix(".json")):
             sizes[written_path.name] = written_path.stat().st_size
     return sizes
