@@ -7,6 +7,7 @@ it is and where it came from.
 import io
 import warnings
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -33,13 +34,20 @@ def size(network):
 
 
 def save(path, weights, provenance):
-    """Write provenance (.json), then the state_dict to `path` (.pt).
+    """Write provenance (.json), then the state_dict to `path` (.pt)."""
+    with saving(path, provenance) as temporary_path:
+        write(weights, temporary_path, path)
+
+
+@contextmanager
+def saving(path, provenance):
+    """Write provenance (.json), then yield a temporary path whose file becomes `path` (.pt).
 
     In this order, so that once there are weights, both are complete.
     """
     files.save_json(path.with_suffix(".json"), provenance)
     with files.replacing(path) as temporary_path:
-        write(weights, temporary_path, path)
+        yield temporary_path
 
 
 def write(content, temporary_path, path):
@@ -57,9 +65,10 @@ def compressed(weights):
     deflated = io.BytesIO()
     with (
         zipfile.ZipFile(stored) as entries,
-        zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        zipfile.ZipFile(deflated, "w") as archive,
     ):
         for entry in entries.infolist():
+            # as the entry is, its date among it: the same weights are the same bytes
             archive.writestr(entry, entries.read(entry), zipfile.ZIP_DEFLATED, 9)
     return deflated.getvalue()
 

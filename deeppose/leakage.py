@@ -77,9 +77,8 @@ def _within(numbers, text):
             raise ValueError(f"{entry!r} is no image")
         spans.append((int(match[1]), int(match[2] or match[1])))
     first_images, last_images = np.array(sorted(spans), np.int64).T
-    last_images = np.maximum.accumulate(
-        last_images
-    )  # of all spans that begin no later, should they overlap
+    # the last of all spans that begin no later, should they overlap
+    last_images = np.maximum.accumulate(last_images)
     # a number can only be in the last span that begins no later than it, or in one before that
     span = np.searchsorted(first_images, numbers, "right") - 1  # (n,), -1: all begin later
     return (span >= 0) & (numbers <= last_images[span])

@@ -108,8 +108,7 @@ def ship(source, folder, two_pass_default=False):
     sizes = {}
     for file_name, (content, entries) in models.items():
         path = folder / file_name
-        files.save_json(path.with_suffix(".json"), entries)
-        with files.replacing(path) as temporary_path:
+        with checkpoint.saving(path, entries) as temporary_path:
             temporary_path.write_bytes(content)
         for written_path in (path, path.with_suffix(".json")):
             sizes[written_path.name] = written_path.stat().st_size

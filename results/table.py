@@ -113,10 +113,14 @@ def score_table(results, heads, keys):
     for result in results:
         test = result["test"]
         for stage in stages_of(test):
-            intervals = test["intervals"][stage]
-            cells = [cell(test[stage][kind][key], intervals[kind][key]) for kind, key in keys]
+            cells = score_cells(test[stage], test["intervals"][stage], keys)
             rows.append([stage_title(result, stage), *cells])
     return grid(heads, rows)
+
+
+def score_cells(scores, intervals, keys):
+    """Cells of scores at `keys`, each with its interval."""
+    return [cell(scores[kind][key], intervals[kind][key]) for kind, key in keys]
 
 
 def gain_table(results):
@@ -140,15 +144,12 @@ def gain_table(results):
 def true_box_table(results):
     """Markdown: stage 1's scores on crops of the true joints' boxes, by the boxes' factor."""
     parts = ("mean_4", "mean_6", "mean_10")
+    keys = [("pcp_strict", part) for part in parts] + [("pdj", "0.20")]
     rows = []
     for result in results:
-        scores = result["test"].get("true_boxes", {})
-        for factor in [column for column in scores if column.startswith("x ")]:
-            intervals = scores["intervals"][factor]["pcp_strict"]
-            cells = [cell(scores[factor]["pcp_strict"][part], intervals[part]) for part in parts]
-            cells.append(
-                cell(scores[factor]["pdj"]["0.20"], scores["intervals"][factor]["pdj"]["0.20"])
-            )
+        entry = result["test"].get("true_boxes", {"intervals": {}})
+        for factor, intervals in entry["intervals"].items():
+            cells = score_cells(entry[factor], intervals, keys)
             rows.append([row_title(result), factor.removeprefix("x "), *cells])
     heads = ["strict PCP@0.5 on true boxes", "box", *(PARTS[part] for part in parts), "PDJ@0.2"]
     return grid(heads, rows) if rows else ""
