@@ -104,8 +104,11 @@ def print_model(model):
         stages.append(f"stage {stage} for {refined} of {model.skeleton.joint_count} joints")
     if not model.refiners:
         stages.append("no stage 2")
-    looks = "looking again where people are small, " if model.two_pass else ""
-    print(f"{model.run}; {', '.join(stages)}, {looks}of {model.provenance['workdir']}")
+    if model.two_pass:
+        stages.append("looking again where people are small")
+    if model.flip_test:
+        stages.append("flip test")
+    print(f"{model.run}; {', '.join(stages)}, of {model.provenance['workdir']}")
 
 
 def parse(argv):
@@ -133,6 +136,7 @@ def parse(argv):
         help="look again, at what is around the pose found at first, at people who are small in what "
         "is seen (default: as the model's model_1.json says)",
     )
+    run_flags.add_flip_test_argument(parser)
     page.add_arguments(parser)
     argv = boxes.join_box_flags(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(argv)
@@ -171,7 +175,12 @@ def main(argv=None):
     paths = pose_files.find(options.photographs)
     people = find_people(options, paths)
     model = load(
-        options.workdir, options.device, options.precision, options.compile, options.two_pass
+        options.workdir,
+        options.device,
+        options.precision,
+        options.compile,
+        options.two_pass,
+        options.flip_test,
     )
     if options.page:
         return serve_page(model, options)

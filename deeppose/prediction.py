@@ -20,6 +20,7 @@ from deeppose import (
 from deeppose.loader import Frames
 from deeppose.networks import Stage_1
 from deeppose.refiners import load_refiners
+from deeppose.stage_1 import check_flip_test
 from deeppose.two_pass import KEY, look_until_settled
 
 # entries of model_1.json that photo_pose.json repeats
@@ -33,6 +34,7 @@ class Model:
     refiners    stage -> [(refiners.Refiner, numbers of the joints that it refines)]
     provenance  what photo_pose.json says of the networks
     two_pass    whether it looks again where the box around the pose that it found is another view
+    flip_test   whether stage 1 is the mean over what is seen and its mirror image
     """
 
     stage_1: Stage_1
@@ -40,6 +42,7 @@ class Model:
     run: runtime.Runtime
     provenance: dict
     two_pass: bool = False
+    flip_test: bool = False
 
     @property
     def skeleton(self):
@@ -56,17 +59,26 @@ class Model:
         return self.stage_1.depth_white or downloads.WHITE
 
 
-def load(folder=None, device="auto", precision="auto", compiled=False, two_pass=None):
+def load(
+    folder=None,
+    device="auto",
+    precision="auto",
+    compiled=False,
+    two_pass=None,
+    flip_test=False,
+):
     """The Model of a working directory: stage 1, and the refiners that are there (17 MB each;
     direct heads 0.23 GB).
 
-    folder    None: the current one where it has a model_1.pt, else workdir.SHIPPED
-    two_pass  see Model (None: as model_1.json says)
+    folder     None: the current one where it has a model_1.pt, else workdir.SHIPPED
+    two_pass   see Model (None: as model_1.json says)
+    flip_test  see Model; InputError where the skeleton does not tell left from right
     """
     folder = workdir.with_model() if folder is None else Path(folder)
     run = runtime.choose(argparse.Namespace(device=device, precision=precision, compile=compiled))
     # stage 1
     stage_1, stage_1_provenance = networks.load(folder, run)
+    check_flip_test(flip_test, stage_1.skeleton)
     inference.prepare(stage_1.network, run.precision)
     provenance = {"model_1.pt": _repeated(stage_1_provenance)}
     # the refiners of each later stage
@@ -80,8 +92,9 @@ def load(folder=None, device="auto", precision="auto", compiled=False, two_pass=
             provenance[path.name] = _repeated(refiner_provenance)
     if two_pass is None:
         two_pass = stage_1_provenance.get(KEY) is True
-    provenance |= {"workdir": str(folder.resolve()), "run": run.facts(), "two_pass": two_pass}
-    return Model(stage_1, refiners, run, provenance, two_pass)
+    provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}
+    provenance |= {"two_pass": two_pass, "flip_test": flip_test}
+    return Model(stage_1, refiners, run, provenance, two_pass, flip_test)
 
 
 def _repeated(provenance):
@@ -158,7 +171,8 @@ def estimate(model, regions, frames):
 def _predict_stage_1(model, frames):
     """Stage 1's joints (N, J, 2) px of the frames, and confidence (N, J)."""
     rows = np.arange(len(frames))
-    return model.stage_1.predict(Frames(frames, model.run.device), rows, model.run)
+    frames = Frames(frames, model.run.device)
+    return model.stage_1.predict(frames, rows, model.run, flip=model.flip_test)
 
 
 def _look_again(model, photo_of_each, regions, frames, joints, confidence):

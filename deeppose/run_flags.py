@@ -90,6 +90,16 @@ def add_log_argument(arguments):
     )
 
 
+def add_flip_test_argument(arguments):
+    """Add --flip-test."""
+    arguments.add_argument(
+        "--flip-test",
+        action="store_true",
+        help="stage 1 is the mean of what it says of an image and of its mirror image; later stages "
+        "refine that mean from the image alone (default: off)",
+    )
+
+
 def add_model_argument(arguments):
     """Add --model and --epoch."""
     arguments.add_argument(

@@ -24,6 +24,7 @@ from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.score_output import keyed
 from deeppose.shell import InputError
+from deeppose.stage_1 import check_flip_test
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
 
@@ -39,12 +40,7 @@ def parser(description):
         metavar="T",
         help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)",
     )
-    arguments.add_argument(
-        "--flip-test",
-        action="store_true",
-        help="stage 1 is the mean of what it says of an image and of its mirror image; stage 2 "
-        "refines that mean from the image alone (default: off)",
-    )
+    run_flags.add_flip_test_argument(arguments)
     arguments.add_argument(
         "--two-pass",
         action="store_true",
@@ -118,7 +114,7 @@ def begin(options, stage):
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
     dataset = open_dataset(options.workdir)
-    check_flip_test(options, dataset.skeleton)
+    check_flip_test(options.flip_test, dataset.skeleton)
     model_path = workdir.model_path(options)
     run = runtime.choose(options, parallel=True)
     # of several processes the first one writes the files
@@ -129,12 +125,6 @@ def begin(options, stage):
     leakage.check_model(model_path, dataset)
     frames = Frames(dataset.test_images, run.device)
     return Test(dataset, frames, model, model_path, provenance, sample_facts, run)
-
-
-def check_flip_test(options, skeleton):
-    """InputError where --flip-test is asked for, and the skeleton does not tell left from right."""
-    if options.flip_test and not skeleton.has_sides:
-        raise InputError("--flip-test: no joint of this data has an opposite one; leave it out")
 
 
 def sampled(dataset, one_in):

@@ -7,7 +7,14 @@ import torch
 
 from deeppose import crops, geometry, two_pass
 from deeppose.batch_inference import infer
+from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
+
+
+def check_flip_test(flip_test, skeleton):
+    """InputError where the flip test is asked for, and the skeleton does not tell left from right."""
+    if flip_test and not skeleton.has_sides:
+        raise InputError("--flip-test: no joint of this data has an opposite one; leave it out")
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,8 @@ class Stage_1:
 
     def _infer(self, frames, rows, run, label, apply, boxes):
         """Joints float32 (N, J, 2) px of the frame and confidence (N, J), from apply's Outputs."""
-        self.network.eval()
+        if self.network.training:  # a walk over all modules, which takes a millisecond
+            self.network.eval()
 
         def compute(images, batch):
             output = apply(images, None if boxes is None else boxes[batch])

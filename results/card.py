@@ -154,7 +154,10 @@ def card(folder, dataset, joints, recorded, rendered_errors):
     stages = stage_titles(recorded)
     script = "test_stage_2.py" if len(stages) > 1 else "test_stage_1.py"
     errors = ", ".join(f"{error:.2f} after {stage}" for stage, error in rendered_errors.items())
-    looks = "looks twice" if recorded.get("two_pass") else "looks once"
+    flags = [
+        f"--{flag.replace('_', '-')}" for flag in ("flip_test", "two_pass") if recorded.get(flag)
+    ]
+    command = " ".join(["python", script, "--model", folder.as_posix(), *flags])
     provenance = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
     set_names = provenance.get("sets", {}).values()
     lines = [
@@ -173,10 +176,10 @@ def card(folder, dataset, joints, recorded, rendered_errors):
         "",
         "## Scores",
         "",
-        f"On {len(dataset.test_labels):,} test images, {looks}, in {recorded['run']['precision']}; `±` is half of the "
+        f"On {len(dataset.test_labels):,} test images, in {recorded['run']['precision']}; `±` is half of the "
         f"{metrics.LEVEL} % interval, by bootstrap over images. None of them chose anything in training.",
         "",
-        f"    python {script} --model {folder.as_posix()}",
+        f"    {command}",
         "",
         "prints these again, in a working directory after step 1 that has no refiners of its own.",
         "",

@@ -47,7 +47,7 @@ def record(row_name, size, workdir, steps, most_stages, run):
         "best_epoch": provenance["epoch"],
         "history": provenance.get("history", []),  # a shipped model has none
         "cascade": cascade_facts(models, dataset, stages),
-        "held_out": held_out_scores(models, dataset, stages, run),
+        "held_out": held_out_scores(models, dataset, stages, run, ROWS[row_name]),
         "test": test_scores(row_name, size, workdir, dataset, stages),
     }
     path = paths.record(row_name, size)
@@ -77,12 +77,12 @@ def variant_entry(row_name, size, workdir, provenance, run):
     row = ROWS[row_name]
     dataset = open_dataset(workdir)
     true = dataset.train_labels[dataset.held_out].astype(float)
-    joints = held_out_poses(workdir, dataset, [], run)["stage_1"]
+    joints = held_out_poses(workdir, dataset, [], run, row)["stage_1"]
     # what the row that it is compared with has over it
     gains = {}
     if row.against:
         base_folder = run_folder(workdir.parent, size, row.against)
-        base_joints = base_poses(base_folder, dataset, run)
+        base_joints = base_poses(base_folder, dataset, run, ROWS[row.against])
         gains = compare(joints, true, dataset.skeleton, base_joints) | {"row": row.against}
     # the line
     weights = "FILE" if row.weights == "part" else row.weights
@@ -95,8 +95,8 @@ def variant_entry(row_name, size, workdir, provenance, run):
     return variants.entry(facts, metrics.score(joints, true, dataset.skeleton), gains)
 
 
-def base_poses(workdir, dataset, run):
-    """Held-out joints (H, J, 2) px of the run in a working directory.
+def base_poses(workdir, dataset, run, row):
+    """Held-out joints (H, J, 2) px of the run of a Row in a working directory.
 
     Raises RunError where it had other arrays.
     """
@@ -106,7 +106,7 @@ def base_poses(workdir, dataset, run):
             f"{workdir}: was run on other arrays than the row that is compared with it; remove it, and run "
             "both again"
         )
-    return held_out_poses(workdir, base_dataset, [], run)["stage_1"]
+    return held_out_poses(workdir, base_dataset, [], run, row)["stage_1"]
 
 
 def compare(joints, true, skeleton, base_joints):
@@ -126,13 +126,13 @@ def compare(joints, true, skeleton, base_joints):
     }
 
 
-def held_out_poses(folder, dataset, stages, run):
+def held_out_poses(folder, dataset, stages, run, row):
     """Joints (H, J, 2) px of the held-out rows after stage 1 and each of the stages, by the models
-    of a folder."""
+    of a folder, which look as a Row's do."""
     frames = Frames(dataset.train_images, run.device)
     rows = dataset.held_out
     model, _ = networks.load(folder, run, dataset)
-    joints, confidence = model.predict(frames, rows, run)
+    joints, confidence = model.predict(frames, rows, run, flip=row.flip_test, twice=row.two_pass)
     poses = {"stage_1": joints}
     for stage in stages:
         joints, confidence, _ = cascade.refine_from(
@@ -142,8 +142,9 @@ def held_out_poses(folder, dataset, stages, run):
     return poses
 
 
-def held_out_scores(folder, dataset, stages, run):
-    """Scores, intervals and errors of each stage on the held-out images, by a folder's models."""
+def held_out_scores(folder, dataset, stages, run, row):
+    """Scores, intervals and errors of each stage on the held-out images, by a folder's models,
+    which look as a Row's do."""
     true = dataset.train_labels[dataset.held_out].astype(float)
     return {
         stage: {
@@ -151,7 +152,7 @@ def held_out_scores(folder, dataset, stages, run):
             "intervals": metrics.intervals(joints, true, dataset.skeleton),
             "errors": error_statistics(joints, true, dataset.skeleton),
         }
-        for stage, joints in held_out_poses(folder, dataset, stages, run).items()
+        for stage, joints in held_out_poses(folder, dataset, stages, run, row).items()
     }
 
 

@@ -43,8 +43,9 @@ def row_title(result):
 
 def weights_title(row_name):
     """Name of a row's initial weights in the tables."""
+    weights = ROWS[row_name].weights
     titles = {"none": "random weights", "part": "ImageNet in part", "imagenet": "ImageNet"}
-    return titles[ROWS[row_name].weights]
+    return titles.get(weights, f"from the model of row {weights}")
 
 
 def stage_title(result, stage):

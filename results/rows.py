@@ -10,13 +10,16 @@ class Row:
     title    what the table calls it
     stage_1  flags of Train_stage_1.py
     stage_2  flags of Train_stage_2.py
-    weights  "none", "imagenet" or "part" (the file that --part names)
+    weights  "none", "imagenet", "part" (the file that --part names), or the row whose model it
+             starts from
     stages   how many: 1, 2 or 3
     copies   whether step 1 makes the original's copies
     against  the row that it differs from in one thing: it is then judged by the held-out images
              alone
     model    a folder in the project whose trained model is scored as it is: nothing is trained
     boxes    factors of the true joints' boxes, on crops of which step 3 scores stage 1 as well
+    looks    flags of steps 3 and 6: how stage 1 looks at an image
+    shown    whether the README's table has it too
     """
 
     title: str
@@ -28,6 +31,16 @@ class Row:
     against: str | None = None
     model: str | None = None
     boxes: str | None = None
+    looks: tuple = ()
+    shown: bool = True
+
+    @property
+    def flip_test(self):
+        return "--flip-test" in self.looks
+
+    @property
+    def two_pass(self):
+        return "--two-pass" in self.looks
 
 
 def without(entry, *changes, against="variants", seed=0):
@@ -58,6 +71,7 @@ ROWS = {
         stages=2,
         stage_2=("--recipe", "original"),
         copies=True,
+        shown=False,  # of a budget of its own
     ),
     "original_equal": Row(
         "the original's recipe",
@@ -71,10 +85,25 @@ ROWS = {
     "best_imagenet": Row("best recipe", weights="imagenet", stages=3),
     "heatmap_part": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
     "shipped": Row("the model in models/lsp", stages=3, model="models/lsp"),
+    "shipped_looks": Row(
+        "the model in models/lsp, flip test and two passes",
+        stages=3,
+        model="models/lsp",
+        looks=("--flip-test", "--two-pass"),
+    ),
     # as deeppose_tf's: from random weights, and scored on true boxes too
-    "alexnet": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES),
+    "alexnet": Row("AlexNet, best recipe", ALEXNET, boxes=TRUE_BOXES, shown=False),
+    "alexnet_views": Row(
+        "AlexNet, best recipe, views from .6 to 1.6 times as close",
+        (*ALEXNET, "--vary", "scale=0.6"),
+        "alexnet",
+        boxes=TRUE_BOXES,
+    ),
     "alexnet_deeppose_tf": Row(
-        "AlexNet, deeppose_tf's recipe", (*ALEXNET, "--recipe", "deeppose_tf"), boxes=TRUE_BOXES
+        "AlexNet, deeppose_tf's recipe",
+        (*ALEXNET, "--recipe", "deeppose_tf"),
+        boxes=TRUE_BOXES,
+        shown=False,
     ),
     "heatmap": Row("heatmap network with attention, best recipe", HEATMAP, "part"),
     "heatmap_mse": Row(

@@ -30,13 +30,16 @@ def run_row(row_name, size, folder, source, part_weights, most_stages, machine_f
     workdir = run_folder(folder, size, row_name)
     if row.model:
         return score_model(row_name, size, folder, source, most_stages, machine_flags)
-    check_base_is_trained(row_name, size, folder)
+    if row.against:
+        trained_folder(row.against, size, folder, f"{row_name} is compared with it")
     stage_count = min(row.stages, most_stages)
     common_flags = ("--workdir", workdir, *machine_flags)
     # step 1, once for all rows that want the same arrays
     steps = [link_arrays(folder, source, row.copies, workdir)]
     # step 2
     weights = part_weights if row.weights == "part" else row.weights
+    if weights in ROWS:
+        weights = trained_folder(weights, size, folder, f"{row_name} starts from it")
     flags = ("--weights", weights, "--resume", *common_flags)
     steps.append(run_step("Train_stage_1.py", *stage_1_flags(row_name, size), *flags))
     # the model's own count of seconds, which holds those before a run was resumed
@@ -46,24 +49,26 @@ def run_row(row_name, size, folder, source, part_weights, most_stages, machine_f
     # steps 3 to 6; the ledger's line comes before any score is seen
     enter_in_ledger(row_name, size, workdir, range(1, stage_count + 1))
     box_flags = ("--box-scale", row.boxes, "--source", source) if row.boxes else ()
-    steps.append(run_step("test_stage_1.py", *box_flags, *common_flags))
+    steps.append(run_step("test_stage_1.py", *box_flags, *row.looks, *common_flags))
     if stage_count > 1:
         steps.append(run_step("Generate_train_output.py", *common_flags))
     for stage in range(2, stage_count + 1):
         steps += train_refiners(row_name, size, workdir, stage, common_flags)
     if stage_count > 1:
-        steps.append(run_step("test_stage_2.py", *common_flags))
+        steps.append(run_step("test_stage_2.py", *row.looks, *common_flags))
     return workdir, steps
 
 
-def check_base_is_trained(row_name, size, folder):
-    """RunError where the row that this one is compared with has no trained model."""
-    base = ROWS[row_name].against
-    if base and not (run_folder(folder, size, base) / "model_1.pt").exists():
+def trained_folder(row_name, size, folder, why):
+    """Working directory of a row's run; RunError, which says why it is needed, where that has no
+    trained model."""
+    workdir = run_folder(folder, size, row_name)
+    if not (workdir / "model_1.pt").exists():
         raise RunError(
-            f"{run_folder(folder, size, base)}: holds no trained model_1.pt of {base}, with "
-            f"which {row_name} is compared; run that row first, with --again if it is recorded"
+            f"{workdir}: holds no trained model_1.pt of {row_name}; {why}; run that row first, with "
+            "--again if it is recorded"
         )
+    return workdir
 
 
 def train_refiners(row_name, size, workdir, stage, common_flags):
@@ -97,9 +102,10 @@ def score_model(row_name, size, folder, source, most_stages, machine_flags):
     enter_in_ledger(row_name, size, workdir, (1, *stages))
     scripts = ("test_stage_1.py", "test_stage_2.py") if stages else ("test_stage_1.py",)
     for script in scripts:
-        step = run_step(script, "--model", models, "--workdir", workdir, *machine_flags)
+        step = run_step(script, "--model", models, *row.looks, "--workdir", workdir, *machine_flags)
         # the model by its path in the project, which a step shows by its last part alone
-        command = f"python {script} --model {row.model} --workdir {workdir.name}"
+        flags = ("--model", row.model, *row.looks, "--workdir", workdir.name)
+        command = " ".join(["python", script, *flags])
         steps.append(step | {"command": command})
     return workdir, steps
 

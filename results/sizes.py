@@ -88,6 +88,7 @@ SIZES = {
         "best_part": ("--input-px", "129", "--epochs", "12"),
         "heatmap_part": ("--input-px", "128", "--epochs", "12"),
         "alexnet": ("--input-px", "128", "--epochs", "36"),
+        "alexnet_views": ("--input-px", "128", "--epochs", "30"),
         # 36 epochs in an hour of one thread; as long at the 227 px that deeppose_tf's layers need
         "alexnet_deeppose_tf": ("--epochs", "11"),
         "heatmap": ("--input-px", "96", "--rows", "5400", "--epochs", "3"),

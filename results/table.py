@@ -10,6 +10,7 @@ from deeppose.shell import InputError
 from results import ledger, paths, records, variants
 from results.markdown import cell, grid, prose
 from results.records import row_title, stage_title, stages_of
+from results.rows import ROWS
 from results.variant_tables import seeds_sentence, variant_tables
 
 README = paths.ROOT / "README.md"
@@ -82,18 +83,11 @@ def markdown():
 
 
 def short_table(results):
-    """Markdown: the README's table, two scores a stage."""
+    """Markdown: the README's table, two scores of the first and of the last stage."""
     keys = [("pcp_strict", "mean_4"), ("pdj", "0.20")]
     heads = ["LSP, 1,000 test images", "strict PCP@0.5, mean of 4 limbs", "PDJ@0.2"]
-    return score_table(comparable(results), heads, keys)
-
-
-def comparable(results):
-    """The runs without `original`, of a budget of its own, where `original_equal` was run too."""
-    sizes = {result["size"] for result in results if result["row"] == "original_equal"}
-    return [
-        result for result in results if result["row"] != "original" or result["size"] not in sizes
-    ]
+    shown = [result for result in results if ROWS[result["row"]].shown]
+    return score_table(shown, heads, keys, lambda stages: stages[:1] + stages[1:][-1:])
 
 
 def part_table(results, kind):
@@ -102,9 +96,9 @@ def part_table(results, kind):
     return score_table(results, [f"{kind} PCP@0.5", *PARTS.values(), "PDJ@0.2"], keys)
 
 
-def score_table(results, heads, keys):
-    """Markdown: scores at `keys`, pairs such as ("pdj", "0.20"), of every stage of every scored
-    run, with intervals."""
+def score_table(results, heads, keys, choose_stages=list):
+    """Markdown: scores at `keys`, pairs such as ("pdj", "0.20"), of the chosen stages of every
+    scored run, with intervals."""
     rows = []
     # the mean pose is the same for all
     if results:
@@ -112,7 +106,7 @@ def score_table(results, heads, keys):
         rows.append(["mean pose", *(cell(mean_pose[kind][key]) for kind, key in keys)])
     for result in results:
         test = result["test"]
-        for stage in stages_of(test):
+        for stage in choose_stages(stages_of(test)):
             cells = score_cells(test[stage], test["intervals"][stage], keys)
             rows.append([stage_title(result, stage), *cells])
     return grid(heads, rows)

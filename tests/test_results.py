@@ -32,7 +32,7 @@ from results import (
     variant_tables,
     variants,
 )
-from results.records import load_all
+from results.records import load_all, stage_title, stages_of
 
 MOST_BYTES = 800_000  # of results/, which every clone carries
 
@@ -62,18 +62,16 @@ def test_the_tables_of_readme_and_docs_are_those_of_the_records():
         assert f"{table.MARKS[0]}\n\n{content}\n\n{table.MARKS[1]}" in text
 
 
-def test_the_readme_leaves_out_a_run_whose_recipe_has_one_of_an_equal_budget():
-    runs = [
-        {"row": row, "size": size}
-        for row, size in (
-            ("original", "cpu"),
-            ("original", "full"),
-            ("original_equal", "cpu"),
-            ("best_random", "cpu"),
-        )
-    ]
-    assert table.comparable(runs) == [runs[1], runs[2], runs[3]]
-    assert table.comparable(runs[:2]) == runs[:2]
+def test_the_readme_has_the_first_and_the_last_stage_of_the_rows_that_are_shown_there():
+    recorded = load_all()
+    lines = table.short_table(recorded).splitlines()
+    for result in recorded:
+        *_, last = stages = stages_of(result["test"])
+        for stage in stages:
+            title = stage_title(result, stage)
+            wanted = rows.ROWS[result["row"]].shown and stage in ("stage_1", last)
+            assert any(line.startswith(f"| {title} |") for line in lines) == wanted
+            assert f"| {title} |" in table.markdown()
 
 
 def test_no_interval_in_the_account_is_typed_by_hand():
@@ -318,6 +316,25 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
     capsys.readouterr()
     results.main([*flags, "--check"])
     assert "tiny_shipped: 3 stages, no numbers differ" in capsys.readouterr().out
+    # looked at otherwise, it is another row: on the test images and on those held out
+    looking = replace(rows.ROWS["shipped_looks"], model=there)
+    monkeypatch.setitem(rows.ROWS, "shipped_looks", looking)
+    results.main([*flags, "shipped_looks"])
+    looks = json.loads((records / "tiny_shipped_looks.json").read_text())
+    assert looks["test"]["flip_test"] and looks["test"]["two_pass"]
+    assert "--flip-test --two-pass" in looks["steps"][2]["command"]
+    for key in ("test", "held_out"):
+        assert looks[key]["stage_1"] != shipped[key]["stage_1"]
+    # one that starts from another row's model does so, and not before that is trained
+    start = rows.Row("going on", weights="best_random")
+    monkeypatch.setitem(rows.ROWS, "going_on", start)
+    results.main([*flags, "going_on"])
+    going_on = json.loads((records / "tiny_going_on.json").read_text())
+    assert going_on["initial_weights"].startswith("model tiny_best_random/model_1.pt")
+    assert "from the model of row best_random" in (tmp_path / "README.md").read_text()
+    monkeypatch.setitem(rows.ROWS, "going_on", replace(start, weights="best_part"))
+    again = [*flags, "--again", "going_on"]
+    fails(results.main, again, capsys, "best_part", "going_on starts from it", code=1)
     # the one is there, the other lacks its weights
     results.main([*flags, "best_random", "variants"])
     said = capsys.readouterr().out

@@ -1,10 +1,12 @@
 """A second look at the photograph: boxes around predicted poses, places that stay exact, and its
 judge."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from helpers import FP32, write_model
+from helpers import FP32, fails, write_model
 from PIL import Image, ImageDraw
 
 import predict
@@ -105,7 +107,7 @@ def test_only_who_would_be_seen_otherwise_is_looked_at_again():
     """One who fills the view is left; one who jumps is followed, but no more than MOST_LOOKS."""
     boxes = np.array([[0, 0, 100, 100], [0, 0, 100, 100], [0, 0, 100, 100.0]])
     at = {  # person -> left, width of the pose at each look
-        0: [(20, 60)],
+        0: [(10, 80)],
         1: [(70, 20), (72, 20)],
         2: [(10, 10), (40, 5), (80, 2), (90, 2)],
     }
@@ -206,6 +208,31 @@ def test_step_3_and_the_judge_look_twice(own_workdir, photos, capsys):
     with pytest.raises(SystemExit) as stop:
         judge.main([*own, "--source", str(own_workdir)])
     assert stop.value.code == 2 and "--source" in capsys.readouterr().err
+
+
+def test_predicts_flip_test_is_that_of_the_test_scripts(tmp_path, own_workdir, data, capsys):
+    """The same joints of the same frame; a skeleton without sides has none."""
+    torch.manual_seed(0)
+    network = write_model(own_workdir, input_size=(65, 65))
+    network.heatmaps.joints.weight.data *= 100
+    torch.save(network.state_dict(), own_workdir / "model_1.pt")
+    test_stage_1.main(["--workdir", str(own_workdir), "--flip-test", *FP32])
+    wanted = np.load(own_workdir / "test_output_1.npy")[0].reshape(-1, 2)
+    photo = tmp_path / "frame.png"
+    Image.fromarray(data.test_images[0]).save(photo)
+    said = {}
+    for flags in ((), ("--flip-test",)):
+        predict.main([str(photo), "--workdir", str(own_workdir), *flags, *FP32])
+        pose = json.loads((tmp_path / "frame_pose.json").read_text())
+        assert pose["model"]["flip_test"] == bool(flags)
+        said[flags] = np.array([*pose["people"][0]["stage_1"].values()])
+    assert ("flip test" in capsys.readouterr().out) and np.abs(said[()] - wanted).max() > 0.5
+    np.testing.assert_allclose(said["--flip-test",], wanted, atol=0.01)
+    facts = json.loads((own_workdir / "model_1.json").read_text())
+    facts["skeleton"] |= {"pairs": []}
+    (own_workdir / "model_1.json").write_text(json.dumps(facts))
+    flags = [str(photo), "--workdir", str(own_workdir), "--flip-test", *FP32]
+    fails(predict.main, flags, capsys, "--flip-test", "opposite")
 
 
 def test_the_model_says_whether_predict_looks_twice(tmp_path):
