@@ -16,23 +16,20 @@ from deeppose import (
     checkpoint,
     csv_files,
     curves,
-    leakage,
     losses,
     metrics,
-    networks,
-    pretrained,
     recipes,
     run_flags,
     runtime,
     shell,
     stage_1_arguments,
+    stage_1_start,
     training_state,
 )
 from deeppose.dataset import open_dataset
 from deeppose.frame_examples import FrameExamples, deal
 from deeppose.locks import lock
 from deeppose.shell import InputError
-from deeppose.stage_1 import Stage_1
 
 EPOCHS = 200  # original
 
@@ -224,42 +221,6 @@ def parse(argv):
     return options
 
 
-def build(dataset, options, run):
-    """The Stage_1 to be trained, with random weights."""
-    view_size = dataset.view_box[2:]
-    if options.input_px > max(view_size):
-        raise InputError(
-            f"--input-px {options.input_px}: the images have only {max(view_size):g} pixels a side"
-        )
-    runtime.seed_torch(options.seed, "initial weights")
-    network = networks.build(options.network, dataset.skeleton.joint_count, options.recipe.options)
-    return Stage_1(
-        run.place(network),
-        options.network,
-        dataset.skeleton,
-        dataset.frame,
-        dataset.margin,
-        networks.input_size(view_size, options.input_px, options.recipe.stretch),
-        dataset.depth_white,
-    )
-
-
-def run_settings(dataset, rows, options, run):
-    """What an unfinished run may not differ in when it is resumed; entries of model_1.json."""
-    return {
-        "network": options.network,
-        "rows": len(rows),
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "seed": options.seed,
-        "weights": options.weights,
-        "precision": run.precision,
-        "input_px": options.input_px,
-        "recipe": vars(options.recipe),
-        "dataset": dataset.digests,
-    }
-
-
 @shell.command
 def main(argv=None):
     options = parse(argv)
@@ -269,32 +230,22 @@ def main(argv=None):
     print(run)
     options.recipe = recipe = recipes.for_data(options.recipe, dataset)
     rows = runtime.choose_rows(dataset.trained_on, options.rows, options.seed)
-    trained_on = leakage.describe(dataset.identities("train")[rows])
     path = options.workdir / "model_1.pt"
     # of several processes that train together only the first writes, so it alone locks
     if os.environ.get("RANK", "0") == "0":
         shell.until_end(lock(options.workdir, "model_1"))
     # build the network, unless it is trained already
-    model = build(dataset, options, run)
-    settings = run_settings(dataset, rows, options, run)
+    model = stage_1_start.build(dataset, options, run)
+    settings = stage_1_start.settings(dataset, rows, options, run)
     if training_state.finished(path, settings, options.resume):
         return
     optimiser = recipe.optimiser_of(model.network, run.device)
     state = training_state.TrainingState(
         path, settings, run, model.network, optimiser, options, recipe.average_of(model.network)
     )
-    # give a new run its initial weights, and tell where they come from
-    if not state.about:
-        initial = pretrained.load_initial(model.network, options.weights, dataset.skeleton)
-        state.about = {"initial_weights": initial}
-        if (former := pretrained.find_model(options.weights)) is not None:
-            state.about["ancestors"] = leakage.ancestors(former)
-    state.provenance = model.described() | {
-        "options": recipe.options,
-        "seed": options.seed,
-        "trained_on": trained_on,
-        "sets": dataset.facts.get("sets", {}),
-    }
+    if not state.about:  # a new run
+        state.about = stage_1_start.load_initial_weights(model, options)
+    state.provenance = stage_1_start.provenance(model, dataset, rows, options)
     # train
     with state.catching_signals():
         print(

@@ -17,16 +17,18 @@ import time
 import numpy as np
 import torch
 
-from Cascade_1_net import RECIPES, Alex_net_c1
+from Cascade_1_net import RECIPES
 from deeppose import (
     arrays,
     cascade,
     checkpoint,
     csv_files,
     deltas,
+    former_stage,
     losses,
     recipe_arguments,
     recipes,
+    refiner_arguments,
     refiner_start,
     run_flags,
     runtime,
@@ -39,10 +41,7 @@ from deeppose.deltas import DRAWN
 from deeppose.examples import Examples, boxing_of
 from deeppose.loader import Frames
 from deeppose.locks import lock
-from deeppose.refiner_arguments import IMAGES_A_STEP, add_arguments
 from deeppose.shell import InputError
-from deeppose.skeleton import joints_named
-from deeppose.workdir import SHARED, STEP_5
 
 EPOCHS = 7  # original
 HALF_BOX = 0.5  # box sides: what lies farther from a crop's centre is outside it
@@ -207,97 +206,16 @@ def record_epoch(state, by_joint, train_loss, crop_rate, refiner_name, options):
         state.best = epoch_scores
 
 
-def predict_stage_2(dataset, frames, joints_px, options, run):
-    """Stage 2's joints (N, J, 2) px of the training rows: train_output_2.npy, written unless it is
-    still right.
-
-    joints_px  stage 1's, (N, J, 2)
-    """
-    folder = options.workdir
-    path = workdir.output_path(folder, 2)
-    if 2 not in workdir.stages_here(folder, dataset.skeleton):
-        missing = workdir.refiner_path(folder, dataset.skeleton.joints[0])
-        raise InputError(f"{missing}: not found, nor any other refiner; {STEP_5} makes it")
-    with lock(folder, path.stem, wait=True):  # other joints' runs want the same
-        made_from = workdir.origin(folder, dataset, 2)
-        if not workdir.is_made_from(path, made_from):
-            rows = np.arange(len(joints_px))
-            unsure = np.full(joints_px.shape[:2], np.nan)
-            refined_px, _, _ = cascade.refine_from(
-                folder, dataset.skeleton, frames, rows, joints_px, unsure, run.alone()
-            )
-            workdir.save_output(path, refined_px, made_from)
-    return workdir.load_output(folder, dataset, 2)
-
-
 def parse(argv):
     """The command line: see --help."""
     parser = run_flags.parser(__doc__)
     run_flags.add_training_arguments(parser, EPOCHS)
     run_flags.add_model_argument(parser)
     recipe_arguments.add_arguments(parser, RECIPES)
-    add_arguments(parser, RECIPES["best"])
+    refiner_arguments.add_arguments(parser, RECIPES["best"])
     options = parser.parse_args(argv)
-    # what is not said is the recipe's
-    recipe_arguments.choose(parser, options, RECIPES)
-    options.batch_size = options.batch_size or options.recipe.batch_size or IMAGES_A_STEP
-    options.crop_px = options.crop_px or options.recipe.crop_px
-    if options.simulated is None:
-        options.simulated = options.recipe.simulated
-    # what does not go together
-    if options.simulated > DRAWN:
-        parser.error(f"--vary simulated={options.simulated}: only {DRAWN} are drawn")
-    if options.refiner == SHARED and options.joints:
-        parser.error("--joints: the shared refiner serves all joints")
-    try:
-        with torch.device("meta"):
-            Alex_net_c1(1, (0,), **options.recipe.options, crop_px=options.crop_px)
-    except ValueError as error:
-        parser.error(f"--crop-px, --vary: {error}")
+    refiner_arguments.choose(parser, options, RECIPES)
     return options
-
-
-def refiner_names(options, dataset):
-    """Names of the refiners to be trained: joints', or "shared"."""
-    if options.refiner == SHARED:
-        names = [SHARED]
-    else:
-        names = joints_named(options.joints, dataset.skeleton)
-    if options.joints:
-        return names
-    return [refiner_name for refiner_name in names if refiner_name not in dataset.not_refined]
-
-
-def served_joints(refiner_name, dataset):
-    """Numbers of the joints that a refiner serves."""
-    skeleton = dataset.skeleton
-    if refiner_name != SHARED:
-        return [skeleton.index(refiner_name)]
-    return [
-        skeleton.index(joint_name)
-        for joint_name in skeleton.joints
-        if joint_name not in dataset.not_refined
-    ]
-
-
-def settings_of(options, dataset, run, boxing, deltas_path):
-    """The settings of all refiners of this run, which a run that goes on must share."""
-    former_output = workdir.output_path(options.workdir, options.stage - 1)
-    return {
-        "skeleton": dataset.skeleton.name,
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "seed": options.seed,
-        "precision": run.precision,
-        "recipe": vars(options.recipe),
-        "simulated": options.simulated,
-        "crop_scale": boxing.scale,
-        "crop_px": options.crop_px,
-        "weights": str(options.weights),
-        "deltas": arrays.digest(deltas_path),
-        "train_output": arrays.digest(former_output),
-        "dataset": dataset.digests,
-    }
 
 
 @shell.command
@@ -308,7 +226,7 @@ def main(argv=None):
         raise InputError("--weights former: stage 1 has no network of a joint; it is for --stage 3")
     dataset = open_dataset(options.workdir)
     # which refiners, and from which weights
-    names = refiner_names(options, dataset)
+    names = refiner_start.refiner_names(options, dataset)
     initial_weights = {
         refiner_name: refiner_start.find_initial_weights(refiner_name, dataset.skeleton, options)
         for refiner_name in names
@@ -324,7 +242,7 @@ def main(argv=None):
         )
     frames = Frames(dataset.train_images, run.device)
     if options.stage > 2:
-        predicted_px = predict_stage_2(dataset, frames, predicted_px, options, run)
+        predicted_px = former_stage.predict(dataset, frames, predicted_px, options, run)
     deltas_path, simulated_errors = deltas.find(options, dataset, predicted_px, run)
     boxing = boxing_of(options.recipe, dataset.skeleton)
     print(
@@ -333,9 +251,9 @@ def main(argv=None):
         f"pose's size wide, {options.called}"
     )
     # train them, one after the other; of several processes each has its share
-    settings = settings_of(options, dataset, run, boxing, deltas_path)
+    settings = refiner_start.settings(options, dataset, run, boxing, deltas_path)
     for refiner_name in names[run.rank :: run.world]:
-        joints = served_joints(refiner_name, dataset)
+        joints = refiner_start.served_joints(refiner_name, dataset)
         examples = Examples(
             dataset,
             frames,

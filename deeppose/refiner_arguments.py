@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from deeppose import shell, workdir
+import torch
+
+from Cascade_1_net import Alex_net_c1
+from deeppose import recipe_arguments, shell, workdir
 from deeppose.deltas import DRAWN
 from deeppose.workdir import SHARED
 
@@ -65,6 +68,29 @@ def add_arguments(parser, recipe):
         action="store_true",
         help="first draw a new deltas.npy into the working directory, from the held-out errors",
     )
+
+
+def choose(parser, options, recipes):
+    """Settle what the flags leave open: options.recipe, and what is not said is the recipe's.
+
+    Ends with the parser's error where flags do not go together.
+    """
+    recipe_arguments.choose(parser, options, recipes)
+    recipe = options.recipe
+    options.batch_size = options.batch_size or recipe.batch_size or IMAGES_A_STEP
+    options.crop_px = options.crop_px or recipe.crop_px
+    if options.simulated is None:
+        options.simulated = recipe.simulated
+    # what does not go together
+    if options.simulated > DRAWN:
+        parser.error(f"--vary simulated={options.simulated}: only {DRAWN} are drawn")
+    if options.refiner == SHARED and options.joints:
+        parser.error("--joints: the shared refiner serves all joints")
+    try:
+        with torch.device("meta"):
+            Alex_net_c1(1, (0,), **recipe.options, crop_px=options.crop_px)
+    except ValueError as error:
+        parser.error(f"--crop-px, --vary: {error}")
 
 
 def _initial_weights(text):

@@ -1,11 +1,35 @@
-"""A refiner before its first step: its network, its initial weights, and its provenance."""
+"""A refiner before its first step: its joints, initial weights, network, settings, provenance."""
 
 import torch
 
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, workdir
+from deeppose import arrays, checkpoint, workdir
 from deeppose.shell import InputError
+from deeppose.skeleton import joints_named
 from deeppose.workdir import SHARED, STEP_5
+
+
+def refiner_names(options, dataset):
+    """Names of the refiners to be trained: joints', or "shared"."""
+    if options.refiner == SHARED:
+        names = [SHARED]
+    else:
+        names = joints_named(options.joints, dataset.skeleton)
+    if options.joints:
+        return names
+    return [refiner_name for refiner_name in names if refiner_name not in dataset.not_refined]
+
+
+def served_joints(refiner_name, dataset):
+    """Numbers of the joints that a refiner serves."""
+    skeleton = dataset.skeleton
+    if refiner_name != SHARED:
+        return [skeleton.index(refiner_name)]
+    return [
+        skeleton.index(joint_name)
+        for joint_name in skeleton.joints
+        if joint_name not in dataset.not_refined
+    ]
 
 
 def find_initial_weights(refiner_name, skeleton, options):
@@ -60,6 +84,26 @@ def _load_initial_weights(network, path, skeleton, options):
     checkpoint.load_weights(network, weights, path, made_by)
     if options.weights == "opposite":
         network.mirror(skeleton.flip)
+
+
+def settings(options, dataset, run, boxing, deltas_path):
+    """The settings of all refiners of this run, which a run that goes on must share."""
+    former_output = workdir.output_path(options.workdir, options.stage - 1)
+    return {
+        "skeleton": dataset.skeleton.name,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "precision": run.precision,
+        "recipe": vars(options.recipe),
+        "simulated": options.simulated,
+        "crop_scale": boxing.scale,
+        "crop_px": options.crop_px,
+        "weights": str(options.weights),
+        "deltas": arrays.digest(deltas_path),
+        "train_output": arrays.digest(former_output),
+        "dataset": dataset.digests,
+    }
 
 
 def provenance(examples, initial_weights, skeleton, options):

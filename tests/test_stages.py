@@ -11,7 +11,7 @@ from helpers import SMALL_CROPS, fails, weights, write_predictions
 import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint, deltas, metrics, runtime, workdir
+from deeppose import checkpoint, deltas, former_stage, metrics, runtime, workdir
 from deeppose.examples import Boxing
 from deeppose.loader import Frames
 from deeppose.skeletons import LSP
@@ -71,7 +71,7 @@ def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     predicted = workdir.load_output(cascaded, data)
     options = argparse.Namespace(workdir=cascaded)
     for again in (False, True):
-        made = Train_stage_2.predict_stage_2(data, frames, predicted, options, RUN)
+        made = former_stage.predict(data, frames, predicted, options, RUN)
         # once made, it stays
         assert ("stage 2, joint by joint" in capsys.readouterr().out) != again
     first, second = (
@@ -85,7 +85,7 @@ def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     )
     np.testing.assert_array_equal(np.delete(second, head, 1), np.delete(first, head, 1))
     save_constant(cascaded / "model_head.pt", 0.1, 0.2)
-    Train_stage_2.predict_stage_2(data, frames, predicted, options, RUN)
+    former_stage.predict(data, frames, predicted, options, RUN)
     assert "stage 2, joint by joint" in capsys.readouterr().out  # another stage 2: made anew
     third = np.load(cascaded / "train_output_2.npy").reshape(-1, 14, 2)
     np.testing.assert_allclose(
