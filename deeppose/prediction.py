@@ -172,7 +172,7 @@ def _predict_stage_1(model, frames):
     """Stage 1's joints (N, J, 2) px of the frames, and confidence (N, J)."""
     rows = np.arange(len(frames))
     frames = Frames(frames, model.run.device)
-    return model.stage_1.predict(frames, rows, model.run, flip=model.flip_test)
+    return model.stage_1.predict(frames, rows, model.run, flip_test=model.flip_test)
 
 
 def _look_again(model, photo_of_each, regions, frames, joints, confidence):

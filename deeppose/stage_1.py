@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeppose import crops, geometry, two_pass
+from deeppose import crops, geometry
 from deeppose.batch_inference import infer
 from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
+from deeppose.two_pass import look_until_settled
 
 
 def check_flip_test(flip_test, skeleton):
@@ -66,21 +67,21 @@ class Stage_1:
             "depth_white": self.depth_white,
         }
 
-    def predict(self, frames, rows, run, label=None, flip=False, twice=False, boxes=None):
+    def predict(self, frames, rows, run, label=None, flip_test=False, two_pass=False, boxes=None):
         """Joints float32 (N, J, 2) px of the frame, and confidence (N, J), of N rows.
 
-        frames  a Frames
-        rows    (N,), numbers of the frames
-        label   of the progress bar; None shows none
-        flip    the flip test: the mean over each frame and, mirrored back, its mirror image. Of a
-                network that decodes heatmaps the mean is of the heatmaps
-        twice   whether to look again, at a box around the first pose, where that is another box. It
-                is cut from the stored frame, so a person who has fewer pixels there than the
-                network takes is enlarged, not seen more finely
-        boxes   (N, 4) px of the frame, which are looked at first (None: view_box)
+        frames     a Frames
+        rows       (N,), numbers of the frames
+        label      of the progress bar; None shows none
+        flip_test  whether to take the mean over each frame and, mirrored back, its mirror image. Of
+                   a network that decodes heatmaps the mean is of the heatmaps
+        two_pass   whether to look again, at a box around the first pose, where that is another box.
+                   It is cut from the stored frame, so a person who has fewer pixels there than the
+                   network takes is enlarged, not seen more finely
+        boxes      (N, 4) px of the frame, which are looked at first (None: view_box)
         """
-        joints, confidence = self._predict_once(frames, rows, run, label, flip, boxes)
-        if not twice:
+        joints, confidence = self._predict_once(frames, rows, run, label, flip_test, boxes)
+        if not two_pass:
             return joints, confidence
         first_boxes = self.view_box if boxes is None else boxes
         first_boxes = np.broadcast_to(first_boxes, (len(rows), 4))
@@ -88,18 +89,18 @@ class Stage_1:
         later_label = label and f"{label}, again"
 
         def look(people, boxes_px):
-            return self._predict_once(frames, rows[people], run, later_label, flip, boxes_px)
+            return self._predict_once(frames, rows[people], run, later_label, flip_test, boxes_px)
 
-        joints, confidence, _ = two_pass.look_until_settled(look, joints, confidence, first_boxes)
+        joints, confidence, _ = look_until_settled(look, joints, confidence, first_boxes)
         return joints, confidence
 
-    def _predict_once(self, frames, rows, run, label, flip, boxes):
-        """Predict as `predict` does without `twice`."""
+    def _predict_once(self, frames, rows, run, label, flip_test, boxes):
+        """Predict as `predict` does without `two_pass`."""
         # a flip test of heatmaps, which are averaged before they are decoded
-        if flip and hasattr(self.network, "decode"):
+        if flip_test and hasattr(self.network, "decode"):
             return self._infer(frames, rows, run, label, self._apply_flip_test, boxes)
         joints, confidence = self._infer(frames, rows, run, label, self._apply, boxes)
-        if not flip:
+        if not flip_test:
             return joints, confidence
         # a flip test of joints: predict the mirror images, in which the boxes lie mirrored too
         if boxes is not None:

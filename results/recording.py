@@ -132,7 +132,9 @@ def held_out_poses(folder, dataset, stages, run, row):
     frames = Frames(dataset.train_images, run.device)
     rows = dataset.held_out
     model, _ = networks.load(folder, run, dataset)
-    joints, confidence = model.predict(frames, rows, run, flip=row.flip_test, twice=row.two_pass)
+    joints, confidence = model.predict(
+        frames, rows, run, flip_test=row.flip_test, two_pass=row.two_pass
+    )
     poses = {"stage_1": joints}
     for stage in stages:
         joints, confidence, _ = cascade.refine_from(

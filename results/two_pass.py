@@ -73,8 +73,8 @@ def held_out_lines(model, dataset, run):
     true = dataset.train_labels[rows].astype(float)
     for wider in WIDER:
         boxes = np.tile(geometry.scale_box(model.view_box, wider), (len(rows), 1))
-        once, _ = model.predict(frames, rows, run, twice=False, boxes=boxes)
-        again, _ = model.predict(frames, rows, run, twice=True, boxes=boxes)
+        once, _ = model.predict(frames, rows, run, two_pass=False, boxes=boxes)
+        again, _ = model.predict(frames, rows, run, two_pass=True, boxes=boxes)
         yield table_line(
             f"held out, in {wider:g} x the view",
             once,

@@ -463,8 +463,8 @@ def test_the_flip_test_is_of_heatmaps(recipe, dolls):
         Frames(np.ascontiguousarray(data.test_images[:, :, ::way]), CPU) for way in (1, -1)
     )
     rows = np.arange(len(data.test_images))
-    joints, confidence = model.predict(images, rows, RUN, flip=True)
-    mirrored, sure = model.predict(mirrors, rows, RUN, flip=True)
+    joints, confidence = model.predict(images, rows, RUN, flip_test=True)
+    mirrored, sure = model.predict(mirrors, rows, RUN, flip_test=True)
     np.testing.assert_allclose(
         geometry.mirror(mirrored, data.frame[0], DOLL.flip), joints, atol=1e-2
     )

@@ -66,7 +66,7 @@ def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror(trained, data):
     np.testing.assert_allclose(flipped, (one + other[:, list(LSP.flip)]) / 2, atol=1e-3)
     # So the mirrors' own poses are the mirrored ones: left and right cannot be told by the side
     # they stand on.
-    back = geometry.mirror(model.predict(mirrors, rows, run, flip=True)[0], 227, LSP.flip)
+    back = geometry.mirror(model.predict(mirrors, rows, run, flip_test=True)[0], 227, LSP.flip)
     np.testing.assert_allclose(back, flipped, atol=1e-3)
 
 

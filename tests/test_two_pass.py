@@ -159,14 +159,14 @@ def test_the_test_scripts_second_look_is_cut_from_the_stored_frames():
     rows = np.arange(1)
     model = looking().stage_1
     for flip in (False, True):
-        once, _ = model.predict(frames, rows, RUN, flip=flip)
-        twice, sure = model.predict(frames, rows, RUN, flip=flip, twice=True)
+        once, _ = model.predict(frames, rows, RUN, flip_test=flip)
+        twice, sure = model.predict(frames, rows, RUN, flip_test=flip, two_pass=True)
         # left and right change places, and all joints are their mean
         wanted = ends if not flip else ends.mean(0)
         assert np.abs(twice[0][[0, 13]] - wanted).max() < 1.2
         assert once.shape == twice.shape == (1, 14, 2) and (sure == 1).all()
     small = geometry.scale_box(model.view_box, 3)[None]
-    wide, _ = model.predict(frames, rows, RUN, twice=True, boxes=small)
+    wide, _ = model.predict(frames, rows, RUN, two_pass=True, boxes=small)
     np.testing.assert_allclose(wide[0][[0, 13]], ends, atol=1.5)
 
 
@@ -177,7 +177,7 @@ def test_the_flip_test_of_heatmaps_looks_twice_too():
     frames = Frames(light.astype(np.uint8)[None, ..., None].repeat(3, 3), RUN.device)
     model = Stage_1(Peaks(), "resnet", LSP, (227, 227), 1.0, (65, 65))
     for twice, within in ((False, 2), (True, 1)):  # px; a pixel of the first look is 3.5 of them
-        found, _ = model.predict(frames, np.arange(1), RUN, flip=True, twice=twice)
+        found, _ = model.predict(frames, np.arange(1), RUN, flip_test=True, two_pass=twice)
         np.testing.assert_allclose(found[0], [[150.5, 80.5]] * 14, atol=within)
 
 
