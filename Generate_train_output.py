@@ -43,7 +43,9 @@ def main(argv=None):
     frames = Frames(dataset.train_images, run.device)
     joints_px, _ = model.predict(frames, rows, run, label="stage 1, training rows")  # (N, J, 2)
     if not np.isfinite(joints_px).all():
-        raise InputError(f"{model_path}: predicts numbers that are not finite; {networks.STEP_2}")
+        raise InputError(
+            f"{model_path}: predicts numbers that are not finite; {workdir.STEP_2} makes it"
+        )
     if run.rank > 0:  # of several processes only the first writes
         return
     # write train_output.npy last: it is what step 5 reads

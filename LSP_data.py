@@ -169,9 +169,9 @@ def plan_all(lsp_set, lspe_set, mpii_set, options, left_out):
 
 
 def unusable_images(photo_sets, jobs):
-    """What is wrong before any image is opened.
+    """Images that are known to be unusable before any is opened.
 
-    Returns (set number, image number or name) -> a line that names the file.
+    Returns (set number, image number or name) -> a line that names the file and its fault.
     """
     unusable = {}
     # files without a number, or without labels

@@ -234,11 +234,11 @@ def main(argv=None):
     # of several processes that train together only the first writes, so it alone locks
     if os.environ.get("RANK", "0") == "0":
         shell.until_end(lock(options.workdir, "model_1"))
-    # build the network, unless it is trained already
-    model = stage_1_start.build(dataset, options, run)
     settings = stage_1_start.settings(dataset, rows, options, run)
     if training_state.finished(path, settings, options.resume):
         return
+    # build the network
+    model = stage_1_start.build(dataset, options, run)
     optimiser = recipe.optimiser_of(model.network, run.device)
     state = training_state.TrainingState(
         path, settings, run, model.network, optimiser, options, recipe.average_of(model.network)

@@ -242,7 +242,7 @@ def main(argv=None):
         )
     frames = Frames(dataset.train_images, run.device)
     if options.stage > 2:
-        predicted_px = former_stage.predict(dataset, frames, predicted_px, options, run)
+        predicted_px = former_stage.predict(dataset, frames, predicted_px, run)
     deltas_path, simulated_errors = deltas.find(options, dataset, predicted_px, run)
     boxing = boxing_of(options.recipe, dataset.skeleton)
     print(
@@ -251,7 +251,7 @@ def main(argv=None):
         f"pose's size wide, {options.called}"
     )
     # train them, one after the other; of several processes each has its share
-    settings = refiner_start.settings(options, dataset, run, boxing, deltas_path)
+    settings = refiner_start.settings(dataset, options, run, boxing, deltas_path)
     for refiner_name in names[run.rank :: run.world]:
         joints = refiner_start.served_joints(refiner_name, dataset)
         examples = Examples(

@@ -182,9 +182,9 @@ def main(argv=None):
         options.two_pass,
         options.flip_test,
     )
+    print_model(model)
     if options.page:
         return serve_page(model, options)
-    print_model(model)
     # predict, draw and write
     if options.output:
         files.make_folder(options.output, "--output names one")

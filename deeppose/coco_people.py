@@ -15,7 +15,7 @@ SMALLEST_BOX_PX = 4
 
 
 def view_box(box_px, frame):
-    """What a test shows of a person in a box (4,) px, as such a box.
+    """Box (4,) px that a test shows of a person in a box (4,) px.
 
     The box is grown to the frame's proportions; the view is BOX_SCALE of that.
 

@@ -143,10 +143,10 @@ class Dataset:
         """The rows' boxes (N, 4) px of their photographs."""
         return np.stack([self.column(part, column_name) for column_name in BOX], 1)
 
-    def photographs(self, workdir, part):
-        """Names of the rows' photographs, a list."""
+    def photographs(self, part):
+        """Names of the photographs of the rows of "train" or "test", a list."""
         rows = self.train_rows if part == "train" else self.test_rows
-        return arrays.load_names(workdir / f"{part}_photographs.txt", len(rows))
+        return arrays.load_names(self.folder / f"{part}_photographs.txt", len(rows))
 
     # lengths, and joints from one frame of reference to another
 

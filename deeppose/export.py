@@ -32,6 +32,7 @@ from deeppose import (
     shell,
     workdir,
 )
+from deeppose.refiners import load_refiners
 from deeppose.shell import InputError
 
 # the lowest that torch's exporter writes; ONNX Runtime has read it since 1.14
@@ -46,7 +47,7 @@ class Pose(nn.Module):
     """Module from frames to the joints and confidence of every stage.
 
     stage_1   a stage_1.Stage_1
-    refiners  number of each later stage -> list of (refiner, its joints), as cascade.load_refiners
+    refiners  number of each later stage -> list of (refiner, its joints), as refiners.load_refiners
               yields them
     """
 
@@ -107,7 +108,7 @@ def load(folder, model_folder):
     weight_bytes = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = []
-        for refiner, joints in cascade.load_refiners(folder, stage_1.skeleton, run, stage):
+        for refiner, joints in load_refiners(folder, stage_1.skeleton, run, stage):
             weight_bytes += checkpoint.size(refiner.network)
             check_size(weight_bytes, folder)
             refiners[stage].append((refiner, joints))

@@ -1,4 +1,4 @@
-"""What the stage before a third one makes of the training rows: train_output_2.npy."""
+"""Stage 2's predictions for the training rows, from which a third learns: train_output_2.npy."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from deeppose.shell import InputError
 from deeppose.workdir import STEP_5
 
 
-def predict(dataset, frames, joints_px, options, run):
+def predict(dataset, frames, joints_px, run):
     """Stage 2's joints (N, J, 2) px of the training rows: train_output_2.npy, written unless it is
     still right.
 
     joints_px  stage 1's, (N, J, 2)
     """
-    folder = options.workdir
+    folder = dataset.folder
     path = workdir.output_path(folder, 2)
     if 2 not in workdir.stages_here(folder, dataset.skeleton):
         missing = workdir.refiner_path(folder, dataset.skeleton.joints[0])

@@ -1,4 +1,4 @@
-"""What stage 1 learns from: the training frames and their joints, as the recipe has them seen."""
+"""Stage 1's examples: the training frames and their joints, as the recipe has them seen."""
 
 import numpy as np
 import torch

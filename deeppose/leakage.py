@@ -10,8 +10,8 @@ import numpy as np
 
 from deeppose import arrays, dataset_format, files
 from deeppose.shell import InputError
+from deeppose.workdir import STEP_2
 
-STEP_2 = "Train_stage_1.py (step 2)"
 # entries of model_1.json that its descendants repeat
 INHERITED = ("trained_on", "sets", "epoch", "seconds", "initial_weights")
 # "3" or "3-7", images; "3:1-2", an image and its people

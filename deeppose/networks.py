@@ -22,6 +22,7 @@ from Alexnet_stage_1 import Alexnet_stage_1
 from deeppose import checkpoint, dataset_format, files, skeleton
 from deeppose.shell import InputError
 from deeppose.stage_1 import Stage_1
+from deeppose.workdir import STEP_2
 from Heatmap_stage_1 import RECIPES as HEATMAP_RECIPES
 from Heatmap_stage_1 import Heatmap_stage_1
 from Resnet_stage_1 import RECIPES as RESNET_RECIPES
@@ -34,7 +35,6 @@ NETWORKS = {
 }
 DEFAULT = "resnet"
 LARGEST_SIDE_PX = 4096  # of frames and images; a model that tells of larger ones is not believed
-STEP_2 = "Train_stage_1.py (step 2) makes it"
 
 
 def build(network_name, joint_count, options):
@@ -72,7 +72,7 @@ def described(model_path):
     options = provenance.get("options", {})
     # looked up in a list, since what stands in the file need not be hashable
     if network_name not in list(NETWORKS) or not isinstance(options, dict):
-        raise InputError(f"{json_path}: does not tell the model's network; {STEP_2}")
+        raise InputError(f"{json_path}: does not tell the model's network; {STEP_2} makes it")
     return network_name, options
 
 
@@ -87,20 +87,21 @@ def load_file(path, run, dataset=None):
     dataset  the Dataset that it is to be run on: raises InputError where it was trained for other
              joints or frames
     """
-    weights = checkpoint.read_weights(path, STEP_2)
+    made_by = f"{STEP_2} makes it"
+    weights = checkpoint.read_weights(path, made_by)
     json_path = path.with_suffix(".json")
-    provenance = files.load_json(json_path, STEP_2.removesuffix(" makes it"))
+    provenance = files.load_json(json_path, STEP_2)
     # build what the .json describes, which anybody may have edited
     try:
         model = _from_provenance(provenance)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
-            f"{json_path}: does not tell what network {path.name} is; {STEP_2}"
+            f"{json_path}: does not tell what network {path.name} is; {STEP_2} makes it"
         ) from None
     if dataset is not None:
         _check_fits(path, dataset, model)
     # give it its weights
-    network = checkpoint.load_weights(model.network, weights, path, STEP_2)
+    network = checkpoint.load_weights(model.network, weights, path, made_by)
     return replace(model, network=run.place(network).eval()), provenance
 
 
@@ -139,16 +140,16 @@ def _check_fits(path, dataset, model):
     if model.skeleton.joints != dataset.skeleton.joints:
         raise InputError(
             f"{path}: is of the skeleton {model.skeleton.name}, with other joints than "
-            f"{dataset.skeleton.name}; {STEP_2}"
+            f"{dataset.skeleton.name}; {STEP_2} makes it"
         )
     if (model.frame, model.margin) != (dataset.frame, dataset.margin):
         raise InputError(
             f"{path}: is for frames of {model.frame[0]} x {model.frame[1]} px, margin "
             f"{model.margin:g}, not {dataset.frame[0]} x {dataset.frame[1]}, margin "
-            f"{dataset.margin:g}; {STEP_2}"
+            f"{dataset.margin:g}; {STEP_2} makes it"
         )
     if model.depth_white != dataset.depth_white:
         raise InputError(
             f"{path}: is for images whose depth_white is {model.depth_white}, not "
-            f"{dataset.depth_white}; {STEP_2}"
+            f"{dataset.depth_white}; {STEP_2} makes it"
         )

@@ -98,7 +98,7 @@ def describe(source, photo, poses, model):
         "height": photo.size[1],
         "skeleton": model.skeleton.name,
         "people": people,
-        "model": model.provenance,
+        "model": model.provenance | {"two_pass": model.two_pass, "flip_test": model.flip_test},
     }
 
 

@@ -18,9 +18,8 @@ from deeppose import (
     workdir,
 )
 from deeppose.loader import Frames
-from deeppose.networks import Stage_1
 from deeppose.refiners import load_refiners
-from deeppose.stage_1 import check_flip_test
+from deeppose.stage_1 import Stage_1, check_flip_test
 from deeppose.two_pass import KEY, look_until_settled
 
 # entries of model_1.json that photo_pose.json repeats
@@ -93,7 +92,6 @@ def load(
     if two_pass is None:
         two_pass = stage_1_provenance.get(KEY) is True
     provenance |= {"workdir": str(folder.resolve()), "run": run.facts()}
-    provenance |= {"two_pass": two_pass, "flip_test": flip_test}
     return Model(stage_1, refiners, run, provenance, two_pass, flip_test)
 
 

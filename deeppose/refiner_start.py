@@ -86,7 +86,7 @@ def _load_initial_weights(network, path, skeleton, options):
         network.mirror(skeleton.flip)
 
 
-def settings(options, dataset, run, boxing, deltas_path):
+def settings(dataset, options, run, boxing, deltas_path):
     """The settings of all refiners of this run, which a run that goes on must share."""
     former_output = workdir.output_path(options.workdir, options.stage - 1)
     return {

@@ -1,4 +1,4 @@
-"""What a step runs with: device, precision, the processes that torchrun starts, random draws."""
+"""How a step runs: device, precision, the processes that torchrun starts, random draws."""
 
 import ctypes
 import datetime

@@ -1,4 +1,4 @@
-"""What both test scripts leave behind: scores as JSON and on the shell, poses, report.html."""
+"""Files and lines that both test scripts leave: scores as JSON and on the shell, poses, report.html."""
 
 import numpy as np
 

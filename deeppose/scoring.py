@@ -1,4 +1,4 @@
-"""What both test scripts do: open the arrays and stage 1, predict, score every stage."""
+"""The common part of both test scripts: open the arrays and stage 1, predict, score every stage."""
 
 import argparse
 import functools
@@ -24,7 +24,7 @@ from deeppose.loader import Frames
 from deeppose.locks import lock
 from deeppose.score_output import keyed
 from deeppose.shell import InputError
-from deeppose.stage_1 import check_flip_test
+from deeppose.stage_1 import Stage_1, check_flip_test
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
 
@@ -71,7 +71,7 @@ class Test:
 
     dataset: Dataset
     frames: Frames
-    model: networks.Stage_1
+    model: Stage_1
     model_path: Path
     provenance: dict
     sample: dict

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from deeppose import arrays, checkpoint, files, networks, shell, skeleton, two_pass, workdir
+from deeppose import arrays, checkpoint, files, shell, skeleton, two_pass, workdir
 from deeppose.shell import InputError
 
 LARGEST_MB = 55  # a repository keeps for good what was ever in it
@@ -55,11 +55,11 @@ def _rounded(halves):
 def model_paths(folder):
     """Paths of stage 1's and of all its refiners' weights in a folder."""
     json_path = folder / "model_1.json"
-    provenance = files.load_json(json_path, networks.STEP_2.removesuffix(" makes it"))
+    provenance = files.load_json(json_path, workdir.STEP_2)
     try:
         model_skeleton = skeleton.from_description(provenance["skeleton"])
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{json_path}: tells of no skeleton; {networks.STEP_2}") from None
+        raise InputError(f"{json_path}: tells of no skeleton; {workdir.STEP_2} makes it") from None
     paths = [folder / "model_1.pt"]
     for stage in workdir.stages_here(folder, model_skeleton):
         for refiner_name in workdir.refiners_here(folder, model_skeleton, stage):

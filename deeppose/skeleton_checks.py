@@ -55,7 +55,7 @@ def _check_shapes(skeleton):
 
 
 def _distances(skeleton):
-    """What is measured as the distance of two joints, and not by a word such as "head"."""
+    """Units that are the distance of two joints, not a word such as "head"."""
     return [
         measure
         for measure in (skeleton.unit, skeleton.crop_size_from)

@@ -15,7 +15,9 @@ from deeppose.two_pass import look_until_settled
 def check_flip_test(flip_test, skeleton):
     """InputError where the flip test is asked for, and the skeleton does not tell left from right."""
     if flip_test and not skeleton.has_sides:
-        raise InputError("--flip-test: no joint of this data has an opposite one; leave it out")
+        raise InputError(
+            f"--flip-test: no joint of {skeleton.name} has an opposite one; leave it out"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Stage 1 before its first step: its network, its initial weights, its settings and provenance."""
 
-from deeppose import leakage, networks, pretrained, runtime
+from deeppose import arrays, leakage, networks, pretrained, runtime
 from deeppose.shell import InputError
 from deeppose.stage_1 import Stage_1
 
@@ -39,14 +39,17 @@ def load_initial_weights(model, options):
 
 
 def settings(dataset, rows, options, run):
-    """What an unfinished run may not differ in when it is resumed; entries of model_1.json."""
+    """Entries of model_1.json in which an unfinished run may not differ when it is resumed."""
+    weights = options.weights
+    if (former := pretrained.find_model(weights)) is not None:
+        weights = f"model {arrays.digest(former)}"  # wherever it lies, and not a later one there
     return {
         "network": options.network,
         "rows": len(rows),
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "seed": options.seed,
-        "weights": options.weights,
+        "weights": weights,
         "precision": run.precision,
         "input_px": options.input_px,
         "recipe": vars(options.recipe),

@@ -73,7 +73,7 @@ class TrueBoxes:
             list(pool.map(fill, range(len(regions))))  # a list, so that errors are raised
         return frames
 
-    def score(self, model, factors, stretch, run, flip=False):
+    def score(self, model, factors, stretch, run, flip_test=False):
         """Scores and intervals of a Stage_1, as scoring.evaluate gives them, by "x <factor>"."""
         scores = {}
         intervals = {}
@@ -83,7 +83,7 @@ class TrueBoxes:
             regions = self.regions(factor, stretch)
             frames = Frames(self.cut(regions), run.device)
             rows = np.arange(len(regions))
-            joints, _ = model.predict(frames, rows, run, f"true boxes {column}", flip)
+            joints, _ = model.predict(frames, rows, run, f"true boxes {column}", flip_test)
             # score in the photographs, where sizes are measured
             predicted = geometry.frame_to_image(joints.astype(float), regions, self.frame)
             truth = (self.joints_px, self.skeleton, self.sizes)
@@ -98,7 +98,7 @@ def open_photographs(dataset, source):
     Raises InputError where one is missing, or is not the one that its row was cut from.
     """
     # the test rows that have a labelled joint
-    photograph_names = dataset.photographs(dataset.folder, "test")
+    photograph_names = dataset.photographs("test")
     true_px = dataset.to_photographs(dataset.test_labels.astype(float), "test")  # (N, J, 2)
     rows = np.flatnonzero(~np.isnan(true_px).any(2).all(1))
     boxes = dataset.boxes("test")

@@ -12,6 +12,7 @@ from deeppose import arrays, files
 from deeppose.shell import InputError
 
 KEPT = "--keep-epochs K of the training keeps every K-th epoch"
+STEP_2 = "Train_stage_1.py (step 2)"
 STEP_4 = "Generate_train_output.py (step 4)"
 STEP_5 = "Train_stage_2.py (step 5)"
 SHARED = "shared"  # the refiner that serves all joints

@@ -70,7 +70,10 @@ def parse(argv):
         "arrays, and nothing else",
     )
     parser.set_defaults(workdir=Path("results_work"))
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.rows and (options.table or options.check):
+        parser.error("--table and --check are of all that is recorded; leave the rows out")
+    return options
 
 
 def run_and_record(row_name, options, machine_flags, runtime_here):
@@ -106,8 +109,9 @@ def main(argv=None):
 
     # run and record the rows; one that fails does not keep the others from it
     failed = []
-    row_names = [] if options.table else options.rows or PRESENT
-    for row_name in row_names:
+    # in their order: a row comes after those that it starts from or is compared with
+    row_names = [row_name for row_name in ROWS if row_name in (options.rows or PRESENT)]
+    for row_name in [] if options.table else row_names:
         if recording.is_recorded(row_name, options.size) and not options.again:
             print(f"{options.size}_{row_name}: is there")
         elif ROWS[row_name].weights == "part" and not options.part:

@@ -104,14 +104,21 @@ def enter_in_ledger(folder, dataset, recorded):
     of `python -m results` or of an earlier card."""
     if len(dataset.test_labels) != LSP_TEST_IMAGES or dataset.skeleton.name != LSP.name:
         return
-    digest = ledger.digest_of(recorded["models"]["model_1.pt"])
-    if any(digest in line["what"] for line in ledger.entries()):
+    scored = ledger.scored(recorded["models"]["model_1.pt"], look_flags(recorded))
+    scored = f"{scored}, {LSP_TEST_IMAGES:,} test images"
+    if any(scored in line["what"] for line in ledger.entries()):
         return
-    what = f"the card of {folder.as_posix()}, {digest}, {LSP_TEST_IMAGES:,} test images"
+    what = f"the card of {folder.as_posix()}, {scored}"
     stages = [stage.removeprefix("stage_") for stage in stages_of(recorded)]
     provenance = files.load_json(folder / "model_1.json", SHIP_COMMAND)
     commit = provenance.get("run", {}).get("commit") or "unknown"
     ledger.append(f"shipped_{folder.name}", stages, commit, what)
+
+
+def look_flags(recorded):
+    """The flags of step 3 and 6 that say how stage 1 looked, of a metrics_stage_N.json."""
+    flags = {"flip_test": "--flip-test", "two_pass": "--two-pass"}
+    return [flag for entry, flag in flags.items() if recorded.get(entry)]
 
 
 def failures(folder, options):
@@ -154,17 +161,16 @@ def card(folder, dataset, joints, recorded, rendered_errors):
     stages = stage_titles(recorded)
     script = "test_stage_2.py" if len(stages) > 1 else "test_stage_1.py"
     errors = ", ".join(f"{error:.2f} after {stage}" for stage, error in rendered_errors.items())
-    flags = [
-        f"--{flag.replace('_', '-')}" for flag in ("flip_test", "two_pass") if recorded.get(flag)
-    ]
+    flags = look_flags(recorded)
     command = " ".join(["python", script, "--model", folder.as_posix(), *flags])
+    looks = f"looked at with {' and '.join(flags)}" if flags else "looked at once"
     provenance = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
     set_names = provenance.get("sets", {}).values()
     lines = [
         f"# Model card: {folder.name}",
         "",
-        f"The {dataset.skeleton.joint_count} joints of one person in a photograph, {dataset.skeleton.name}'s, by "
-        f"{', then '.join(stages)} of this project. Left and right are the person's own.",
+        f"{dataset.skeleton.name.upper()}'s {dataset.skeleton.joint_count} joints of one person in a photograph, "
+        f"found by {', then '.join(stages)} of this project. Left and right are the person's own.",
         "",
         "## What it was trained on, and how long",
         "",
@@ -176,8 +182,8 @@ def card(folder, dataset, joints, recorded, rendered_errors):
         "",
         "## Scores",
         "",
-        f"On {len(dataset.test_labels):,} test images, in {recorded['run']['precision']}; `±` is half of the "
-        f"{metrics.LEVEL} % interval, by bootstrap over images. None of them chose anything in training.",
+        f"On {len(dataset.test_labels):,} test images, {looks}, in {recorded['run']['precision']}; `±` is half of the "
+        f"{metrics.LEVEL} % interval, by bootstrap over images. They chose no epoch and no gain.",
         "",
         f"    {command}",
         "",
@@ -195,8 +201,8 @@ def card(folder, dataset, joints, recorded, rendered_errors):
         "It takes what it is shown for one person: of several it mixes the joints, and where there is none it draws "
         "one all the same. Joints of low confidence are drawn faint.",
         "",
-        f"Of {RENDERED} rendered people, of a kind that it never saw in training, the mean error is {errors}, in torso "
-        "diameters. No photograph is shown here.",
+        f"Of {RENDERED} rendered people, of a kind that it never saw in training, looked at once, the mean error is "
+        f"{errors}, in torso diameters. No photograph is shown here.",
         "",
         "![The best, middling and worst of rendered people](failures.png)",
         "",

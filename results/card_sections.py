@@ -6,7 +6,6 @@ from deeppose import files, metrics, tables, text_tables, workdir
 from deeppose.score_names import threshold_key
 from results import markdown
 
-THIRDS = ("least", "middle", "most")
 SHIP_COMMAND = "python -m deeppose.ship"
 
 
@@ -65,9 +64,9 @@ def difficulty_lines(dataset, joints):
     skeleton = dataset.skeleton
     sizes = dataset.sizes("test")
     rows = []
-    for difficulty, values in difficulties(dataset).items():
+    for names, values in difficulties(dataset):
         thirds = np.array_split(np.argsort(values, kind="stable"), 3)
-        for word, third in zip(THIRDS, thirds):
+        for third_name, third in zip(names, thirds):
             third_sizes = {unit: values[third] for unit, values in sizes.items()}
             true = dataset.test_labels[third].astype(float)
             labelled = (joints[third], true, skeleton, third_sizes)
@@ -77,13 +76,14 @@ def difficulty_lines(dataset, joints):
             for column, (_, score) in scores.items():
                 _, interval = intervals[column]
                 cells.append(text_tables.score_cell(score, interval))
-            rows.append([f"{word} {difficulty}", str(len(third)), *cells])
+            rows.append([third_name, str(len(third)), *cells])
     score_titles = [title for title, _ in scores.values()]
     return [markdown.grid(["third of the test images", "images", *score_titles], rows)]
 
 
 def difficulties(dataset):
-    """Values (N,) by which test images are harder or easier, by what they are called."""
+    """Pairs: what the easiest, the middle and the hardest third of the test images are called, and
+    values (N,) by which they are."""
     true = dataset.test_labels.astype(float)
     extents = (np.nanmax(true, 1) - np.nanmin(true, 1)).max(1)  # (N,) px of the frame
     # how far each pose is from the mean one, both centred and of one size
@@ -91,7 +91,13 @@ def difficulties(dataset):
     mean_pose = dataset.mean_pose - dataset.mean_pose.mean(0)
     mean_pose = mean_pose / np.ptp(mean_pose, axis=0).max()
     distances = np.linalg.norm(poses - mean_pose, axis=2)  # (N, J)
-    return {"small in the photograph": -extents, "in an unusual pose": np.nanmean(distances, 1)}
+    return [
+        (("largest in the image", "of middling size", "smallest in the image"), -extents),
+        (
+            ("most usual poses", "middling poses", "most unusual poses"),
+            np.nanmean(distances, 1),
+        ),
+    ]
 
 
 def model_lines(folder):

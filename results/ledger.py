@@ -12,9 +12,10 @@ from results import paths
 COLUMNS = ("date", "row", "stages", "commit", "what")
 
 
-def digest_of(digest):
-    """How a line names the stage-1 model that was scored, by the digest of its file."""
-    return f"stage 1 {digest[:12]}"
+def scored(digest, looks=()):
+    """How a line names the stage-1 model that was scored, by the digest of its file, and the flags
+    by which it looked."""
+    return " ".join([f"stage 1 {digest[:12]}", *looks])
 
 
 def append(row, stages, commit, what):

@@ -13,13 +13,15 @@ from deeppose.workdir import SHARED, refiner_path
 from results import paths, predictions, variants
 from results.rows import ROWS, is_variant
 from results.run import commit_of, model_folder, refined_stages, run_folder
-from results.sizes import stage_1_flags
+from results.sizes import SIZES, stage_1_flags
 
 DIGITS = 6  # of a recorded number: scores are shown with 3
 
 
 def is_recorded(row_name, size):
-    """Whether a row's scores are on record."""
+    """Whether a row's scores are on record; those of a model that is there, of whatever size."""
+    if ROWS[row_name].model:
+        return any(paths.record(row_name, any_size).exists() for any_size in SIZES)
     if is_variant(row_name):
         return variants.has(row_name, size)
     return paths.record(row_name, size).exists()

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from deeppose import arrays, files
+from deeppose import arrays, files, training_state
 from deeppose.dataset import open_dataset
 from deeppose.shell import RunError
 from deeppose.skeletons import LSP
@@ -32,14 +32,14 @@ def run_row(row_name, size, folder, source, part_weights, most_stages, machine_f
         return score_model(row_name, size, folder, source, most_stages, machine_flags)
     if row.against:
         trained_folder(row.against, size, folder, f"{row_name} is compared with it")
+    weights = part_weights if row.weights == "part" else row.weights
+    if weights in ROWS:
+        weights = trained_folder(weights, size, folder, f"{row_name} starts from it")
     stage_count = min(row.stages, most_stages)
     common_flags = ("--workdir", workdir, *machine_flags)
     # step 1, once for all rows that want the same arrays
     steps = [link_arrays(folder, source, row.copies, workdir)]
     # step 2
-    weights = part_weights if row.weights == "part" else row.weights
-    if weights in ROWS:
-        weights = trained_folder(weights, size, folder, f"{row_name} starts from it")
     flags = ("--weights", weights, "--resume", *common_flags)
     steps.append(run_step("Train_stage_1.py", *stage_1_flags(row_name, size), *flags))
     # the model's own count of seconds, which holds those before a run was resumed
@@ -63,10 +63,12 @@ def trained_folder(row_name, size, folder, why):
     """Working directory of a row's run; RunError, which says why it is needed, where that has no
     trained model."""
     workdir = run_folder(folder, size, row_name)
-    if not (workdir / "model_1.pt").exists():
+    model_path = workdir / "model_1.pt"
+    if not model_path.exists() or training_state.state_path(model_path).exists():
         raise RunError(
-            f"{workdir}: holds no trained model_1.pt of {row_name}; {why}; run that row first, with "
-            "--again if it is recorded"
+            f"{workdir}: holds no trained model_1.pt of {row_name}; {why}; first run "
+            f"python -m results --size {size} {row_name}, with --again if it is recorded, which scores "
+            "it once more"
         )
     return workdir
 
@@ -169,8 +171,8 @@ def enter_in_ledger(row_name, size, workdir, stages):
     model_path = model_folder(row_name, workdir) / "model_1.pt"
     provenance = files.load_json(model_path.with_suffix(".json"), "step 2")
     image_count = len(open_dataset(workdir).test_labels)
-    digest = ledger.digest_of(arrays.digest(model_path))
-    what = f"python -m results, {digest}, {image_count:,} test images"
+    scored = ledger.scored(arrays.digest(model_path), ROWS[row_name].looks)
+    what = f"python -m results, {scored}, {image_count:,} test images"
     ledger.append(f"{size}_{row_name}", stages, commit_of(provenance), what)
 
 

@@ -87,7 +87,12 @@ def short_table(results):
     keys = [("pcp_strict", "mean_4"), ("pdj", "0.20")]
     heads = ["LSP, 1,000 test images", "strict PCP@0.5, mean of 4 limbs", "PDJ@0.2"]
     shown = [result for result in results if ROWS[result["row"]].shown]
-    return score_table(shown, heads, keys, lambda stages: stages[:1] + stages[1:][-1:])
+    return score_table(shown, heads, keys, first_and_last)
+
+
+def first_and_last(stages):
+    """The first and the last of one stage or more."""
+    return stages if len(stages) == 1 else [stages[0], stages[-1]]
 
 
 def part_table(results, kind):
@@ -169,7 +174,7 @@ def published_table():
 def growth(result):
     """How much a doubling of the training images seen added on the held-out images, as a
     sentence."""
-    history = result["history"]
+    history = first_history(result)
     doublings = np.log2([epoch["epoch"] * result["rows"] for epoch in history])
     # a line through fewer epochs says little
     if len(doublings) < 5:
@@ -182,6 +187,11 @@ def growth(result):
         f"{row_title(result)}: {slopes[0]} PDJ@0.2 and {slopes[1]} strict PCP a doubling, "
         f"from {2 ** doublings[0]:,.0f} to {2 ** doublings[-1]:,.0f} images"
     )
+
+
+def first_history(result):
+    """The epochs of a run that began from no other row's model, whose images would count too."""
+    return [] if ROWS[result["row"]].weights in ROWS else result["history"]
 
 
 def run_table(results):
@@ -208,7 +218,7 @@ def draw():
     """Draw the learning curves of the scored runs."""
     curves = {}
     for result in records.load_all():
-        history = result["history"]
+        history = first_history(result)
         if not history:
             continue
         curve = {key: [epoch[key] for epoch in history] for key in HEADLINE_KEYS}

@@ -6,7 +6,7 @@ so they flatter the second look.
 
 Reads   a working directory after step 1, and a model
 Run     python -m results.two_pass --workdir FOLDER
-        python -m results.two_pass --workdir FOLDER --source PHOTOGRAPHS --model models/lsp
+        python -m results.two_pass --workdir FOLDER --source PHOTOGRAPHS --model models/lsp --flip-test
 """
 
 import sys
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import predict
-from deeppose import arrays, geometry, leakage, metrics, networks, run_flags, runtime, shell
+from deeppose import geometry, leakage, metrics, networks, run_flags, runtime, shell, true_boxes
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
-from deeppose.shell import InputError
+from deeppose.stage_1 import check_flip_test
 
 # what is seen of held-out images / the test's view
 WIDER = (1, 1.5, 2, 3)
@@ -30,6 +30,7 @@ FEWEST = 10  # photographs that are worth a line of the table
 def main(argv=None):
     parser = run_flags.parser(__doc__)
     run_flags.add_model_argument(parser)
+    run_flags.add_flip_test_argument(parser)
     parser.add_argument(
         "--source", type=Path, help="folder of the photographs (default: held-out frames alone)"
     )
@@ -44,10 +45,11 @@ def main(argv=None):
     folder = options.model or options.workdir
     dataset = open_dataset(options.workdir)
     run = runtime.choose(options)
+    check_flip_test(options.flip_test, dataset.skeleton)
     model, _ = networks.load(folder, run, dataset)
     leakage.check_model(folder / "model_1.pt", dataset)
     print(f"{run}; stage 1 of {folder}\n\n{head(dataset)}", flush=True)
-    for line in held_out_lines(model, dataset, run):
+    for line in held_out_lines(model, dataset, run, options.flip_test):
         print(line, flush=True)
     if options.source:
         for line in photograph_lines(folder, dataset, options.source, options.count, options):
@@ -66,15 +68,15 @@ def head(dataset):
     return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
 
 
-def held_out_lines(model, dataset, run):
+def held_out_lines(model, dataset, run, flip_test):
     """Lines for the held-out images, seen at WIDER's scales."""
     frames = Frames(dataset.train_images, run.device)
     rows = dataset.held_out
     true = dataset.train_labels[rows].astype(float)
     for wider in WIDER:
         boxes = np.tile(geometry.scale_box(model.view_box, wider), (len(rows), 1))
-        once, _ = model.predict(frames, rows, run, two_pass=False, boxes=boxes)
-        again, _ = model.predict(frames, rows, run, two_pass=True, boxes=boxes)
+        once, _ = model.predict(frames, rows, run, flip_test=flip_test, boxes=boxes)
+        again, _ = model.predict(frames, rows, run, flip_test=flip_test, two_pass=True, boxes=boxes)
         yield table_line(
             f"held out, in {wider:g} x the view",
             once,
@@ -113,12 +115,19 @@ def photograph_lines(folder, dataset, source, count, options):
     # look once and twice
     poses = []
     shares = np.empty(len(rows))
-    for twice in (False, True):
-        model = predict.load(folder, options.device, options.precision, options.compile, twice)
+    for two_pass in (False, True):
+        model = predict.load(
+            folder,
+            options.device,
+            options.precision,
+            options.compile,
+            two_pass,
+            options.flip_test,
+        )
         people = []
         for start in range(0, len(paths), predict.AT_ONCE):
             people += predict.predict(model, paths[start : start + predict.AT_ONCE])
-        if not twice:
+        if not two_pass:
             seen_boxes = [person["boxes"][0] for person in people]
             shares = shares_filled(true, regions, seen_boxes, dataset)
         joints_px = np.stack([person["stage_1"][0] for person in people])  # of the photographs
@@ -141,9 +150,7 @@ def photograph_lines(folder, dataset, source, count, options):
 def photographs_of(dataset, source, count):
     """Paths of up to `count` photographs of one labelled person each, evenly over the training
     rows, and the rows."""
-    photograph_names = arrays.load_names(
-        dataset.folder / "train_photographs.txt", len(dataset.train_labels)
-    )
+    photograph_names = dataset.photographs("train")
     image_keys, people = np.split(dataset.identities("train"), [2], 1)  # (N, 2) and (N, 1)
     is_labelled = ~np.isnan(dataset.train_labels).all((1, 2))
     is_usable = is_labelled & (dataset.column("train", "mirrored") == 0)
@@ -156,12 +163,7 @@ def photographs_of(dataset, source, count):
             sole_rows[image_key] = None
     rows = np.array([row for row in sole_rows.values() if row is not None], int)
     rows = rows[:: max(1, len(rows) // count)][:count]
-    paths = [source / photograph_names[row] for row in rows]
-    if missing := [path for path in paths if not path.is_file()]:
-        raise InputError(
-            f"{missing[0]}: not found; --source names the folder that train_photographs.txt starts from"
-        )
-    return paths, rows
+    return [true_boxes.find(source, photograph_names[row])[0] for row in rows], rows
 
 
 def shares_filled(true, regions, seen_boxes, dataset):

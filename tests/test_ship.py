@@ -144,8 +144,8 @@ def test_the_shipped_model_scores_by_one_command_what_its_card_says(shipped, own
             [found[f"stage_{stage}"][kind][key] for stage in (1, 2)], abs=6e-4
         )
     for words in (
-        "most small in the photograph",
-        "least in an unusual pose",
+        "smallest in the image",
+        "most usual poses",
         "python test_stage_2.py --model",
         "2.0 on",
         "random",

@@ -1,6 +1,5 @@
 """A third stage: trained on what stage 2 makes of the training rows, scored beside the others."""
 
-import argparse
 import json
 
 import numpy as np
@@ -69,9 +68,8 @@ def cascaded(own_workdir):
 def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     frames = Frames(data.train_images, RUN.device)
     predicted = workdir.load_output(cascaded, data)
-    options = argparse.Namespace(workdir=cascaded)
     for again in (False, True):
-        made = former_stage.predict(data, frames, predicted, options, RUN)
+        made = former_stage.predict(data, frames, predicted, RUN)
         # once made, it stays
         assert ("stage 2, joint by joint" in capsys.readouterr().out) != again
     first, second = (
@@ -85,7 +83,7 @@ def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
     )
     np.testing.assert_array_equal(np.delete(second, head, 1), np.delete(first, head, 1))
     save_constant(cascaded / "model_head.pt", 0.1, 0.2)
-    former_stage.predict(data, frames, predicted, options, RUN)
+    former_stage.predict(data, frames, predicted, RUN)
     assert "stage 2, joint by joint" in capsys.readouterr().out  # another stage 2: made anew
     third = np.load(cascaded / "train_output_2.npy").reshape(-1, 14, 2)
     np.testing.assert_allclose(

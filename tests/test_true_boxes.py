@@ -91,7 +91,7 @@ def test_scores_are_of_pixels_of_the_photographs(dolls):
     boxes = true_boxes.open_photographs(data, dolls / "pictures")
     for stretch in (False, True):
         model = Offset(boxes, stretch, 0.1)
-        scores, intervals = boxes.score(model, (1.0, 2.0), stretch, RUN, flip=True)
+        scores, intervals = boxes.score(model, (1.0, 2.0), stretch, RUN, flip_test=True)
         assert model.asked == [(1.0, True, (8, 128, 96, 3)), (2.0, True, (8, 128, 96, 3))]
         unit = data.boxes("test")[:, 2:].max(1)
         for factor in (1.0, 2.0):
