@@ -15,7 +15,7 @@ import predict
 from benchmarks import measure
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTO = ROOT / "docs" / "sample_photo.jpg"  # decoded anew each time
+PHOTO = ROOT / "docs" / "sample_photo.jpg"
 TOGETHER = 32
 LOADS = 3
 ONE_CORE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -32,7 +32,8 @@ print(time.perf_counter() - began)
 def rates(folder, options, seconds):
     """Photographs a second: "<stages>, <n> at a time" -> median, on one thread.
 
-    "<stages>, one look" is of a photograph decoded before and seen once, one at a time.
+    "<stages>, one look" is of a photograph decoded before and seen once, one at a time;
+    "<stages>, flip test" as predict.py works with that flag.
     """
     # one core, as on a small server
     threads = torch.get_num_threads()
@@ -52,6 +53,8 @@ def rates(folder, options, seconds):
         for count in (1, TOGETHER):
             ways[f"{stages}, {count} at a time"] = way(stages_model, [PHOTO] * count)
         ways[f"{stages}, one look"] = way(replace(stages_model, two_pass=False), [decoded])
+        if model.skeleton.has_sides:
+            ways[f"{stages}, flip test"] = way(replace(stages_model, flip_test=True), [PHOTO])
     try:
         return measure.compare(ways, seconds)[0]
     finally:

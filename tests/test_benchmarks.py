@@ -76,7 +76,8 @@ def test_a_bench_of_predict(tmp_path, monkeypatch, capsys):
     )
     found = json.loads((tmp_path / "b.json").read_text())["predict"]
     assert (
-        set(found["rates"]) == {"stage 1, 1 at a time", "stage 1, 3 at a time", "stage 1, one look"}
+        set(found["rates"])
+        == {f"stage 1, {way}" for way in ("1 at a time", "3 at a time", "one look", "flip test")}
         and min(found["rates"].values()) > 0
     )
     assert found["load_seconds"][0] > 0 and 1e8 < found["bytes"] < 1e9

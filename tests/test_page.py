@@ -693,7 +693,9 @@ def test_ctrl_c_ends_it_cleanly(trained):
         stderr=subprocess.PIPE,
         text=True,
     )
-    port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+    model_line, address_line = process.stdout.readline(), process.stdout.readline()
+    assert "stage 1" in model_line
+    port = int(re.search(r":(\d+)/", address_line)[1])
     with contextlib.closing(
         http.client.HTTPConnection("localhost", port, timeout=10)
     ) as connection:

@@ -11,6 +11,7 @@ import test_stage_2
 import Train_stage_2
 from Cascade_1_net import Alex_net_c1
 from deeppose import checkpoint, deltas, former_stage, metrics, runtime, workdir
+from deeppose.dataset import open_dataset
 from deeppose.examples import Boxing
 from deeppose.loader import Frames
 from deeppose.skeletons import LSP
@@ -65,7 +66,8 @@ def cascaded(own_workdir):
     return own_workdir
 
 
-def test_stage_2s_predictions_of_the_training_rows(cascaded, data, capsys):
+def test_stage_2s_predictions_of_the_training_rows(cascaded, capsys):
+    data = open_dataset(cascaded)
     frames = Frames(data.train_images, RUN.device)
     predicted = workdir.load_output(cascaded, data)
     for again in (False, True):
