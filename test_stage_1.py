@@ -130,7 +130,7 @@ def main(argv=None):
         return
 
     # score and draw
-    scores, intervals = scoring.evaluate(folder, dataset, poses, options.threshold)
+    scores, intervals = scoring.evaluate(dataset, poses, options.threshold)
     pictures = draw(folder, dataset, joints, confidence)
     score_tables = tables.score_tables(
         scores,
@@ -150,7 +150,7 @@ def main(argv=None):
     # write and tell; where there are refiners, the report is step 6's, of all stages
     refined = bool(workdir.stages_here(folder, dataset.skeleton))
     if not refined:
-        score_output.write_report(folder, dataset, poses, confidences, score_tables, pictures, run)
+        score_output.write_report(dataset, poses, confidences, score_tables, pictures, run)
     facts |= score_output.seen_facts(dataset)
     score_output.write_scores(scores_path, scores, intervals, facts)
     score_output.show(score_tables, len(joints))

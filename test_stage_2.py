@@ -218,7 +218,7 @@ def main(argv=None):
         return
 
     # score and draw
-    scores, intervals = scoring.evaluate(folder, dataset, poses, options.threshold)
+    scores, intervals = scoring.evaluate(dataset, poses, options.threshold)
     pictures = draw(folder, dataset, poses, confidences, test.model_path)
     score_tables = tables.score_tables(
         scores, intervals, skeleton, len(joints), options.threshold, dataset.seen_in_training
@@ -226,7 +226,7 @@ def main(argv=None):
     score_tables += coco_results.score_tables(by_coco, dataset)
 
     # write and tell
-    score_output.write_report(folder, dataset, poses, confidences, score_tables, pictures, run)
+    score_output.write_report(dataset, poses, confidences, score_tables, pictures, run)
     facts |= score_output.seen_facts(dataset)
     score_output.write_scores(scores_path, scores, intervals, facts)
     score_output.show(score_tables, len(joints))

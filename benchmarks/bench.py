@@ -10,7 +10,8 @@ from Cascade_1_net import CROP_PX, Alex_net_c1
 from deeppose import checkpoint, sample, training_state
 from deeppose.dataset import open_dataset
 from deeppose.loader import Frames
-from deeppose.networks import DEFAULT, Stage_1
+from deeppose.networks import DEFAULT
+from deeppose.stage_1 import Stage_1
 from Resnet_stage_1 import Resnet_stage_1
 
 JOINTS = ("left_wrist", "right_ankle", "neck")  # refiners in step 6's round

@@ -77,7 +77,7 @@ def draw_training(folder):
     return {"Training of stage 1": picture}
 
 
-def write_report(folder, dataset, poses, confidence, score_tables, pictures, run):
+def write_report(dataset, poses, confidence, score_tables, pictures, run):
     """Write report.html: the tables, the pictures, and every test image with the stages' poses.
 
     poses, confidence  stage's name -> (N, J, 2) px and (N, J)
@@ -85,14 +85,14 @@ def write_report(folder, dataset, poses, confidence, score_tables, pictures, run
     # the page's two headings
     stage_count = f"{len(poses)} stages" if len(poses) > 1 else "stage 1"
     image_count = len(dataset.test_rows)
-    origin = f"{image_count} images from {folder.resolve()}; {run}"
+    origin = f"{image_count} images from {dataset.folder.resolve()}; {run}"
     if dataset.seen_in_training:
         origin += f"; {tables.seen_note(dataset.seen_in_training, image_count)}"
     true = dataset.test_labels
     units = dataset.skeleton.units_px(true.astype(float), dataset.sizes("test"))  # (N,) px
-    with lock(folder, "report", wait=True):  # the other test step writes it too
+    with lock(dataset.folder, "report", wait=True):  # the other test step writes it too
         report.write(
-            folder / "report.html",
+            dataset.folder / "report.html",
             f"DeepPose: {stage_count} on the test images",
             origin,
             score_tables,

@@ -149,7 +149,7 @@ def sampled(dataset, one_in):
     return sample, {"sample": {"one_in": one_in, "of": row_count, "rows": rows.tolist()}}
 
 
-def evaluate(folder, dataset, poses, threshold=None):
+def evaluate(dataset, poses, threshold=None):
     """Scores and intervals of the stages' poses, name -> joints (N, J, 2) px, beside the mean
     pose's.
 
@@ -173,7 +173,7 @@ def evaluate(folder, dataset, poses, threshold=None):
         }
     except ValueError as error:
         raise InputError(
-            f"{folder / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
+            f"{dataset.folder / 'test_labels.npy'}: {error}; run {arrays.STEP_1} again"
         ) from None
     # by bootstrap, each stage for itself
     intervals = {

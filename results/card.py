@@ -40,6 +40,7 @@ from results.card_sections import (
     stage_titles,
     stages_of,
 )
+from results.run import commit_of
 
 RENDERED = 60  # people, of whom failures.png shows the best, middling and worst
 PERSON_SEED = 1000  # of the first of them
@@ -111,8 +112,7 @@ def enter_in_ledger(folder, dataset, recorded):
     what = f"the card of {folder.as_posix()}, {scored}"
     stages = [stage.removeprefix("stage_") for stage in stages_of(recorded)]
     provenance = files.load_json(folder / "model_1.json", SHIP_COMMAND)
-    commit = provenance.get("run", {}).get("commit") or "unknown"
-    ledger.append(f"shipped_{folder.name}", stages, commit, what)
+    ledger.append(f"shipped_{folder.name}", stages, commit_of(provenance), what)
 
 
 def look_flags(recorded):
@@ -164,7 +164,7 @@ def card(folder, dataset, joints, recorded, rendered_errors):
     flags = look_flags(recorded)
     command = " ".join(["python", script, "--model", folder.as_posix(), *flags])
     looks = f"looked at with {' and '.join(flags)}" if flags else "looked at once"
-    provenance = files.load_json(folder / "model_1.json", "python -m deeppose.ship")
+    provenance = files.load_json(folder / "model_1.json", SHIP_COMMAND)
     set_names = provenance.get("sets", {}).values()
     lines = [
         f"# Model card: {folder.name}",

@@ -1,15 +1,13 @@
 """What the tests share: a small rendered data set, and the arrays that step 1 makes of it."""
 
-from pathlib import Path
-
+import five_joints_data
 import pytest
+from helpers import SHARED
 
 import LSP_data
 from deeppose import sample
 from deeppose.dataset import open_dataset
 
-# the real sets, where they are at hand
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 REAL_PHOTOS = SHARED / "lsp"
 
 
@@ -64,3 +62,13 @@ def own_workdir(workdir, tmp_path):
     for path in workdir.iterdir():
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def dolls(tmp_path_factory):
+    """A made-up data set after step 1, its pictures in a folder: five joints, frames that are no
+    squares and show a margin."""
+    folder = tmp_path_factory.mktemp("dolls")
+    (folder / "pictures").mkdir()
+    five_joints_data.main(["--workdir", str(folder), "--source", str(folder / "pictures")])
+    return folder

@@ -1,18 +1,23 @@
 """What several tests use."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import COCO_data
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, files, networks, workdir
-from deeppose.networks import Stage_1
+from deeppose.dataset import open_dataset
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from LSP_data import FRAME
 from Resnet_stage_1 import Resnet_stage_1
 
+# the real sets, where they are at hand
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 FP32 = ["--device", "cpu", "--precision", "fp32"]
 SMALL = [*FP32, "--batch-size", "2"]
 SMALL_IMAGES = [*SMALL, "--input-px", "65"]
@@ -31,6 +36,25 @@ def fails(main, flags, capsys, *said, code=2):
     for words in said:
         assert str(words) in line, line
     return line
+
+
+def real(*place):
+    """Path of something among the real sets; the test is skipped where it is not at hand."""
+    path = SHARED.joinpath(*place)
+    if not path.exists():
+        pytest.skip("the real images are not at hand")
+    return path
+
+
+def prepare_coco(folder, *flags):
+    """Run COCO's step 1; returns the Dataset."""
+    COCO_data.main(["--workdir", str(folder), *map(str, flags)])
+    return open_dataset(folder)
+
+
+def weight_count(module):
+    """How many weights a network has."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def write_predictions(folder, error_px=8.0):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import SMALL, fails
+from helpers import SMALL, fails, weight_count
 from torch import nn
 from torchvision.models import alexnet
 
@@ -59,10 +59,6 @@ def torchvision_file(path):
     features = torchvision_features()
     torch.save({f"features.{name}": value for name, value in features.state_dict().items()}, path)
     return features
-
-
-def weight_count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def convolutions(network):

@@ -1,26 +1,17 @@
 """COCO_data.py: which rows there are, what they show, and what is refused."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_coco import COLOURS, HIDDEN, content, draw, write, write_set
-from helpers import fails
+from helpers import fails, prepare_coco, real
 
 import COCO_data
 from deeppose import coco, dependencies, geometry
 from deeppose.coco_skeletons import COCO, POSETRACK
-from deeppose.dataset import open_dataset
 
 # the real sets, where they are at hand
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
-
-
-def prepare(folder, *flags):
-    """Run step 1; returns the Dataset."""
-    COCO_data.main(["--workdir", str(folder), *map(str, flags)])
-    return open_dataset(folder)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +35,7 @@ def coco_file(source):
 @pytest.fixture(scope="module")
 def made(source, tmp_path_factory):
     """The Dataset of it."""
-    return prepare(tmp_path_factory.mktemp("made"), "--source", source)
+    return prepare_coco(tmp_path_factory.mktemp("made"), "--source", source)
 
 
 def counted(content):
@@ -128,7 +119,7 @@ def test_the_true_annotations_are_those_of_the_file(made, coco_file):
 
 
 def test_a_larger_frame(source, tmp_path):
-    data = prepare(
+    data = prepare_coco(
         tmp_path, "--source", source / "data" / "COCO", "--frame", "288x384", "--limit", 3
     )
     assert data.frame == (360, 480) and data.view_box[2:].tolist() == pytest.approx([288, 384])
@@ -138,7 +129,7 @@ def test_a_larger_frame(source, tmp_path):
 
 def test_one_file_is_split_by_image(source, tmp_path):
     folder = source / "data" / "COCO"
-    data = prepare(
+    data = prepare_coco(
         tmp_path,
         "--train",
         folder / "annotations" / "person_keypoints_train2017.json",
@@ -166,7 +157,7 @@ def test_detections_have_boxes_and_scores_and_no_labels(source, tmp_path):
         {"bbox": [-9.5, 1, 30, 20], "score": 0.5},
         {"image_id": 9},
     )
-    data = prepare(
+    data = prepare_coco(
         tmp_path,
         "--source",
         source,
@@ -206,7 +197,9 @@ def test_a_list_of_images_serves_with_detections(source, coco_file, tmp_path, ca
         "image_info_test-dev2017.json",
         "no category has",
     )
-    data = prepare(tmp_path, *flags, "--detections", write(tmp_path / "found.json", detections({})))
+    data = prepare_coco(
+        tmp_path, *flags, "--detections", write(tmp_path / "found.json", detections({}))
+    )
     assert data.detected and len(data.test_rows) == 1
     written = json.loads((tmp_path / "test_annotations.json").read_text())
     assert len(written["images"]) == 5 and written["annotations"] == []
@@ -245,7 +238,7 @@ def test_a_list_of_images_serves_with_detections(source, coco_file, tmp_path, ca
 )
 def test_flips_are_printed_as_they_were_understood(names, pairs, said, tmp_path, capsys):
     path = write(tmp_path / "own.json", content(tmp_path, range(1, 6), names))
-    data = prepare(tmp_path, "--train", path)
+    data = prepare_coco(tmp_path, "--train", path)
     assert said in capsys.readouterr().out
     assert data.skeleton.joints == tuple(name.lower() for name in names)
     assert data.skeleton.pairs == (pairs or ()) and data.skeleton.has_sides == bool(pairs)
@@ -270,9 +263,9 @@ def test_two_files_that_both_number_from_one(tmp_path, capsys):
         image["file_name"] = f"b{image['file_name']}"
     for image in range(1, 6):
         (tmp_path / "a" / f"{image:012}.png").rename(tmp_path / f"{image:012}.png")
-    data = prepare(tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other))
+    data = prepare_coco(tmp_path, "--train", train, "--test", write(tmp_path / "test.json", other))
     assert data.seen_in_training == 0 and set(data.column("test", "set")) == {2}
-    same = prepare(tmp_path, "--train", train, "--test", train)
+    same = prepare_coco(tmp_path, "--train", train, "--test", train)
     assert (
         same.seen_in_training == len(same.test_rows)
         and "seen in training" in capsys.readouterr().out
@@ -291,7 +284,7 @@ def test_joints_that_nobody_labelled_are_named(tmp_path, capsys):
     value = content(tmp_path, range(1, 9), POSETRACK.joints)
     for entry in value["annotations"]:
         entry["keypoints"][9:15] = [0] * 6
-    data = prepare(tmp_path, "--train", write(tmp_path / "track.json", value))
+    data = prepare_coco(tmp_path, "--train", write(tmp_path / "track.json", value))
     assert data.skeleton.name == "posetrack" and data.skeleton.side("left_ear") == "left"
     assert "no training image has a label for left_ear, right_ear" in capsys.readouterr().out
     assert data.not_refined == ("left_ear", "right_ear") and np.isfinite(data.mean_pose).all()
@@ -407,7 +400,7 @@ def test_bad_annotations_and_missing_photographs_are_named_and_left_out(source, 
         value["images"][3]["file_name"] = "gone.jpg"
 
     flags = broken(change)(tmp_path, source)
-    data = prepare(tmp_path, *flags, "--skip-broken")
+    data = prepare_coco(tmp_path, *flags, "--skip-broken")
     said = capsys.readouterr().out
     assert "annotation 1 has keypoints of 3 numbers, not 51 (left out)" in said
     assert "annotation 3 has a box of 0 x 5 pixels (left out)" in said and "gone.jpg" in said
@@ -422,27 +415,20 @@ def test_boxes_of_next_to_nothing(source, tmp_path, capsys):
     flags = broken(lambda value: value["annotations"][0].update(bbox=[50, 50, 1e-9, 1e-9]))(
         tmp_path, source
     )
-    data = prepare(tmp_path, *flags)
+    data = prepare_coco(tmp_path, *flags)
     assert "annotation 1 has a joint far outside of its box (left out)" in capsys.readouterr().out
     assert 1 not in data.column("train", "person")
     boxes = write(tmp_path / "found.json", detections({"bbox": [50, 50, 1e-9, 1e-9]}))
-    assert prepare(tmp_path, "--source", source, "--detections", boxes).boxes("test")[0][
+    assert prepare_coco(tmp_path, "--source", source, "--detections", boxes).boxes("test")[0][
         2:
     ].min() == pytest.approx(4)
-
-
-def real(*place):
-    path = SHARED.joinpath(*place)
-    if not path.exists():
-        pytest.skip("the real images are not at hand")
-    return path
 
 
 def test_the_real_coco(tmp_path):
     """True labels as predictions lead back to the annotations, far within half a pixel of the
     photograph."""
     folder = real("coco")
-    data = prepare(tmp_path, "--source", folder)
+    data = prepare_coco(tmp_path, "--source", folder)
     assert (len(data.train_rows), len(data.test_rows)) == (86, 80) and data.seen_in_training == 0
     for part, name in (("train", "train"), ("test", "val")):
         value = json.loads(

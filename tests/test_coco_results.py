@@ -3,17 +3,15 @@ on such data."""
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from drawn_coco import content, write, write_set
-from helpers import FP32, fails, write_model
+from helpers import FP32, fails, prepare_coco, real, write_model
 from literal import literal_oks
 from torch import nn
 
-import COCO_data
 import Generate_train_output
 import test_stage_1
 import test_stage_2
@@ -21,11 +19,9 @@ import Train_stage_1
 import Train_stage_2
 from deeppose import coco_results, coco_scores, metrics, networks
 from deeppose.coco_skeletons import COCO, POSETRACK
-from deeppose.dataset import open_dataset
 from deeppose.heatmaps import Output
 
 # the real sets, where they are at hand
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 STAGE_1 = [
     "--weights",
     "none",
@@ -64,12 +60,6 @@ def source(tmp_path_factory):
     return folder
 
 
-def prepare(folder, *flags):
-    """Run step 1; returns the Dataset."""
-    COCO_data.main(["--workdir", str(folder), *map(str, flags)])
-    return open_dataset(folder)
-
-
 def scores_of(data, joints, confidence=None):
     """COCO's scores of joints (N, J, 2) px of the frames; result.json is written too."""
     confidence = np.ones(joints.shape[:2], np.float32) if confidence is None else confidence
@@ -78,7 +68,7 @@ def scores_of(data, joints, confidence=None):
 
 @pytest.fixture(scope="module")
 def made(source, tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("made"), "--source", source)
+    return prepare_coco(tmp_path_factory.mktemp("made"), "--source", source)
 
 
 def test_true_joints_as_predictions_score_one(made):
@@ -137,7 +127,9 @@ def test_scores_are_those_of_the_surer_joints_times_the_boxes(made):
 
 def detected(source, folder, boxes):
     """The Dataset whose test rows are these detections."""
-    return prepare(folder, "--source", source, "--detections", write(folder / "found.json", boxes))
+    return prepare_coco(
+        folder, "--source", source, "--detections", write(folder / "found.json", boxes)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +228,7 @@ def test_images_without_annotations_give_a_result_for_the_server(
         tmp_path / "info.json",
         {"images": value["images"], "categories": [{"id": 1, "name": "person"}]},
     )
-    data = prepare(
+    data = prepare_coco(
         tmp_path,
         "--train",
         source / "annotations" / "person_keypoints_train2017.json",
@@ -255,7 +247,7 @@ def test_images_without_annotations_give_a_result_for_the_server(
 def test_without_pycocotools_everything_else_works(
     source, tmp_path, with_model, monkeypatch, capsys
 ):
-    data = prepare(tmp_path, "--source", source)
+    data = prepare_coco(tmp_path, "--source", source)
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     test_stage_1.main(with_model(data))
     said = capsys.readouterr().out
@@ -270,7 +262,7 @@ def test_without_pycocotools_everything_else_works(
 
 
 def test_annotations_of_another_run_are_refused(source, tmp_path, with_model, capsys):
-    data = prepare(tmp_path, "--source", source)
+    data = prepare_coco(tmp_path, "--source", source)
     flags = with_model(data)
     path = tmp_path / "test_annotations.json"
     path.write_text(path.read_text() + "\n")
@@ -294,7 +286,7 @@ def six_steps(folder):
 
 
 def test_six_steps_on_coco(source, tmp_path, capsys):
-    prepare(tmp_path, "--source", source)
+    prepare_coco(tmp_path, "--source", source)
     six_steps(tmp_path)
     said = capsys.readouterr().out
     assert "held-out OKS" in said and said.count("COCO's scores, true boxes") == 2
@@ -317,7 +309,7 @@ def test_six_steps_where_some_joints_are_never_labelled_and_nothing_is_mirrored(
     value = content(tmp_path, range(1, 9), names)
     for entry in value["annotations"]:
         entry["keypoints"][12:] = [0, 0, 0]
-    prepare(tmp_path, "--train", write(tmp_path / "own.json", value))
+    prepare_coco(tmp_path, "--train", write(tmp_path / "own.json", value))
     six_steps(tmp_path)
     said = capsys.readouterr().out
     assert said.count("no joint has an opposite one, so no image is mirrored") == 2
@@ -335,17 +327,10 @@ def test_six_steps_where_some_joints_are_never_labelled_and_nothing_is_mirrored(
     )
 
 
-def real(*place):
-    path = SHARED.joinpath(*place)
-    if not path.exists():
-        pytest.skip("the real images are not at hand")
-    return path
-
-
 def test_the_real_coco_scores_as_pycocotools_does_on_its_own_file(tmp_path):
     """The reference cases against test_annotations.json, and true joints in true boxes."""
     folder = real("coco")
-    data = prepare(tmp_path, "--source", folder)
+    data = prepare_coco(tmp_path, "--source", folder)
     expected = json.loads((folder / "oks" / "expected.json").read_text())
     for case in ("case1", "case2", "case3"):
         results = json.loads((folder / "oks" / f"{case}_results.json").read_text())
@@ -359,7 +344,7 @@ def test_the_real_coco_scores_as_pycocotools_does_on_its_own_file(tmp_path):
 def test_the_real_posetrack(tmp_path):
     """Three frames: one to train on, one held out, one to test on."""
     folder = real("posetrack")
-    data = prepare(
+    data = prepare_coco(
         tmp_path,
         "--train",
         folder / "annotations" / "posetrack18_val_coco.json",

@@ -4,7 +4,6 @@ through the steps."""
 import json
 import math
 
-import five_joints_data
 import numpy as np
 import pytest
 import torch
@@ -406,15 +405,6 @@ def test_a_heatmap_of_which_nothing_can_be_told_is_decoded_to_a_cell():
         ):
             places = maps.flatten(2).argmax(2)
             assert (shift(maps, places).abs() <= 0.5).all()
-
-
-@pytest.fixture(scope="module")
-def dolls(tmp_path_factory):
-    """Five joints in frames that are no squares, seen with a margin; the pictures in a folder."""
-    folder = tmp_path_factory.mktemp("dolls")
-    (folder / "pictures").mkdir()
-    five_joints_data.main(["--workdir", str(folder), "--source", str(folder / "pictures")])
-    return folder
 
 
 class Perfect(Heatmap_stage_1):

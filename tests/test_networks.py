@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import weight_count
 from torch import nn
 from torchvision.models import resnet34
 
@@ -36,10 +37,6 @@ def asked(joint, count=2):
 def square_cells(size, kind=Resnet_stage_1):
     """Centres (cells, 2) of the heatmaps' cells in square images."""
     return kind.cells((size, size)).centres
-
-
-def weight_count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def same_twice(network, *given):

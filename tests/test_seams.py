@@ -55,15 +55,6 @@ BOX_PX = 128 / 1.25  # the unit: the larger side of the view
 
 
 @pytest.fixture(scope="module")
-def dolls(tmp_path_factory):
-    """The made-up data set's arrays, and its pictures in a folder."""
-    folder = tmp_path_factory.mktemp("dolls")
-    (folder / "pictures").mkdir()
-    five_joints_data.main(["--workdir", str(folder), "--source", str(folder / "pictures")])
-    return folder
-
-
-@pytest.fixture(scope="module")
 def finished(dolls):
     """A working directory after all six steps."""
     own = ["--workdir", str(dolls)]

@@ -5,7 +5,6 @@ import json
 import shutil
 import zipfile
 
-import five_joints_data
 import numpy as np
 import pytest
 import torch
@@ -23,15 +22,6 @@ from Resnet_stage_1 import Resnet_stage_1
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
 PAIR = Skeleton("pair", ("head", "feet"), unit="head", scores=("pckh",), chosen_by=("pckh_0.5",))
-
-
-@pytest.fixture(scope="module")
-def dolls(tmp_path_factory):
-    """A data set whose frames are not square and show a margin, and its pictures."""
-    folder = tmp_path_factory.mktemp("dolls")
-    (folder / "pictures").mkdir()
-    five_joints_data.main(["--workdir", str(folder), "--source", str(folder / "pictures")])
-    return folder
 
 
 def test_boxes_are_the_joints_times_the_factor():

@@ -14,8 +14,8 @@ import test_stage_1
 from deeppose import geometry, networks, prediction, runtime, two_pass
 from deeppose.heatmaps import Output
 from deeppose.loader import Frames
-from deeppose.networks import Stage_1
 from deeppose.skeletons import LSP
+from deeppose.stage_1 import Stage_1
 from results import two_pass as judge
 
 RUN = runtime.Runtime(torch.device("cpu"), "fp32")
