@@ -50,11 +50,11 @@ def check(folder, source):
                 f"{title}: {', '.join(missing)} not recorded, nothing to recompute it from"
             )
             continue
-        workdir, dataset = test_labels(folder, source, result)
+        dataset = test_labels(folder, source, result)
         poses = predictions.load_stages(row_name, size, stages, dataset.test_labels.shape)
         last_poses[title] = (dataset, list(poses.values())[-1])
         # their scores beside the record's
-        scores, intervals = predictions.scores_of(workdir, dataset, poses)
+        scores, intervals = predictions.scores_of(dataset, poses)
         texts = differences(result["test"], scores, intervals)
         wrong += [f"{title}: {text}" for text in texts]
         lines.append(
@@ -70,7 +70,7 @@ def stage_numbers(test_scores):
 
 
 def test_labels(folder, source, result):
-    """Step 1's working directory and Dataset with the record's test labels.
+    """Step 1's Dataset with the record's test labels.
 
     Raises RunError where they are others.
     """
@@ -82,7 +82,7 @@ def test_labels(folder, source, result):
             "scored with; --source must name the photographs it was run on, and --workdir a folder "
             "without other arrays"
         )
-    return workdir, dataset
+    return dataset
 
 
 def differences(recorded, scores, intervals):

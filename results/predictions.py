@@ -58,8 +58,8 @@ def load_stages(row_name, size, stages, shape):
     }
 
 
-def scores_of(workdir, dataset, poses):
+def scores_of(dataset, poses):
     """Scores and intervals of stages' joints, keyed as in metrics_stage_N.json: two
     dictionaries."""
-    scores, intervals = scoring.evaluate(workdir, dataset, poses)
+    scores, intervals = scoring.evaluate(dataset, poses)
     return keyed(scores), keyed(intervals)

@@ -185,7 +185,7 @@ def test_scores(row_name, size, workdir, dataset, refined):
     # score them, rounded as they are now
     facts = files.load_json(workdir / f"metrics_stage_{2 if refined else 1}.json", "step 3")
     poses = predictions.load_stages(row_name, size, stages, shape)
-    scores, intervals = predictions.scores_of(workdir, dataset, poses)
+    scores, intervals = predictions.scores_of(dataset, poses)
     return facts | scores | {"intervals": facts["intervals"] | intervals}
 
 
