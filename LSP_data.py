@@ -168,14 +168,14 @@ def plan_all(lsp_set, lspe_set, mpii_set, options, left_out):
     return jobs
 
 
-def unusable_images(photo_sets, jobs):
+def unusable_images(lsp_set, lspe_set, limit):
     """Images that are known to be unusable before any is opened.
 
     Returns (set number, image number or name) -> a line that names the file and its fault.
     """
     unusable = {}
     # files without a number, or without labels
-    for photo_set in photo_sets:
+    for photo_set in (lsp_set, lspe_set):
         for name, line in photo_set.misnamed.items():
             unusable[photo_set.number, name] = line
         count = len(photo_set.joints)
@@ -187,12 +187,10 @@ def unusable_images(photo_sets, jobs):
                 f"{photo_set.place}/{name}: has no labels, joints are those of images 1 to {count}"
             )
     # labels without a file
-    place_of_set = {photo_set.number: photo_set.place for photo_set in photo_sets}
-    for job in jobs:
-        if job.opener is None:
-            unusable[job.set_number, job.image] = (
-                f"{place_of_set[job.set_number]}: image number {job.image} is missing; "
-                "fetch the set again"
+    for _, photo_set, image_number in numbered_images(lsp_set, lspe_set, limit):
+        if image_number not in photo_set.openers:
+            unusable[photo_set.number, image_number] = (
+                f"{photo_set.place}: image number {image_number} is missing; fetch the set again"
             )
     return unusable
 
@@ -223,14 +221,14 @@ def main(argv=None):
     lsp_set = lsp.open_set(options.source, lsp.LSP_NUMBER)
     lspe_set = lsp.open_set(options.source, lsp.LSPE_NUMBER)
     mpii_set = MPII_data.open_set(options.mpii) if options.mpii else None
-    jobs = plan_all(lsp_set, lspe_set, mpii_set, options, {})
-    left_out = unusable_images((lsp_set, lspe_set), jobs)
+    left_out = unusable_images(lsp_set, lspe_set, options.limit)
     # what the arrays will hold
     set_names = {lsp.LSP_NUMBER: "LSP", lsp.LSPE_NUMBER: "LSPe"}
     facts = {"options": {"limit": options.limit, "copies": not options.no_copies}}
     places = f"{lsp_set.place} and {lspe_set.place}"
     if mpii_set:
-        left_out |= MPII_data.missing_images(jobs, mpii_set.photo_folder)
+        mpii_jobs = plan_mpii(mpii_set, options, {}, 0)
+        left_out |= MPII_data.missing_images(mpii_jobs, mpii_set.photo_folder)
         set_names[MPII_data.SET_NUMBER] = "MPII"
         facts["options"]["mpii"] = True
         places = f"{lsp_set.place}, {lspe_set.place} and {mpii_set.photo_folder}"

@@ -26,7 +26,7 @@ def write_arrays(workdir, jobs, counts, layout):
 
     counts   rows of "train" and of "test"
     layout   a framing.Layout
-    Returns  the poses of each job as tests would show them, and the digests of the files by name
+    Returns  the poses that the mean pose is of, a list, and the digests of the files by name
     """
     # see whether the disk has room for them
     planned = _plan_arrays(counts, layout)
@@ -51,13 +51,14 @@ def write_arrays(workdir, jobs, counts, layout):
         broken = {}
         try:
             for job, result in zip(jobs, progress):
-                poses.append(result)
                 if isinstance(result, InputError):
                     broken[job.set_number, job.image] = str(result)
+                else:
+                    poses += result
                 rows = slice(job.rows[0].number, job.rows[-1].number + 1)
                 for kind in KINDS:  # now, while the rows are in the system's cache
                     array_name = f"{job.part}_{kind}"
-                    digests[array_name].update(written[array_name][rows])
+                    written[array_name].add_to_digest(digests[array_name], rows)
             if broken:
                 raise BrokenImages(broken)
         finally:
@@ -98,15 +99,18 @@ def _try_fill(job, written, layout):
 
 
 def _fill(job, written, layout):
-    """Decode one photograph, write its rows, and give its people's poses as tests would show them.
+    """Decode one photograph, write its rows, and give its people's poses for the mean pose.
 
     job      a people.Job
     written  name of an array, such as "train_images" -> its Rows
-    Returns  a list of poses (J, 2) px of the frame, one for each person
+    Returns  a list of poses (J, 2) px of the frame, one for each person, as tests would show them;
+             empty where the mean pose is not of this photograph
     """
     image = job.read(layout.depth_white or downloads.WHITE)
     frame = layout.frame
-    whole_box = geometry.to_aspect(geometry.image_box(image.size), frame)
+    in_mean_pose = layout.is_in_mean_pose(job)
+    if in_mean_pose or any(row.box is None for row in job.rows):
+        whole_box = geometry.to_aspect(geometry.image_box(image.size), frame)
     poses = {}  # person -> pose by its first row: the others are moved or mirrored copies
     for row in job.rows:
         # cut the frame
@@ -128,8 +132,10 @@ def _fill(job, written, layout):
             row.score,
         )
         # keep the pose that a test would show
-        tested_region = geometry.scale_box(whole_box, layout.margin) if layout.whole else region
-        poses.setdefault(row.person, geometry.image_to_frame(row.joints, tested_region, frame))
+        if in_mean_pose and row.person not in poses:
+            tested_box = whole_box if layout.whole else box
+            tested_region = geometry.scale_box(tested_box, layout.margin)
+            poses[row.person] = geometry.image_to_frame(row.joints, tested_region, frame)
     return list(poses.values())
 
 

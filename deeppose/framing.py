@@ -37,6 +37,10 @@ class Layout:
     depth_white: int | None = None
     most_named: int | None = None
 
+    def is_in_mean_pose(self, job):
+        """Whether the mean pose, which is the floor of the scores, is of a Job's people as well."""
+        return job.part == "train" and self.floor_set in (None, job.set_number)
+
 
 def prepare(options, plan, layout, set_facts, left_out, source, write_beside=None):
     """Write a data set's arrays, once, or with --skip-broken again without what could not be used.
@@ -89,12 +93,7 @@ def _write(workdir, jobs, layout, last_entries):
     """
     counts = count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
-    # the mean pose, which is the floor of the scores
-    training_poses = []
-    for job, job_poses in zip(jobs, poses):
-        if job.part == "train" and layout.floor_set in (None, job.set_number):
-            training_poses += job_poses
-    mean_pose = _mean_pose(training_poses, layout)  # (J, 2) px
+    mean_pose = _mean_pose(poses, layout)  # (J, 2) px
     # the photograph of each row
     for part in counts:
         photo_names = [job.name for job in jobs if job.part == part for _ in job.rows]
