@@ -63,14 +63,19 @@ def need_space(folder, needed_bytes, replaced=()):
 
     replaced  paths that will be written: what a killed run left of them is removed first
     """
-    for path in replaced:
-        temporary_path_of(path).unlink(missing_ok=True)
+    remove_unfinished(replaced)
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise RunError(
             f"{folder}: the disk has {free_bytes / 1e9:.1f} GB free, "
             f"{needed_bytes / 1e9:.1f} GB are needed"
         )
+
+
+def remove_unfinished(paths):
+    """Remove what a killed run left of files that it was writing."""
+    for path in paths:
+        temporary_path_of(path).unlink(missing_ok=True)
 
 
 def make_folder(path, advice):

@@ -295,6 +295,8 @@ def finished(model_path, settings, resume):
     if not isinstance(settings_then, dict) or not isinstance(run_then, dict):
         raise InputError(f"{provenance_path}: an entry is wrong; start afresh without --resume")
     compare_settings(model_path, settings_then, settings)
+    # a later run may have been killed while it saved its first state
+    files.remove_unfinished((model_path, state_path(model_path), provenance_path))
     print(f"{model_path}: is finished")
     if run_then.get("code") != code_version.code_digest():
         print("warning: the code has changed since; without --resume it is trained anew")

@@ -408,7 +408,7 @@ def read_dataset(path):
 
 
 def read_photographs(path):
-    assert len(open_dataset(path.parent).photographs(path.parent, "test")) == 2
+    assert len(open_dataset(path.parent).photographs("test")) == 2
 
 
 def json_bytes(content):

@@ -70,7 +70,7 @@ def test_a_row_is_a_person_with_labels_who_is_no_crowd(made, coco_file):
         expected = [literal_box(*entry["bbox"]) for entry in people.values()]
         np.testing.assert_allclose(made.boxes(part), expected)
         names = [f"{entry['image_id']:012}.png" for entry in people.values()]
-        assert made.photographs(made.folder, part) == names
+        assert made.photographs(part) == names
     assert made.skeleton.name == "coco" and made.skeleton.chosen_by == ("oks",)
     assert made.skeleton.oks_sigmas.tolist() == list(COCO.sigmas) and made.skeleton.flip[5] == 6
 

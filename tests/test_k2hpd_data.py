@@ -198,7 +198,7 @@ def test_frames_and_labels_are_those_of_the_files(film, prepared):
             seen = getattr(data, f"{part}_images")[row]
             np.testing.assert_array_equal(seen, np.stack([film.shown[number]] * 3, 2))
         assert data.column(part, "image").tolist() == list(range(first, first + count))
-        assert data.photographs(prepared, part)[0] == f"{first:08d}.png"
+        assert data.photographs(part)[0] == f"{first:08d}.png"
         first += count
     outside = (data.train_labels < 0) | (data.train_labels > data.frame)
     assert outside.any() and not data.column("train", "mirrored").any()

@@ -113,7 +113,7 @@ def check_rows(workdir, source):
     assert data.skeleton == MPII and data.frame == (227, 227) and data.margin == 1
     for part in ("train", "test"):
         labels = getattr(data, f"{part}_labels")
-        names = data.photographs(workdir, part)
+        names = data.photographs(part)
         for n, (which, number, person, *box, mirrored, head, area, score) in enumerate(
             getattr(data, f"{part}_rows")
         ):
@@ -147,7 +147,7 @@ def test_rows_are_similarities_of_the_mat_joints(prepared, source):
 def test_frames_show_the_photographs(prepared, source):
     data = open_dataset(prepared)
     for part in ("train", "test"):
-        names = data.photographs(prepared, part)
+        names = data.photographs(part)
         for n in range(0, len(names), 3):
             photo = Image.open(source / names[n])
             padded = Image.new("RGB", (photo.width + 1000, photo.height + 1000))
@@ -587,7 +587,7 @@ def test_lsp_with_mpii_has_its_joints_by_name(together, source, prepared):
         expected = people[number, person]["joints"][[ids[name] for name in LSP.joints]]
         np.testing.assert_allclose(joints, expected, atol=1e-2)
     assert {tuple(row[1:]) for row in identities.tolist()} == places(prepared, "train")
-    assert Path(data.photographs(together, "train")[rows[0]]).parent.name == "images"
+    assert Path(data.photographs("train")[rows[0]]).parent.name == "images"
 
 
 def test_lsp_with_an_mpii_that_is_none(photos, tmp_path, capsys):

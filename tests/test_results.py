@@ -150,13 +150,13 @@ def test_predictions_are_recorded_to_a_64th_of_a_pixel(tmp_path):
         predictions.save(path, np.full((1, 14, 2), np.nan))
 
 
-def test_scores_that_are_not_those_of_the_predictions_are_told(workdir, data):
+def test_scores_that_are_not_those_of_the_predictions_are_told(data):
     rng = np.random.default_rng(0)
     stages = {
         f"stage {n}": data.test_labels + rng.normal(0, 9 - n, data.test_labels.shape)
         for n in (1, 2)
     }
-    scores, intervals = predictions.scores_of(workdir, data, stages)
+    scores, intervals = predictions.scores_of(data, stages)
     test = json.loads(
         json.dumps(files._finite(recording.rounded(scores | {"intervals": intervals})))
     )

@@ -129,7 +129,10 @@ def test_what_resume_refuses_and_replaces(own_workdir, kill, capsys):
     Train_stage_1.main(flags)
     assert "an unfinished run is being replaced" in capsys.readouterr().out and not state.exists()
     before = (own_workdir / "model_1.pt").read_bytes()
+    # a run that was killed while it saved its first state left a part of it
+    (own_workdir / "model_1.resume.pt.tmp").write_bytes(b"a part")
     Train_stage_1.main([*flags, "--resume"])
+    assert not (own_workdir / "model_1.resume.pt.tmp").exists()
     assert (
         "model_1.pt: is finished" in capsys.readouterr().out
         and (own_workdir / "model_1.pt").read_bytes() == before

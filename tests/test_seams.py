@@ -105,7 +105,7 @@ def test_labels_lead_back_to_the_photographs(dolls):
     data = open_dataset(dolls)
     for part, labels in (("train", data.train_labels), ("test", data.test_labels)):
         np.testing.assert_allclose(data.to_photographs(labels, part), true_joints(part), atol=1e-3)
-        numbers = [int(name.removesuffix(".png")) for name in data.photographs(dolls, part)]
+        numbers = [int(name.removesuffix(".png")) for name in data.photographs(part)]
         assert numbers == data.column(part, "image").tolist()
 
 

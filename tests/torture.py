@@ -143,7 +143,8 @@ class Torture:
             assert same_bytes(workdir / name, self.done[step] / name), (
                 f"step {step}: {name} differs"
             )
-        assert not [*workdir.glob("*.tmp"), *workdir.glob("*.resume.pt"), *workdir.glob("*.lock")]
+        left = [*workdir.glob("*.tmp"), *workdir.glob("*.resume.pt"), *workdir.glob("*.lock")]
+        assert not left, f"step {step}: {left}"
         shutil.rmtree(workdir)
 
 
