@@ -4,7 +4,6 @@ import argparse
 import errno
 import functools
 import math
-import os
 import re
 import signal
 import sys
@@ -35,7 +34,7 @@ def command(main):
 
     @functools.wraps(main)
     def wrapped(argv=None):
-        script_name = os.path.basename(sys.modules[main.__module__].__file__)
+        script_name = name_of(sys.modules[main.__module__].__file__)
         # only the main thread may handle signals
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _stop)
@@ -68,6 +67,12 @@ def command(main):
         raise SystemExit(exit_code)
 
     return wrapped
+
+
+def name_of(script_path):
+    """A script's name as one calls it: python -m results for results/__main__.py."""
+    path = Path(script_path)
+    return f"python -m {path.parent.name}" if path.name == "__main__.py" else path.name
 
 
 def _stop(signal_number, stack_frame):
@@ -138,7 +143,9 @@ class Parser(argparse.ArgumentParser):
 def parser(description, workdir=Path("."), shown="%(default)s"):
     """ArgumentParser of a script's docstring with --workdir, whose default is shown as `shown`."""
     arguments = Parser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=name_of(sys.argv[0]),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument(
         "--workdir",

@@ -8,7 +8,15 @@ import time
 
 import pytest
 import torch
-from helpers import SMALL_CROPS, SMALL_IMAGES, fails, same, weights, write_predictions
+from helpers import (
+    SMALL_CROPS,
+    SMALL_IMAGES,
+    fails,
+    same,
+    weights,
+    write_model,
+    write_predictions,
+)
 
 import Train_stage_1
 import Train_stage_2
@@ -283,3 +291,16 @@ def test_a_signal_while_scoring_between_epochs_loses_no_row(own_workdir, monkeyp
     assert len((own_workdir / "curves_stage_1.csv").read_text().splitlines()) == 3
     Train_stage_1.main([*flags, "--resume"])
     assert (own_workdir / "curves_stage_1.csv").read_text() == curve
+
+
+def test_resume_refuses_what_began_from_another_model(own_workdir, tmp_path, capsys):
+    """Though it lies where the former one lay."""
+    base = tmp_path / "base"
+    base.mkdir()
+    write_model(base, input_size=(65, 65))
+    flags = ["--workdir", str(own_workdir), *STAGE_1, "--weights", str(base)]
+    Train_stage_1.main(flags)
+    Train_stage_1.main([*flags, "--resume"])
+    assert "is finished" in capsys.readouterr().out
+    write_model(base, input_size=(65, 65))  # other random weights
+    fails(Train_stage_1.main, [*flags, "--resume"], capsys, "other settings: weights")
