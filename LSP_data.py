@@ -38,7 +38,7 @@ MPII_NAMES = {"neck": "upper_neck", "head": "head_top"}
 def draw_box(joints_px, rng):
     """A training box (4,) px around the labelled joints (J, 2): BOX_SCALE of their extent, moved by
     up to SHIFT_PX."""
-    # as nanmin and nanmax, in a fifth of their time
+    # as nanmin and nanmax, in a third of their time
     top_left = np.fmin.reduce(joints_px)
     bottom_right = np.fmax.reduce(joints_px)
     extent = (bottom_right - top_left).max()
