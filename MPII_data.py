@@ -156,7 +156,7 @@ def missing_images(jobs, photo_folder):
     return {
         (job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
         for job in jobs
-        if job.set_number == SET_NUMBER and Path(job.path).name not in openers
+        if Path(job.path).name not in openers
     }
 
 
