@@ -62,10 +62,9 @@ class Bench:
             self.write_model(joint_name, refiner(skeleton.index(joint_name)), provenance)
 
     def write_model(self, model_name, network, provenance):
-        """One checkpoint, unless it is there."""
+        """One checkpoint, in place of what a step's command may have left there."""
         path = self.workdir / f"model_{model_name}.pt"
-        if not path.exists():
-            checkpoint.save(path, checkpoint.weights_of(network), provenance)
+        checkpoint.save(path, checkpoint.weights_of(network), provenance)
 
     def model(self, network):
         """A network of stage 1, as it sees the frames."""
@@ -100,7 +99,8 @@ class Bench:
             "--precision",
             self.run.precision,
         ]
-        train_refiner = ["Train_stage_2.py", *common_flags, "--joints", JOINTS[0]]
+        train_refiner = ["Train_stage_2.py", *common_flags, "--recipe", "original"]
+        train_refiner += ["--joints", JOINTS[0]]
         return {
             "1": ["LSP_data.py", *self.source, "--workdir", self.workdir / "step_1"],
             "2": ["Train_stage_1.py", *common_flags, "--weights", "none", *few(192)],

@@ -5,10 +5,15 @@ import sys
 import time
 
 import pytest
+import torch
 from helpers import FP32, write_model
 
 from benchmarks import __main__ as bench
-from benchmarks import measure, predicting
+from benchmarks import measure, plain, predicting
+from benchmarks.bench import JOINTS, Bench
+from Cascade_1_net import Alex_net_c1
+from deeppose import checkpoint
+from deeppose.runtime import Runtime
 
 
 def test_ways_take_turns_and_ratios_are_of_the_first_to_the_others():
@@ -53,6 +58,18 @@ def test_a_bench_of_step_1(photos, tmp_path, capsys):
         and found["steps"][0]["against_plain"] > 0
         and "LSP_data.py" in capsys.readouterr().out
     )
+
+
+def test_step_6_reads_models_of_its_own_after_other_steps_left_theirs(photos, tmp_path):
+    run = Runtime(torch.device("cpu"), "fp32")
+    bench_of_photos = Bench(photos, tmp_path, 10, run)
+    left_behind = Alex_net_c1(14, (0,), "integral")
+    for joint_name in JOINTS:
+        checkpoint.save(tmp_path / f"model_{joint_name}.pt", left_behind.state_dict(), {})
+    bench_of_photos.write_models("6")
+    for joint_name in JOINTS:
+        weights = torch.load(tmp_path / f"model_{joint_name}.pt", weights_only=True)
+        plain.alexnet().load_state_dict(weights)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
