@@ -200,7 +200,7 @@ class Alexnet_stage_1(nn.Module):
         return torch.addcmul(self.shift, images, self.factor)
 
     def cells(self, image_size, device=None):
-        """Where the heatmaps' cells look in images of that (w, h) px, as heatmaps.Cells.
+        """Centres of what the heatmaps' cells see in images of that (w, h) px, as heatmaps.Cells.
 
         Convolution 1 (11 wide, stride 4) and the pool after it (3, stride 2) centre cell i at pixel
         8 i + 9, less what the convolution pads.

@@ -168,7 +168,7 @@ class Heatmap_stage_1(nn.Module):
         return Output(joints, peak_heights.clamp(0, 1))
 
     def cells(self, image_size, device=None):
-        """Where the heatmaps' cells are in images of that (w, h) px, as heatmaps.Cells.
+        """Centres of the heatmaps' cells in images of that (w, h) px, as heatmaps.Cells.
 
         They are STRIDE pixels apart, evenly about the centre, so the heatmap of a mirror image,
         mirrored, lies on that of the image. original: cell i at pixel 4 i, so that mirrored

@@ -112,7 +112,7 @@ class Resnet_stage_1(nn.Module):
 
     @staticmethod
     def cells(image_size, device=None):
-        """Where the heatmaps' cells look in images of that (w, h) px, as heatmaps.Cells.
+        """Centres of what the heatmaps' cells see in images of that (w, h) px, as heatmaps.Cells.
 
         Convolutions and pools of stride 2 look at every second pixel from the first on, so cell i
         looks at pixel 8 i.

@@ -1,4 +1,4 @@
-"""Where the recorded results are."""
+"""Paths of the recorded results."""
 
 from pathlib import Path
 

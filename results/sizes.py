@@ -1,4 +1,4 @@
-"""How long each row runs: the flags that a size adds to its steps."""
+"""Lengths of the rows' runs: the flags that a size adds to its steps."""
 
 from deeppose.skeletons import LSP
 from results.rows import ROWS, base_of, is_variant

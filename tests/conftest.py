@@ -1,4 +1,4 @@
-"""What the tests share: a small rendered data set, and the arrays that step 1 makes of it."""
+"""Fixtures of all tests: a small rendered data set, and the arrays that step 1 makes of it."""
 
 import five_joints_data
 import pytest

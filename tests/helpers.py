@@ -1,4 +1,4 @@
-"""What several tests use."""
+"""Helpers of several tests."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def prepare_coco(folder, *flags):
 
 
 def weight_count(module):
-    """How many weights a network has."""
+    """Number of a network's weights."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

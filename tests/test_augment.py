@@ -1,4 +1,4 @@
-"""What is drawn anew for training images: pixels and joints move together, unlabelled stays
+"""Training images drawn anew: pixels and joints move together, unlabelled stays
 unlabelled."""
 
 import numpy as np

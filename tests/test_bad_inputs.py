@@ -1,4 +1,4 @@
-"""What a user can get wrong: one line that names the file, exit code 2, and no earlier output
+"""Mistakes of a user: one line that names the file, exit code 2, and no earlier output
 changed."""
 
 import errno
@@ -917,7 +917,7 @@ def test_step_1_on_a_full_disk(photos, small_disk, capsys):
 
 
 def test_a_full_disk_leaves_the_former_files(small_disk):
-    """Whatever is written: an error that names the file and the disk, the former file whole, no
+    """Of every kind of file: an error that names the file and the disk, the former file whole, no
     temporary."""
     writers = {
         "a.npy": lambda path, size: arrays.save(path, np.zeros(size // 8)),

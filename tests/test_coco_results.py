@@ -165,7 +165,7 @@ def test_poses_of_detections_that_are_alike_are_one(source, boxes, tmp_path):
 
 
 def regions_of(data):
-    """What the frames show of the photographs, (N, 4) px: a quarter more than the boxes."""
+    """Regions of the photographs that the frames show, (N, 4) px: a quarter more than the boxes."""
     x0, y0, width, height = data.boxes("test").T
     return np.stack([x0 - width / 8, y0 - height / 8, 1.25 * width, 1.25 * height], 1)
 

@@ -1,4 +1,4 @@
-"""What long runs leave: epochs that were kept, for the steps that take them, and a log of what was
+"""Files that long runs leave: epochs that were kept, for the steps that take them, and a log of what was
 printed."""
 
 import json

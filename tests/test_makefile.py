@@ -65,7 +65,7 @@ def project(tmp_path):
 
 
 def make(project, *arguments, code=0, **environment):
-    """What make prints."""
+    """Run make; returns what it printed."""
     unset = ("DATA", "NETWORK", "SOURCE", "WORKDIR", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     environment = {
         key: value for key, value in os.environ.items() if key not in unset

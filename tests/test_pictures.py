@@ -41,7 +41,7 @@ def opened(path):
 
 
 def near(picture, colour):
-    """Where a picture shows about this colour."""
+    """Mask of the pixels that are about of this colour."""
     wanted = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
     return np.abs(picture - wanted).max(2) < 12
 

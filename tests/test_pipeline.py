@@ -40,7 +40,7 @@ def finished(photos, tmp_path_factory):
 
 
 def run_all(photos, workdir):
-    """What each of the six commands printed."""
+    """Run the six commands: step's number -> what it printed."""
     return {
         1: run("LSP_data.py", workdir, "--source", str(photos)),
         2: run(

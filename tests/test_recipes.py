@@ -1,4 +1,4 @@
-"""What --recipe and --vary stand for: the original's recipe is what its author's scripts do."""
+"""--recipe and --vary: the original's recipe is what its author's scripts do."""
 
 import json
 import math

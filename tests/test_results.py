@@ -371,8 +371,7 @@ def test_a_variant_is_judged_against_its_base_image_by_image():
 def test_a_variants_line_is_of_its_run_and_of_its_bases_working_directory(
     workdir, data, tmp_path, records, monkeypatch
 ):
-    """What the base says of the held-out images comes from the folder of its run, not from a
-    record."""
+    """The base's scores of the held-out images are those in the folder of its run, not a record's."""
     for name in ("tiny_variants", "tiny_no_turn"):
         (tmp_path / name).mkdir()
         for path in workdir.iterdir():

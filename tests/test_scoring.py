@@ -1,4 +1,4 @@
-"""What the test scripts say and write beside the scores themselves: intervals, the flip test, a
+"""The test scripts' output beside the scores themselves: intervals, the flip test, a
 further threshold."""
 
 import json
