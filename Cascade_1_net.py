@@ -100,8 +100,8 @@ class Alex_net_c1(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Dropout(dropout),
             )
-            self.displacement = nn.Linear(width, 2)
-            self.joint_layers = ("displacement",)  # stay in float32
+            self.offset = nn.Linear(width, 2)
+            self.joint_layers = ("offset",)  # stay in float32
         else:
             self.heatmaps = Heatmaps(joint_count)
             self.joint_layers = ("heatmaps.joints",)
@@ -142,7 +142,7 @@ class Alex_net_c1(nn.Module):
             cell_weights = self.hidden[0].weight
             # its inputs are 6 x 6 cells of each channel
             cell_weights.copy_(cell_weights.unflatten(1, (-1, 6, 6)).flip(3).flatten(1))
-            for parameter in (self.displacement.weight, self.displacement.bias):
+            for parameter in (self.offset.weight, self.offset.bias):
                 parameter[0] *= -1  # an offset's x
         else:
             for parameter in (self.heatmaps.joints.weight, self.heatmaps.joints.bias):
@@ -161,7 +161,7 @@ class Alex_net_c1(nn.Module):
         hidden = self.hidden(self.features(images).flatten(1))
         with torch.autocast(hidden.device.type, enabled=False):
             # in float32, since bfloat16 is too coarse for coordinates
-            offsets = self.displacement(hidden.float()) / self.outputs_per_side
+            offsets = self.offset(hidden.float()) / self.outputs_per_side
         return Output(offsets, None if self.training else heatmaps.unsure(offsets))
 
     def _forward_integral(self, images, asked_joints):

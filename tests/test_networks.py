@@ -446,7 +446,7 @@ def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, s
         (lambda: Resnet_stage_1(14), "heatmaps.joints"),
         (lambda: Resnet_stage_1(14, "direct"), "joints"),
         (lambda: Alex_net_c1(14, (3,)), "heatmaps.joints"),
-        (lambda: Alex_net_c1(14, (3,), "direct"), "displacement"),
+        (lambda: Alex_net_c1(14, (3,), "direct"), "offset"),
     ],
 )
 def test_last_layers_and_outputs_are_float32_under_autocast(make, last):

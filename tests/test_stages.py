@@ -33,8 +33,8 @@ def save_constant(path, x, y, gain=1.0):
     torch.manual_seed(0)
     network = Alex_net_c1(LSP.joint_count, [LSP.index(name)], "direct")
     with torch.no_grad():
-        network.displacement.weight.zero_()
-        network.displacement.bias.copy_(torch.tensor([x, y]))
+        network.offset.weight.zero_()
+        network.offset.bias.copy_(torch.tensor([x, y]))
         network.gain.fill_(gain)
     checkpoint.save(
         path,

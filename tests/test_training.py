@@ -212,8 +212,8 @@ def test_refining_moves_each_joint_by_gain_times_offset_times_the_stage_1_side(d
     # the torso's joints first: refining them must not change the later boxes
     for name, move in said.items():
         network = Alex_net_c1(14, (LSP.index(name),), "direct")
-        nn.init.zeros_(network.displacement.weight)
-        network.displacement.bias.data = torch.tensor(move)
+        nn.init.zeros_(network.offset.weight)
+        network.offset.bias.data = torch.tensor(move)
         network.gain.fill_(0.5)
         write_refiner(tmp_path, name, network)
     joints = np.random.default_rng(0).uniform(60, 160, data.test_labels.shape)
