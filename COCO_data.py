@@ -12,7 +12,6 @@ Run     python COCO_data.py
 import argparse
 import re
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -115,41 +114,20 @@ def read_people(options):
     return (train_file, train_people), (test_file, test_people), folder
 
 
-def plan(parts, left_out):
-    """The Job of each photograph, in the order of their numbers.
-
-    left_out  (set number, image number) of those that cannot be used
-    """
+def plan(parts):
+    """The Job of each photograph that is there, in the order of their numbers."""
     jobs = []
     for part in parts:
-        # the rows are numbered without gaps, and the held-out images spread over those that are left
-        image_ids = [
-            image_id
-            for image_id in part.rows_of_image
-            if (part.set_number, image_id) not in left_out
-        ]
+        # the held-out images spread over those that are there
+        image_ids = [image_id for image_id, path in part.paths.items() if path is not None]
         held_out_every = max(HELD_OUT_EVERY, len(image_ids) // MOST_HELD_OUT)
-        row_count = 0
         for index, image_id in enumerate(image_ids):
-            rows = tuple(
-                replace(row, number=number)
-                for number, row in enumerate(part.rows_of_image[image_id], start=row_count)
-            )
-            row_count += len(rows)
             held_out = part.name == "train" and index % held_out_every == 0
-            jobs.append(job_of(part, image_id, rows, held_out))
-    # each part needs an image
-    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
-    has_test = len(jobs) > len(held_out_flags)
-    if not has_test or not any(held_out_flags) or all(held_out_flags):
-        raise InputError(
-            "too few images have people with labelled joints: at least 1 to train on, 1 to hold out and "
-            "1 to test on are needed"
-        )
+            jobs.append(job_of(part, image_id, held_out))
     return jobs
 
 
-def job_of(part, image_id, rows, held_out):
+def job_of(part, image_id, held_out):
     """The Job of one image of a Part."""
     path = part.paths[image_id]
     return Job(
@@ -159,7 +137,7 @@ def job_of(part, image_id, rows, held_out):
         part.coco_file.images[image_id].file_name,
         str(path),
         partial(open, path, "rb"),
-        rows,
+        tuple(part.rows_of_image[image_id]),
         held_out,
     )
 
@@ -260,7 +238,7 @@ def main(argv=None):
     annotations_path = options.workdir / workdir.TEST_ANNOTATIONS
     framing.prepare(
         options,
-        partial(plan, (train, test)),
+        plan((train, test)),
         Layout(skeleton, stored_frame, MARGIN, set_names),
         dataset_facts,
         missing_photographs((train, test)),

@@ -7,7 +7,6 @@ Run     python K2HPD_data.py --source data/K2HPD
 """
 
 import sys
-from functools import partial
 
 from deeppose import archives, downloads, framing, k2hpd, shell
 from deeppose.framing import Layout
@@ -58,19 +57,18 @@ def is_held_out(index, count):
     return stretch % HELD_OUT_EVERY == FIRST_HELD_OUT
 
 
-def plan(lines_of_part, openers, folder, left_out):
-    """All images in the film's order, a row each: a list of Job.
+def plan(lines_of_part, openers, folder):
+    """The images that are there, in the film's order, a row each: a list of Job.
 
     lines_of_part  what read_lines gives
     openers        file name -> what opens the image
-    left_out       (set number, image number) of those that cannot be used
     """
     jobs = []
     for part, lines in lines_of_part.items():
-        # the film without what is left out, so that its stretches are of equal length
-        usable_lines = [line for line in lines if (SET_NUMBER, line[0]) not in left_out]
-        for index, (image_number, file_name, joints) in enumerate(usable_lines):
-            held_out = part == "train" and is_held_out(index, len(usable_lines))
+        # the film without what is missing, so that its stretches are of equal length
+        lines_here = [line for line in lines if line[1] in openers]
+        for index, (image_number, file_name, joints) in enumerate(lines_here):
+            held_out = part == "train" and is_held_out(index, len(lines_here))
             jobs.append(
                 Job(
                     part,
@@ -78,20 +76,12 @@ def plan(lines_of_part, openers, folder, left_out):
                     image_number,
                     file_name,
                     str(folder / file_name),
-                    openers.get(file_name),
-                    (Row(index, joints),),
+                    openers[file_name],
+                    (Row(joints),),
                     held_out,
                     FRAME,
                 )
             )
-    # each part needs an image
-    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
-    has_test = len(jobs) > len(held_out_flags)
-    if not has_test or not any(held_out_flags) or all(held_out_flags):
-        raise InputError(
-            f"{folder}: too few images are left to train on, to hold out and to test on; "
-            f"fetch the set from {PAGE}"
-        )
     return jobs
 
 
@@ -145,7 +135,7 @@ def main(argv=None):
     )
     framing.prepare(
         options,
-        partial(plan, lines_of_part, openers, folder),
+        plan(lines_of_part, openers, folder),
         layout,
         {"options": {"limit": options.limit}},
         missing_images(lines_of_part, openers, folder),

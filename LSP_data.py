@@ -9,7 +9,6 @@ Run     python LSP_data.py
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from deeppose import framing, geometry, lsp, shell
 from deeppose.framing import Layout
 from deeppose.mpii_split import split
 from deeppose.people import Job, Row
-from deeppose.shell import InputError, command
+from deeppose.shell import command
 from deeppose.skeletons import LSP, MPII
 
 FRAME = (227, 227)  # both networks' input; original
@@ -78,15 +77,12 @@ def numbered_images(lsp_set, lspe_set, limit):
     return images
 
 
-def plan(lsp_set, lspe_set, options, left_out):
-    """All images in the order of their numbers, each with its rows: a list of Job.
-
-    left_out  (set number, image number) of those that cannot be used
-    """
+def plan(lsp_set, lspe_set, options):
+    """The images that are there, in the order of their numbers, each with its rows: a list of
+    Job."""
     jobs = []
-    row_counts = {"train": 0, "test": 0}
     for part, photo_set, image_number in numbered_images(lsp_set, lspe_set, options.limit):
-        if (photo_set.number, image_number) in left_out:
+        if image_number not in photo_set.openers:
             continue
         is_lsp = photo_set is lsp_set
         held_out = part == "train" and is_lsp and image_number % HELD_OUT_EVERY == 1
@@ -97,30 +93,18 @@ def plan(lsp_set, lspe_set, options, left_out):
             # seeded by the image, so that its rows are the same whatever --limit is
             rng = np.random.default_rng((options.seed, photo_set.number, image_number))
             views = draw_views(joints, not options.no_copies, rng)
-        rows = rows_of(views, joints, row_counts[part])
-        row_counts[part] += len(rows)
-        jobs.append(job_of(part, photo_set, image_number, rows, held_out))
-    # each part needs an image
-    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
-    if not row_counts["test"] or not any(held_out_flags) or all(held_out_flags):
-        raise InputError(
-            f"{lsp_set.place}: too few images are left to train on, to hold out and to test on; "
-            f"download the set again from {lsp.PAGES[lsp.LSP_NUMBER]}"
-        )
+        jobs.append(job_of(part, photo_set, image_number, rows_of(views, joints), held_out))
     return jobs
 
 
-def rows_of(views, joints_px, first_number, person=0):
-    """A Row for each view of one person; their numbers count from first_number."""
-    return tuple(
-        Row(number, joints_px, box, person, mirrored)
-        for number, (box, mirrored) in enumerate(views, start=first_number)
-    )
+def rows_of(views, joints_px, person=0):
+    """A Row for each view of one person."""
+    return tuple(Row(joints_px, box, person, mirrored) for box, mirrored in views)
 
 
 def job_of(part, photo_set, image_number, rows, held_out):
-    """The Job of one image; it has no opener where the image is missing."""
-    name, opener = photo_set.openers.get(image_number, ("", None))
+    """The Job of one image."""
+    name, opener = photo_set.openers[image_number]
     return Job(
         part,
         photo_set.number,
@@ -133,12 +117,9 @@ def job_of(part, photo_set, image_number, rows, held_out):
     )
 
 
-def plan_mpii(mpii_set, options, left_out, row_count):
-    """The training persons of MPII's default split, each with the rows that draw_views makes.
-
-    row_count  of the training rows before them
-    Returns a list of Job.
-    """
+def plan_mpii(mpii_set, options):
+    """The training images of MPII's default split, each with the rows that draw_views makes of its
+    persons: a list of Job."""
     mpii_joints = [MPII_NAMES.get(joint, joint) for joint in LSP.joints]
     indices = [MPII.index(joint) for joint in mpii_joints]
     jobs = []
@@ -153,19 +134,9 @@ def plan_mpii(mpii_set, options, left_out, row_count):
                 continue
             seed = (options.seed, MPII_data.SET_NUMBER, image_number, person.rect)
             views = draw_views(joints, not options.no_copies, np.random.default_rng(seed))
-            rows += rows_of(views, joints, row_count + len(rows), person.rect + 1)
-        if rows and (MPII_data.SET_NUMBER, image_number) not in left_out:
+            rows += rows_of(views, joints, person.rect + 1)
+        if rows:
             jobs.append(MPII_data.job_of("train", people, rows, mpii_set.photo_folder))
-            row_count += len(rows)
-    return jobs
-
-
-def plan_all(lsp_set, lspe_set, mpii_set, options, left_out):
-    """The Jobs of `plan`, and where there is a PersonSet of MPII those of `plan_mpii` after them."""
-    jobs = plan(lsp_set, lspe_set, options, left_out)
-    if mpii_set:
-        row_count = framing.count_rows(jobs)["train"]
-        jobs += plan_mpii(mpii_set, options, left_out, row_count)
     return jobs
 
 
@@ -224,24 +195,19 @@ def main(argv=None):
     mpii_set = MPII_data.open_set(options.mpii) if options.mpii else None
     left_out = unusable_images(lsp_set, lspe_set, options.limit)
     # what the arrays will hold
+    jobs = plan(lsp_set, lspe_set, options)
     set_names = {lsp.LSP_NUMBER: "LSP", lsp.LSPE_NUMBER: "LSPe"}
     facts = {"options": {"limit": options.limit, "copies": not options.no_copies}}
     places = f"{lsp_set.place} and {lspe_set.place}"
     if mpii_set:
-        mpii_jobs = plan_mpii(mpii_set, options, {}, 0)
+        mpii_jobs = plan_mpii(mpii_set, options)
         left_out |= MPII_data.missing_images(mpii_jobs, mpii_set.photo_folder)
+        jobs += mpii_jobs
         set_names[MPII_data.SET_NUMBER] = "MPII"
         facts["options"]["mpii"] = True
         places = f"{lsp_set.place}, {lspe_set.place} and {mpii_set.photo_folder}"
     layout = Layout(LSP, FRAME, 1.0, set_names, whole=True, floor_set=lsp.LSP_NUMBER)
-    framing.prepare(
-        options,
-        partial(plan_all, lsp_set, lspe_set, mpii_set, options),
-        layout,
-        facts,
-        left_out,
-        places,
-    )
+    framing.prepare(options, jobs, layout, facts, left_out, places)
 
 
 if __name__ == "__main__":

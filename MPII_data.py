@@ -112,41 +112,21 @@ def job_of(part, people, rows, photo_folder, held_out=False):
     )
 
 
-def plan(person_set, parts, limit, left_out):
+def plan(parts, photo_folder, limit):
     """All images in the order of the file, each with a row a person: a list of Job.
 
-    parts     "train" and "test" -> what by_image gives
-    limit     images of each part; None for all
-    left_out  (set number, image number) of those that cannot be used
+    parts  "train" and "test" -> what by_image gives
+    limit  images of each part; None for all
     """
     jobs = []
-    row_counts = {"train": 0, "test": 0}
     for part, images in parts.items():
         for people in images[:limit]:
-            image_index = people[0].image_index
-            if (SET_NUMBER, image_index + 1) in left_out:
-                continue
-            rows = []
-            for row_number, person in enumerate(people, start=row_counts[part]):
-                rows.append(
-                    Row(
-                        row_number,
-                        person.joints,
-                        box_of(person),
-                        person.rect + 1,
-                        head_px=head_px(person),
-                    )
-                )
-            row_counts[part] += len(rows)
-            held_out = part == "train" and image_index % HELD_OUT_EVERY == 0
-            jobs.append(job_of(part, people, tuple(rows), person_set.photo_folder, held_out))
-    # each part needs an image
-    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
-    if not row_counts["test"] or not any(held_out_flags) or all(held_out_flags):
-        raise InputError(
-            f"{person_set.photo_folder}: too few images are left to train on, to hold out and to "
-            f"test on; download the set again from {PAGE}"
-        )
+            rows = tuple(
+                Row(person.joints, box_of(person), person.rect + 1, head_px=head_px(person))
+                for person in people
+            )
+            held_out = part == "train" and people[0].image_index % HELD_OUT_EVERY == 0
+            jobs.append(job_of(part, people, rows, photo_folder, held_out))
     return jobs
 
 
@@ -192,14 +172,13 @@ def main(argv=None):
     train, test = split(person_set.people, person_set.photo_folder, options.split)
     name_boxless([*train, *test])
     parts = {"train": by_image(train), "test": by_image(test)}
-    # all frames are planned once to learn which photographs are missing, then cut
-    jobs = plan(person_set, parts, options.limit, {})
-    facts = {"options": {"limit": options.limit, "split": options.split}}
+    # cut their frames
+    jobs = plan(parts, person_set.photo_folder, options.limit)
     framing.prepare(
         options,
-        partial(plan, person_set, parts, options.limit),
+        jobs,
         Layout(MPII, FRAME, 1.0, {SET_NUMBER: "MPII"}),
-        facts,
+        {"options": {"limit": options.limit, "split": options.split}},
         missing_images(jobs, person_set.photo_folder),
         person_set.photo_folder,
     )

@@ -19,6 +19,7 @@ from benchmarks.bench import JOINTS, refiner
 from deeppose import cascade, deltas, geometry, lsp
 from deeppose.examples import Boxing, Examples
 from deeppose.frame_examples import FrameExamples
+from deeppose.people import row_numbers
 from LSP_data import FRAME
 
 PLAIN_SHARE = 4  # the plain way does that many times fewer rows in a round
@@ -31,7 +32,7 @@ def step_1(bench):
     """
     # the same photographs for all three
     sets = [lsp.open_set(bench.photos, number) for number in (lsp.LSP_NUMBER, lsp.LSPE_NUMBER)]
-    jobs = LSP_data.plan(*sets, LSP_data.parse(bench.source), {})
+    jobs = LSP_data.plan(*sets, LSP_data.parse(bench.source))
     row_count = sum(len(job.rows) for job in jobs)
     training_count = sum(len(job.rows) for job in jobs if job.part == "train")
     folder = bench.workdir / "step_1"
@@ -45,15 +46,15 @@ def step_1(bench):
             folder / "limit.npy", "w+", np.uint8, (row_count, *FRAME, 3)
         )
 
-        def fill(job):
+        def fill(job, numbers):
             image = job.read()
             first_row = 0 if job.part == "train" else training_count
-            for row in job.rows:
+            for number in numbers:
                 frame = image.resize(FRAME, Image.Resampling.BILINEAR)
-                frames[first_row + row.number] = np.asarray(frame)
+                frames[first_row + number] = np.asarray(frame)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(fill, jobs))  # a list, so that errors are raised
+            list(pool.map(fill, jobs, row_numbers(jobs)))  # a list, so that errors are raised
         frames.flush()
         return row_count
 

@@ -101,8 +101,8 @@ class Rows:
             return hashlib.sha256(file.read(self._header_bytes))
 
     def add_to_digest(self, digest, row_numbers):
-        """Update a hash with consecutive rows, as the file has them."""
-        digest.update(self._array[row_numbers])
+        """Update a hash with the rows of a range of numbers, as the file has them."""
+        digest.update(self._array[row_numbers.start : row_numbers.stop])
 
     def flush(self):
         """Write out what the memory map still holds."""

@@ -18,7 +18,7 @@ class Part:
     set_number     in *_rows.npy
     coco_file      the CocoFile that has its images
     paths          image id -> the photograph's file, None where there is none
-    rows_of_image  image id -> list of Row with numbers to be given, of the images that have people
+    rows_of_image  image id -> list of Row, of the images that have people
     """
 
     name: str

@@ -28,7 +28,7 @@ def view_box(box_px, frame):
 def labelled_people(coco_file, frame):
     """Image id -> the Rows of its people with labelled joints, without crowds.
 
-    Their numbers are still to be given. Says whose joints do not fit the box.
+    Says whose joints do not fit the box.
     """
     rows_of_image = {}
     has_joints = coco_file.keypoint_counts > 0  # (P,)
@@ -42,20 +42,17 @@ def labelled_people(coco_file, frame):
         if (np.abs(geometry.normalise(joints, box)) > dataset_format.FARTHEST).any():
             print(f"annotation {annotation_id} has a joint far outside of its box (left out)")
             continue
-        row = Row(0, joints, box, annotation_id, area_px=float(coco_file.areas[person]))
+        row = Row(joints, box, annotation_id, area_px=float(coco_file.areas[person]))
         rows_of_image.setdefault(int(coco_file.image_ids[person]), []).append(row)
     return rows_of_image
 
 
 def detected_people(detections, joint_count, frame):
-    """Image id -> the Rows of coco_detections.read_detections' boxes, which have no labels.
-
-    Their numbers are still to be given.
-    """
+    """Image id -> the Rows of coco_detections.read_detections' boxes, which have no labels."""
     rows_of_image = {}
     unlabelled = np.full((joint_count, 2), np.nan)
     for image_id, box, score in zip(*detections):
         rows = rows_of_image.setdefault(int(image_id), [])
         person = len(rows) + 1
-        rows.append(Row(0, unlabelled, view_box(box, frame), person, score=float(score)))
+        rows.append(Row(unlabelled, view_box(box, frame), person, score=float(score)))
     return rows_of_image

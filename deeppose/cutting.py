@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeppose import arrays, dataset_format, downloads, files, geometry
-from deeppose.people import BrokenImages
+from deeppose.people import BrokenImages, row_numbers
 from deeppose.shell import InputError
 
 KINDS = ("images", "labels", "rows")  # the arrays of "train" and of "test"
@@ -45,20 +45,22 @@ def write_arrays(workdir, jobs, counts, layout):
             for array_name, (dtype, shape) in planned.items()
         }
         digests = {array_name: rows.begin_digest() for array_name, rows in written.items()}
-        results = pool.map(lambda job: _try_fill(job, written, layout), jobs)
+        numbers_of_jobs = row_numbers(jobs)
+        results = pool.map(
+            lambda job, numbers: _try_fill(job, numbers, written, layout), jobs, numbers_of_jobs
+        )
         progress = tqdm(results, "cutting frames", len(jobs), unit=" images", disable=None)
         poses = []
         broken = {}
         try:
-            for job, result in zip(jobs, progress):
+            for job, numbers, result in zip(jobs, numbers_of_jobs, progress):
                 if isinstance(result, InputError):
                     broken[job.set_number, job.image] = str(result)
                 else:
                     poses += result
-                rows = slice(job.rows[0].number, job.rows[-1].number + 1)
                 for kind in KINDS:  # now, while the rows are in the system's cache
                     array_name = f"{job.part}_{kind}"
-                    written[array_name].add_to_digest(digests[array_name], rows)
+                    written[array_name].add_to_digest(digests[array_name], numbers)
             if broken:
                 raise BrokenImages(broken)
         finally:
@@ -87,21 +89,22 @@ def _plan_arrays(counts, layout):
     return planned
 
 
-def _try_fill(job, written, layout):
+def _try_fill(job, numbers, written, layout):
     """`_fill`, but the InputError of an image that cannot be used is returned.
 
     So all such images are found, not only the first.
     """
     try:
-        return _fill(job, written, layout)
+        return _fill(job, numbers, written, layout)
     except InputError as error:
         return error
 
 
-def _fill(job, written, layout):
+def _fill(job, numbers, written, layout):
     """Decode one photograph, write its rows, and give its people's poses for the mean pose.
 
     job      a people.Job
+    numbers  of its rows in the arrays
     written  name of an array, such as "train_images" -> its Rows
     Returns  a list of poses (J, 2) px of the frame, one for each person, as tests would show them;
              empty where the mean pose is not of this photograph
@@ -112,16 +115,16 @@ def _fill(job, written, layout):
     if in_mean_pose or any(row.box is None for row in job.rows):
         whole_box = geometry.to_aspect(geometry.image_box(image.size), frame)
     poses = {}  # person -> pose by its first row: the others are moved or mirrored copies
-    for row in job.rows:
+    for number, row in zip(numbers, job.rows):
         # cut the frame
         box = whole_box if row.box is None else row.box
         region = geometry.scale_box(box, layout.margin)
-        written[f"{job.part}_images"][row.number] = cut(image, region, frame, row.mirrored)
+        written[f"{job.part}_images"][number] = cut(image, region, frame, row.mirrored)
         # write the labels and the row
         flip = layout.skeleton.flip if row.mirrored else None
         labels = geometry.image_to_frame(row.joints, region, frame, flip)  # (J, 2) px
-        written[f"{job.part}_labels"][row.number] = labels.reshape(-1)
-        written[f"{job.part}_rows"][row.number] = (
+        written[f"{job.part}_labels"][number] = labels.reshape(-1)
+        written[f"{job.part}_rows"][number] = (
             job.set_number,
             job.image,
             row.person,

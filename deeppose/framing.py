@@ -10,7 +10,8 @@ import numpy as np
 from deeppose import arrays, dataset_format, files, leakage, shell
 from deeppose.cutting import write_arrays
 from deeppose.locks import lock
-from deeppose.people import BrokenImages, name_broken
+from deeppose.people import BrokenImages, name_broken, row_numbers
+from deeppose.shell import InputError
 from deeppose.skeleton import Skeleton
 
 
@@ -42,25 +43,28 @@ class Layout:
         return job.part == "train" and self.floor_set in (None, job.set_number)
 
 
-def prepare(options, plan, layout, set_facts, left_out, source, write_beside=None):
+def prepare(options, jobs, layout, set_facts, left_out, source, write_beside=None):
     """Write a data set's arrays, once, or with --skip-broken again without what could not be used.
 
     options       --workdir, --seed and --skip-broken
-    plan          function of left_out -> list of people.Job, in the order of their rows
+    jobs          list of people.Job, in the order of their rows; those in left_out do not count
     set_facts     further entries of dataset.json
     left_out      (set number, image or name) -> what is wrong, as known before any image is opened
     source        where the photographs lie, for the person at the shell
     write_beside  function of left_out that writes what else the set has, and returns more entries
                   of dataset.json
+    Raises InputError for images that cannot be used, unless they are to be skipped, and where too
+    few are left.
     """
     # name what is known to be wrong, and make sure that no other run writes there
     name_broken(list(left_out.values()), options.skip_broken, layout.most_named)
     files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
-    # images are found to be broken only as they are decoded: then all is planned again without them
+    # images are found to be broken only as they are decoded: then all is cut again without them
     while True:
-        jobs = plan(left_out)
-        counts = count_rows(jobs)
+        jobs = [job for job in jobs if (job.set_number, job.image) not in left_out]
+        _check_parts(jobs, source)
+        counts = _count_rows(jobs)
         print(
             f"{len(jobs)} images from {source} -> {counts['train']} training and {counts['test']} test rows of "
             f"{layout.frame[0]} x {layout.frame[1]} px"
@@ -78,7 +82,18 @@ def prepare(options, plan, layout, set_facts, left_out, source, write_beside=Non
     _print_table(options.workdir, jobs, layout, dataset_json)
 
 
-def count_rows(jobs):
+def _check_parts(jobs, source):
+    """Raise InputError where no image is left to train on, to hold out or to test on."""
+    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
+    has_test = len(held_out_flags) < len(jobs)
+    if not has_test or not any(held_out_flags) or all(held_out_flags):
+        raise InputError(
+            f"{source}: too few images with people are left; at least one to train on, one to hold out "
+            "and one to test on are needed: fetch or label more"
+        )
+
+
+def _count_rows(jobs):
     """Numbers of rows, "train" and "test" -> how many."""
     counts = {"train": 0, "test": 0}
     for job in jobs:
@@ -91,7 +106,7 @@ def _write(workdir, jobs, layout, last_entries):
 
     Returns its content.
     """
-    counts = count_rows(jobs)
+    counts = _count_rows(jobs)
     poses, digests = write_arrays(workdir, jobs, counts, layout)
     mean_pose = _mean_pose(poses, layout)  # (J, 2) px
     # the photograph of each row
@@ -99,7 +114,9 @@ def _write(workdir, jobs, layout, last_entries):
         photo_names = [job.name for job in jobs if job.part == part for _ in job.rows]
         arrays.save_names(workdir / f"{part}_photographs.txt", photo_names)
     # say what the arrays hold
-    held_out = [row.number for job in jobs if job.held_out for row in job.rows]
+    held_out = []
+    for job, numbers in zip(jobs, row_numbers(jobs)):
+        held_out += numbers if job.held_out else []
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}  # (N, 2 J) each
     unlabelled = {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts}
     dataset_json = {

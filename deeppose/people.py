@@ -19,7 +19,6 @@ FARTHEST_OUTSIDE = 1.0  # image sides: no labelled joint lies farther outside it
 class Row:
     """One row of the arrays: a person, seen in a box.
 
-    number    of the row in its part's arrays
     joints    (J, 2) px of the photograph, NaN where there is no label
     box       (4,) px of the photograph, of the frame's proportions; None: the whole photograph
     person    counts within the image, or is the annotation's id
@@ -27,7 +26,6 @@ class Row:
     head_px, area_px, score  see dataset_format.COLUMNS
     """
 
-    number: int
     joints: np.ndarray
     box: np.ndarray | None = None
     person: int = 0
@@ -93,6 +91,17 @@ class Job:
                 f"{self.path}: has a box far larger than the image, {row.box[2]:.0f} x "
                 f"{row.box[3]:.0f} pixels; labels and images do not fit"
             )
+
+
+def row_numbers(jobs):
+    """For each Job the range of its rows' numbers in the arrays of its part."""
+    counts = {"train": 0, "test": 0}
+    numbers = []
+    for job in jobs:
+        first = counts[job.part]
+        counts[job.part] += len(job.rows)
+        numbers.append(range(first, counts[job.part]))
+    return numbers
 
 
 class BrokenImages(Exception):

@@ -33,21 +33,19 @@ def draw_picture(path, rng):
     return people
 
 
-def plan(options, left_out):
+def plan(options):
     """A Job a picture; both people, and of those that are trained on a mirrored copy."""
     jobs = []
     for part, number in [(name, number) for name in NUMBERS for number in NUMBERS[name]]:
         path = options.source / f"{number}.png"
         held_out = part == "train" and number % 4 == 1
-        first = framing.count_rows(jobs)[part]
         rows = []
         people = draw_picture(path, np.random.default_rng((options.seed, number)))
         for person, joints in enumerate(people, 1):
             box = geometry.scale_box(geometry.joints_box(joints), 1.2)
             box = geometry.to_aspect(box, LAYOUT.frame)
             for mirrored in (False, True)[: 1 + (part == "train" and not held_out)]:
-                place = first + len(rows)
-                rows.append(Row(place, joints, box, person, mirrored, 20.0, box[2] * box[3]))
+                rows.append(Row(joints, box, person, mirrored, 20.0, box[2] * box[3]))
         opener = partial(open, path, "rb")
         jobs.append(Job(part, 1, number, path.name, str(path), opener, tuple(rows), held_out))
     return jobs
@@ -57,7 +55,7 @@ def plan(options, left_out):
 def main(argv=None):
     shell.add_source_arguments(parser := shell.parser(__doc__), "the first N pictures")
     options = parser.parse_args(argv)
-    framing.prepare(options, partial(plan, options), LAYOUT, {}, {}, options.source)
+    framing.prepare(options, plan(options), LAYOUT, {}, {}, options.source)
 
 
 if __name__ == "__main__":

@@ -160,8 +160,8 @@ class Small_stage_1(torch.nn.Module):
 
 @functools.cache
 def small_alexnet():
-    """What a .npz is read into; it has no linear layers, whose weights would be hundreds of
-    megabytes."""
+    """The network that a .npz is read into, without linear layers, whose weights would be hundreds
+    of megabytes."""
     return Alexnet_stage_1(LSP.joint_count, layers="bvlc")
 
 
@@ -281,7 +281,7 @@ def read_zip(path):
     photo_set = lsp.open_set(path.parent, lsp.LSP_NUMBER)
     for number, (name, opener) in photo_set.openers.items():
         if number <= len(photo_set.joints):
-            row = Row(0, photo_set.joints[number - 1])
+            row = Row(photo_set.joints[number - 1])
             Job(
                 "train", photo_set.number, number, name, f"{photo_set.place}/{name}", opener, (row,)
             ).read()
@@ -300,8 +300,7 @@ def use_mpii(path):
         train, test = mpii_split.split(person_set.people, person_set.photo_folder, how)
         MPII_data.name_boxless([*train, *test])
         parts = {"train": MPII_data.by_image(train), "test": MPII_data.by_image(test)}
-        with contextlib.suppress(InputError):  # of three images no two parts can be made
-            MPII_data.plan(person_set, parts, None, {})
+        MPII_data.plan(parts, person_set.photo_folder, None)
     coco_writing.write(path.parent / "coco.json", to_coco.convert_mpii(path))
 
 
@@ -356,7 +355,7 @@ def state_bytes(folder):
 
 
 def make_dataset(folder):
-    """What step 1 makes of two images of SIDE pixels a part; dataset.json."""
+    """Write step 1's files of two images of SIDE pixels a part; the content of dataset.json."""
     made = {}
     for part in ("train", "test"):
         made[f"{part}_images.npy"] = np.zeros((2, SIDE, SIDE, 3), np.uint8)
@@ -636,7 +635,7 @@ def peak_memory():
 
 
 def one_case(path, content, read):
-    """What came of it ("read", "refused"), and None or what was found."""
+    """Read a broken file: the outcome ("read", "refused"), and None or the finding."""
     path.write_bytes(content)
     # a busy machine is no hang
     before, began, outcome, found = peak_memory(), time.process_time(), "read", None
