@@ -62,9 +62,10 @@ class Bench:
             self.write_model(joint_name, refiner(skeleton.index(joint_name)), provenance)
 
     def write_model(self, model_name, network, provenance):
-        """One checkpoint, in place of what a step's command may have left there."""
+        """One checkpoint, unless a step's command has left one there."""
         path = self.workdir / f"model_{model_name}.pt"
-        checkpoint.save(path, checkpoint.weights_of(network), provenance)
+        if not path.exists():
+            checkpoint.save(path, checkpoint.weights_of(network), provenance)
 
     def model(self, network):
         """A network of stage 1, as it sees the frames."""

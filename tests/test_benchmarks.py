@@ -8,11 +8,11 @@ import pytest
 import torch
 from helpers import FP32, write_model
 
+import Train_stage_1
+import Train_stage_2
 from benchmarks import __main__ as bench
-from benchmarks import measure, plain, predicting
-from benchmarks.bench import JOINTS, Bench
-from Cascade_1_net import Alex_net_c1
-from deeppose import checkpoint
+from benchmarks import measure, predicting
+from benchmarks.bench import Bench, refiner
 from deeppose.runtime import Runtime
 
 
@@ -60,16 +60,13 @@ def test_a_bench_of_step_1(photos, tmp_path, capsys):
     )
 
 
-def test_step_6_reads_models_of_its_own_after_other_steps_left_theirs(photos, tmp_path):
-    run = Runtime(torch.device("cpu"), "fp32")
-    bench_of_photos = Bench(photos, tmp_path, 10, run)
-    left_behind = Alex_net_c1(14, (0,), "integral")
-    for joint_name in JOINTS:
-        checkpoint.save(tmp_path / f"model_{joint_name}.pt", left_behind.state_dict(), {})
-    bench_of_photos.write_models("6")
-    for joint_name in JOINTS:
-        weights = torch.load(tmp_path / f"model_{joint_name}.pt", weights_only=True)
-        plain.alexnet().load_state_dict(weights)
+def test_step_6_can_read_what_the_commands_of_steps_2_and_5_leave(photos, tmp_path):
+    bench_of_photos = Bench(photos, tmp_path, 10, Runtime(torch.device("cpu"), "fp32"))
+    commands = bench_of_photos.commands()
+    trained_refiner = Train_stage_2.parse(list(map(str, commands["5"][1:]))).recipe.options
+    assert trained_refiner["head"] == refiner().head
+    trained_stage_1 = Train_stage_1.parse(list(map(str, commands["2"][1:]))).recipe.options
+    assert trained_stage_1["head"] == bench_of_photos.stage_1().head
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
