@@ -2,7 +2,9 @@
 are up to date."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,19 +39,54 @@ from results.records import load_all, stage_title, stages_of
 MOST_BYTES = 1_200_000  # of results/, which every clone carries; a row takes about 0.1 MB
 
 
-@pytest.fixture
-def records(tmp_path, monkeypatch):
-    """An empty folder of records, with a README and an account of accuracy that have a place for
-    tables."""
-    monkeypatch.setattr(paths, "RECORDS", tmp_path / "records")
-    monkeypatch.setattr(table, "CURVES", tmp_path / "curves.png")
+def empty_records(folder, monkeypatch):
+    """An empty folder of records in `folder`, with a README and an account of accuracy that have a
+    place for tables."""
+    monkeypatch.setattr(paths, "RECORDS", folder / "records")
+    monkeypatch.setattr(table, "CURVES", folder / "curves.png")
     for name in ("README", "ACCURACY"):
-        monkeypatch.setattr(table, name, tmp_path / f"{name}.md")
-        (tmp_path / f"{name}.md").write_text(
+        monkeypatch.setattr(table, name, folder / f"{name}.md")
+        (folder / f"{name}.md").write_text(
             f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n"
         )
     paths.RECORDS.mkdir()
     return paths.RECORDS
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """The folder of empty_records in tmp_path."""
+    return empty_records(tmp_path, monkeypatch)
+
+
+def flags_of(folder, photos):
+    """Flags of python -m results for tiny rows in a folder's work/."""
+    work = str(folder / "work")
+    return ["--size", "tiny", "--source", str(photos), "--workdir", work, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def finished_row(photos, tmp_path_factory):
+    """A folder with the tiny row best_random run, recorded, and set in the tables."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        empty_records(folder, monkeypatch)
+        results.main([*flags_of(folder, photos), "best_random"])
+    return folder
+
+
+@pytest.fixture
+def again(finished_row, photos, tmp_path, records):
+    """The finished row once more, in tmp_path: the flags to go on with, and its record."""
+    shutil.copytree(finished_row, tmp_path, dirs_exist_ok=True, copy_function=link)
+    record = json.loads((records / "tiny_best_random.json").read_text())
+    return flags_of(tmp_path, photos), record
+
+
+def link(source, target):
+    """Hard link in place of a copy, since every file is written anew and renamed."""
+    Path(target).unlink(missing_ok=True)
+    os.link(source, target)
 
 
 def test_the_tables_of_readme_and_docs_are_those_of_the_records():
@@ -250,20 +287,9 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
         assert (np.abs(np.log(drawn[joint].std(0, ddof=1) / spread)) < 0.5).all()
 
 
-def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys, monkeypatch):
-    flags = [
-        "--size",
-        "tiny",
-        "--source",
-        str(photos),
-        "--workdir",
-        str(tmp_path / "work"),
-        "--device",
-        "cpu",
-    ]
-    results.main([*flags, "best_random"])
-    found = json.loads((records / "tiny_best_random.json").read_text())
-    assert [step["command"].split()[1] for step in found["steps"]] == [
+def test_a_row_is_run_and_recorded(again):
+    _, record = again
+    assert [step["command"].split()[1] for step in record["steps"]] == [
         "LSP_data.py",
         "Train_stage_1.py",
         "test_stage_1.py",
@@ -273,47 +299,48 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
         "Train_stage_2.py",
         "test_stage_2.py",
     ]
-    assert set(found["cascade"]["stage_2"]) == {"head", "neck"} and set(
-        found["cascade"]["stage_3"]
-    ) == {"head"}
-    assert (
-        str(tmp_path) not in json.dumps(found)
-        and found["initial_weights"] == "random"
-        and found["rows"] == 4
-    )
-    assert (
-        set(found["held_out"]) == {"stage_1", "stage_2", "stage_3"} and "stage_3" in found["test"]
-    )
+    assert set(record["cascade"]["stage_2"]) == {"head", "neck"}
+    assert set(record["cascade"]["stage_3"]) == {"head"}
+    assert record["initial_weights"] == "random" and record["rows"] == 4
+    assert set(record["held_out"]) == {"stage_1", "stage_2", "stage_3"}
+    assert "stage_3" in record["test"]
+    # the commands name no folder of this machine
+    assert "finished" not in json.dumps(record)
+    (line,) = ledger.entries()
+    assert (line["row"], line["stages"]) == ("tiny_best_random", "1 2 3")
+    assert line["commit"] == record["commit"]
+
+
+def test_a_recorded_row_is_set_in_the_tables(again, tmp_path):
+    _, record = again
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     for name, part in (("README.md", "mean_4"), ("ACCURACY.md", "lower_legs")):
         text = (tmp_path / name).read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-        assert markdown.cell(found["test"]["stage_1"]["pcp_strict"][part]) in text
-    assert (
-        "over stage 1" in text
-        and "over stage 2" in text
-        and "1 epochs at 65 px, random weights" in text
-    )
-    (line,) = ledger.entries()
-    assert (line["row"], line["stages"], line["commit"]) == (
-        "tiny_best_random",
-        "1 2 3",
-        found["commit"],
-    )
-    capsys.readouterr()
+        assert markdown.cell(record["test"]["stage_1"]["pcp_strict"][part]) in text
+    assert "over stage 1" in text and "over stage 2" in text
+    assert "1 epochs at 65 px, random weights" in text
+
+
+def test_check_recomputes_the_scores_from_the_recorded_predictions(again, records, capsys):
+    flags, record = again
     results.main([*flags, "--check"])
     assert "tiny_best_random: 3 stages, no numbers differ" in capsys.readouterr().out
-    changed = json.loads(json.dumps(found))
-    changed["test"]["stage_3"]["auc"] += 0.01
-    files.save_json(records / "tiny_best_random.json", changed)
+    # another number than the predictions' own
+    record["test"]["stage_3"]["auc"] += 0.01
+    files.save_json(records / "tiny_best_random.json", record)
     fails(results.main, [*flags, "--check"], capsys, "tiny_best_random", "auc", "--again", code=1)
+    # no predictions
     (records / "predictions" / "tiny_best_random_stage_2.npz").unlink()
     results.main([*flags, "--check"])
     assert "tiny_best_random_stage_2.npz not recorded" in capsys.readouterr().out
     # to check is no further look: the predictions are those of then
     assert len(ledger.entries()) == 1
-    # a trained model is scored as it is: here not models/lsp, which has seen photographs of these
-    # numbers
+
+
+def test_a_trained_model_is_scored_as_it_is(again, records, tmp_path, capsys, monkeypatch):
+    # not models/lsp, which has seen photographs of these numbers
+    flags, record = again
     there = str(tmp_path / "work" / "tiny_best_random")
     monkeypatch.setitem(rows.ROWS, "shipped", replace(rows.ROWS["shipped"], model=there))
     results.main([*flags, "shipped"])
@@ -323,7 +350,7 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
         "python test_stage_1.py",
         "python test_stage_2.py",
     ]
-    assert shipped["test"]["stage_2"] == found["test"]["stage_2"]
+    assert shipped["test"]["stage_2"] == record["test"]["stage_2"]
     assert "the model in models/lsp: **stage 1**" in (tmp_path / "README.md").read_text()
     assert [line["row"] for line in ledger.entries()] == ["tiny_best_random", "tiny_shipped"]
     capsys.readouterr()
@@ -338,17 +365,24 @@ def test_a_row_is_run_recorded_set_and_checked(photos, tmp_path, records, capsys
     assert "--flip-test --two-pass" in looks["steps"][2]["command"]
     for key in ("test", "held_out"):
         assert looks[key]["stage_1"] != shipped[key]["stage_1"]
-    # one that starts from another row's model does so, and not before that is trained
+
+
+def test_a_row_may_start_from_another_rows_model(again, records, tmp_path, capsys, monkeypatch):
+    flags, _ = again
     start = rows.Row("going on", weights="best_random")
     monkeypatch.setitem(rows.ROWS, "going_on", start)
     results.main([*flags, "going_on"])
     going_on = json.loads((records / "tiny_going_on.json").read_text())
     assert going_on["initial_weights"].startswith("model tiny_best_random/model_1.pt")
     assert "from the model of row best_random" in (tmp_path / "README.md").read_text()
+    # not before that is trained
     monkeypatch.setitem(rows.ROWS, "going_on", replace(start, weights="best_part"))
-    again = [*flags, "--again", "going_on"]
-    fails(results.main, again, capsys, "best_part", "going_on starts from it", code=1)
-    # the one is there, the other lacks its weights
+    once_more = [*flags, "--again", "going_on"]
+    fails(results.main, once_more, capsys, "best_part", "going_on starts from it", code=1)
+
+
+def test_what_is_recorded_is_not_run_again_and_what_lacks_its_weights_left_out(again, capsys):
+    flags, _ = again
     results.main([*flags, "best_random", "variants"])
     said = capsys.readouterr().out
     assert "is there" in said and "variants: left out" in said
@@ -449,16 +483,7 @@ def test_a_row_that_is_not_there_is_refused(capsys):
 
 def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, records, capsys):
     """Without photographs step 1 fails, for each row, in one line at the end."""
-    flags = [
-        "--size",
-        "tiny",
-        "--source",
-        tmp_path,
-        "--workdir",
-        tmp_path / "work",
-        "--device",
-        "cpu",
-    ]
+    flags = flags_of(tmp_path, tmp_path)
     fails(
         results.main,
         [*flags, "best_random", "best_imagenet"],
