@@ -28,8 +28,8 @@ from deeppose.shell import InputError, command
 FRAME = (192, 256)  # what a network sees, (w, h) px; the attention authors'
 # frame / view: stored at 240 x 320, so that a turned or scaled view has picture in its corners
 MARGIN = 1.25
-HELD_OUT_EVERY = 5  # every fifth training image chooses checkpoints and gains,
-MOST_HELD_OUT = 1000  # or so many of a large set
+HELD_OUT_EVERY = 5  # every fifth training image chooses checkpoints and gains
+MOST_HELD_OUT = 1000  # of a large set
 TEST_EVERY = 5  # without --test every fifth image tests
 PLACES = ("data/COCO", "")  # below --source
 ANNOTATIONS = (
@@ -110,6 +110,11 @@ def read_people(options):
         detections = read_detections(
             options.detections, test_images, options.score_above, category_id
         )
+        if not len(detections[0]):
+            raise InputError(
+                f"{options.detections}: has no person in the test images with a score above "
+                f"{options.score_above:g}"
+            )
         test_people = coco_people.detected_people(detections, len(train_file.joints), options.frame)
     return (train_file, train_people), (test_file, test_people), folder
 
@@ -118,39 +123,38 @@ def plan(parts):
     """The Job of each photograph that is there, in the order of their numbers."""
     jobs = []
     for part in parts:
-        # the held-out images spread over those that are there
-        image_ids = [image_id for image_id, path in part.paths.items() if path is not None]
-        held_out_every = max(HELD_OUT_EVERY, len(image_ids) // MOST_HELD_OUT)
-        for index, image_id in enumerate(image_ids):
-            held_out = part.name == "train" and index % held_out_every == 0
-            jobs.append(job_of(part, image_id, held_out))
+        for image_id, path in part.paths.items():
+            if path is None:
+                continue
+            jobs.append(
+                Job(
+                    part.name,
+                    part.set_number,
+                    image_id,
+                    part.coco_file.images[image_id].file_name,
+                    str(path),
+                    partial(open, path, "rb"),
+                    tuple(part.rows_of_image[image_id]),
+                )
+            )
     return jobs
 
 
-def job_of(part, image_id, held_out):
-    """The Job of one image of a Part."""
-    path = part.paths[image_id]
-    return Job(
-        part.name,
-        part.set_number,
-        image_id,
-        part.coco_file.images[image_id].file_name,
-        str(path),
-        partial(open, path, "rb"),
-        tuple(part.rows_of_image[image_id]),
-        held_out,
-    )
+def is_held_out(index, count):
+    """Whether the training image of that index, of so many, is held out."""
+    every = max(HELD_OUT_EVERY, -(-count // MOST_HELD_OUT))  # rounded up
+    return index % every == 0
 
 
-def write_test_annotations(path, train, test, whole, left_out):
+def write_test_annotations(path, train, test, whole, faults):
     """Write the true annotations of the test images, by which OKS is scored.
 
-    whole     whether all images of the test's file are scored, those without people too
-    left_out  (set number, image number) of those that cannot be used
+    whole   whether all images of the test's file are scored, those without people too
+    faults  (set number, image number) -> what is wrong with it, of those that cannot be used
     Returns the entry of dataset.json.
     """
     scored_ids = test.coco_file.images if whole else test.rows_of_image
-    image_ids = [image_id for image_id in scored_ids if (test.set_number, image_id) not in left_out]
+    image_ids = [image_id for image_id in scored_ids if (test.set_number, image_id) not in faults]
     content = coco_writing.content_of(test.coco_file, image_ids, train.coco_file)
     coco_writing.write(path, content)
     return {"test_annotations": arrays.digest(path)}
@@ -211,7 +215,12 @@ def parse(argv):
         help=f"pixels that a network sees of a person; a quarter more are stored (default: "
         f"{FRAME[0]}x{FRAME[1]})",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.score_above != -np.inf and not options.detections:
+        parser.error("--score-above: is of --detections, which name boxes with scores")
+    if np.isnan(options.score_above):
+        parser.error("--score-above: nan is no score")
+    return options
 
 
 @command
@@ -241,8 +250,9 @@ def main(argv=None):
         plan((train, test)),
         Layout(skeleton, stored_frame, MARGIN, set_names),
         dataset_facts,
-        missing_photographs((train, test)),
+        missing_photographs((train, test), folder),
         folder,
+        is_held_out,
         partial(write_test_annotations, annotations_path, train, test, whole),
     )
 

@@ -15,7 +15,7 @@ from deeppose.shell import InputError, command
 from deeppose.skeletons import K2HPD
 
 FRAME = (256, 212)  # of the depth images, half of Kinect 2's 512 x 424: nothing is cut
-STRETCHES = 50  # of equal length, of the film that the training lines are
+STRETCHES = 50  # of equal length, into which the film of the training lines is divided
 # every tenth stretch is held out: whole stretches, since a frame's neighbours are near copies of it
 HELD_OUT_EVERY = 10
 FIRST_HELD_OUT = 5
@@ -49,10 +49,8 @@ def read_lines(source, limit):
 
 
 def is_held_out(index, count):
-    """Whether the training image of that index, of so many, is never trained on.
-
-    It is one of a stretch of the film that is held out.
-    """
+    """Whether the training image of that index, of so many in the film's order, is held out: with
+    the whole stretch that it is of."""
     stretch = index * STRETCHES // count
     return stretch % HELD_OUT_EVERY == FIRST_HELD_OUT
 
@@ -65,10 +63,9 @@ def plan(lines_of_part, openers, folder):
     """
     jobs = []
     for part, lines in lines_of_part.items():
-        # the film without what is missing, so that its stretches are of equal length
-        lines_here = [line for line in lines if line[1] in openers]
-        for index, (image_number, file_name, joints) in enumerate(lines_here):
-            held_out = part == "train" and is_held_out(index, len(lines_here))
+        for image_number, file_name, joints in lines:
+            if file_name not in openers:
+                continue
             jobs.append(
                 Job(
                     part,
@@ -78,22 +75,31 @@ def plan(lines_of_part, openers, folder):
                     str(folder / file_name),
                     openers[file_name],
                     (Row(joints),),
-                    held_out,
-                    FRAME,
+                    size=FRAME,
                 )
             )
     return jobs
 
 
 def missing_images(lines_of_part, openers, folder):
-    """Lines whose image is missing: (set number, image number) -> a line that names the file."""
+    """Lines whose image is missing: (set number, image number) -> a line that names the file.
+
+    Raises InputError where none is there.
+    """
     missing = {}
+    line_count = 0
     for part, lines in lines_of_part.items():
+        line_count += len(lines)
         for image_number, file_name, _ in lines:
             if file_name not in openers:
                 missing[SET_NUMBER, image_number] = (
                     f"{folder / file_name}: not found, but {part}_annos.txt has its joints"
                 )
+    if len(missing) == line_count:
+        raise InputError(
+            f"{folder}: none of the {line_count} images is here, such as {file_name}; copy the set's "
+            f"images there, from {PAGE}"
+        )
     return missing
 
 
@@ -140,6 +146,7 @@ def main(argv=None):
         {"options": {"limit": options.limit}},
         missing_images(lines_of_part, openers, folder),
         folder,
+        is_held_out,
     )
 
 

@@ -27,10 +27,10 @@ BOX_SCALE = (1.1, 1.8)
 # the box's centre moves by up to this, in pixels of the frame (original: 5)
 SHIFT_PX = 10
 SMALLEST_BOX_PX = 20  # of the photograph: an image with one labelled joint still gets a box
-# that an image gets a moved copy, and then each of the two a mirrored one; original
+# of a moved copy of an image, and then of a mirrored copy of each of the two; original
 COPY_PROBABILITY = 0.5
 HELD_OUT_EVERY = 5  # every fifth LSP training image chooses checkpoints and gains
-# MPII's other 12 joints of LSP's are called alike
+# LSP's joint -> MPII's name for it; the other 12 have the same
 MPII_NAMES = {"neck": "upper_neck", "head": "head_top"}
 
 
@@ -193,7 +193,7 @@ def main(argv=None):
     lsp_set = lsp.open_set(options.source, lsp.LSP_NUMBER)
     lspe_set = lsp.open_set(options.source, lsp.LSPE_NUMBER)
     mpii_set = MPII_data.open_set(options.mpii) if options.mpii else None
-    left_out = unusable_images(lsp_set, lspe_set, options.limit)
+    faults = unusable_images(lsp_set, lspe_set, options.limit)
     # what the arrays will hold
     jobs = plan(lsp_set, lspe_set, options)
     set_names = {lsp.LSP_NUMBER: "LSP", lsp.LSPE_NUMBER: "LSPe"}
@@ -201,13 +201,13 @@ def main(argv=None):
     places = f"{lsp_set.place} and {lspe_set.place}"
     if mpii_set:
         mpii_jobs = plan_mpii(mpii_set, options)
-        left_out |= MPII_data.missing_images(mpii_jobs, mpii_set.photo_folder)
+        faults |= MPII_data.missing_images(mpii_jobs, mpii_set.photo_folder)
         jobs += mpii_jobs
         set_names[MPII_data.SET_NUMBER] = "MPII"
         facts["options"]["mpii"] = True
         places = f"{lsp_set.place}, {lspe_set.place} and {mpii_set.photo_folder}"
     layout = Layout(LSP, FRAME, 1.0, set_names, whole=True, floor_set=lsp.LSP_NUMBER)
-    framing.prepare(options, jobs, layout, facts, left_out, places)
+    framing.prepare(options, jobs, layout, facts, faults, places)
 
 
 if __name__ == "__main__":

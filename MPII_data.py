@@ -22,7 +22,7 @@ from deeppose.skeletons import MPII
 
 FRAME = (227, 227)  # the input of AlexNet, and of the cascade's networks
 HEIGHT_PX = 200  # `scale` is a person's height / 200 px
-BOX_SCALE = 1.25  # box side / that height, and
+BOX_SCALE = 1.25  # box side / that height
 # times scale: from objpos down to the box's centre, as is customary, since objpos lies high
 SHIFT_PX = 15
 SMALLEST_BOX_PX = 20  # of the photograph: less is no person that can be seen
@@ -131,13 +131,22 @@ def plan(parts, photo_folder, limit):
 
 
 def missing_images(jobs, photo_folder):
-    """Images that are not there: (set number, image number) -> a line that names the file."""
+    """Images that are not there: (set number, image number) -> a line that names the file.
+
+    Raises InputError where none is there.
+    """
     openers = archives.list_folder(photo_folder)
-    return {
+    missing = {
         (job.set_number, job.image): f"{job.path}: is missing; fetch the set again"
         for job in jobs
         if Path(job.path).name not in openers
     }
+    if missing and len(missing) == len(jobs):
+        raise InputError(
+            f"{photo_folder}: none of the {len(jobs)} images is here, such as "
+            f"{Path(jobs[0].path).name}; download them from {PAGE} and unpack them there"
+        )
+    return missing
 
 
 def name_boxless(people):

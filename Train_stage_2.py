@@ -4,10 +4,12 @@ Reads   train_images.npy  train_labels.npy  train_rows.npy  dataset.json
         train_output.npy  deltas.npy
 Writes  model_<joint>.pt, one a joint, each with its model_<joint>.json and curves_<joint>.csv
         with --refiner shared one model_shared.pt for all joints instead
+        deltas.npy where there is none for these joints, or with --make-deltas
+        with --stage 3 train_output_2.npy  deltas_3.npy  model_3_<joint>.pt
 Run     python Train_stage_2.py
 
-A third stage, --stage 3, then corrects stage 2's estimates in the same way. It writes what stage 2
-makes of the training rows, train_output_2.npy, draws deltas_3.npy, and writes model_3_<joint>.pt.
+A third stage, --stage 3, then corrects stage 2's estimates in the same way: from what stage 2 makes
+of the training rows, train_output_2.npy, and its held-out errors, of which deltas_3.npy is drawn.
 """
 
 import math

@@ -85,7 +85,8 @@ def bench_steps(options, run, folder):
     """Measure the steps, or how they scale; returns what is written as JSON."""
     # the photographs
     if options.photos:
-        photos, kind = options.photos, str(options.photos)
+        photos = options.photos
+        kind = str(photos)
     else:
         photos, kind = find_photos(folder / "photos")
     hardware = measure.hardware(run.device)

@@ -39,7 +39,7 @@ class Bench:
         np.save(workdir / "train_output.npy", self.predicted.reshape(len(self.predicted), -1))
 
     def write_models(self, number):
-        """The checkpoints that a step reads, with random weights."""
+        """Write the checkpoints that a step reads, with random weights."""
         if number not in ("4", "6"):
             return
         stage_1 = self.model(self.stage_1())
@@ -62,7 +62,7 @@ class Bench:
             self.write_model(joint_name, refiner(skeleton.index(joint_name)), provenance)
 
     def write_model(self, model_name, network, provenance):
-        """One checkpoint, unless a step's command has left one there."""
+        """Write one checkpoint, unless a step's command has left one there."""
         path = self.workdir / f"model_{model_name}.pt"
         if not path.exists():
             checkpoint.save(path, checkpoint.weights_of(network), provenance)

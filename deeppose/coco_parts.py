@@ -79,7 +79,7 @@ def find_photographs(coco_file, folder, image_ids):
     return paths
 
 
-def missing_photographs(parts):
+def missing_photographs(parts, folder):
     """(set number, image number) -> a line, for the images whose files are not there."""
     missing = {}
     for part in parts:
@@ -87,6 +87,7 @@ def missing_photographs(parts):
             if path is None:
                 file_name = part.coco_file.images[image_id].file_name
                 missing[part.set_number, image_id] = (
-                    f"{file_name}: image {image_id} is in no folder of the photographs; fetch it"
+                    f"{folder / file_name}: image {image_id} is neither there nor in "
+                    f"{', '.join(IMAGE_FOLDERS[1:])} beside it; fetch it"
                 )
     return missing

@@ -3,7 +3,7 @@
 No torch here, so that step 1 runs without it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,54 +43,82 @@ class Layout:
         return job.part == "train" and self.floor_set in (None, job.set_number)
 
 
-def prepare(options, jobs, layout, set_facts, left_out, source, write_beside=None):
-    """Write a data set's arrays, once, or with --skip-broken again without what could not be used.
+def prepare(options, jobs, layout, set_facts, faults, source, is_held_out=None, write_beside=None):
+    """Write a data set's arrays; with --skip-broken, without the images that cannot be used.
 
-    options       --workdir, --seed and --skip-broken
-    jobs          list of people.Job, in the order of their rows; those in left_out do not count
+    options       --workdir, --seed, --limit and --skip-broken
+    jobs          list of people.Job, in the order of their rows
+    layout        a Layout
     set_facts     further entries of dataset.json
-    left_out      (set number, image or name) -> what is wrong, as known before any image is opened
+    faults        (set number, image or name) -> what is wrong, as known before any image is opened;
+                  the Jobs of such images are dropped
     source        where the photographs lie, for the person at the shell
-    write_beside  function of left_out that writes what else the set has, and returns more entries
-                  of dataset.json
-    Raises InputError for images that cannot be used, unless they are to be skipped, and where too
-    few are left.
+    is_held_out   function of a training image's index among those that are left, and of their
+                  count; None: those are held out whose Job says so
+    write_beside  function of faults that writes what else the set has, and returns more entries of
+                  dataset.json
+    Raises InputError for images that cannot be used, unless they are to be skipped, and where none
+    is left to train on, to hold out or to test on.
     """
     # name what is known to be wrong, and make sure that no other run writes there
-    name_broken(list(left_out.values()), options.skip_broken, layout.most_named)
+    name_broken(list(faults.values()), options.skip_broken, layout.most_named)
     files.make_folder(options.workdir, "--workdir names one")
     shell.until_end(lock(options.workdir, "dataset"))
     # images are found to be broken only as they are decoded: then all is cut again without them
     while True:
-        jobs = [job for job in jobs if (job.set_number, job.image) not in left_out]
-        _check_parts(jobs, source)
+        jobs = [job for job in jobs if (job.set_number, job.image) not in faults]
+        jobs = _hold_out(jobs, is_held_out)
+        _check_parts(jobs, source, options.limit)
         counts = _count_rows(jobs)
         print(
             f"{len(jobs)} images from {source} -> {counts['train']} training and {counts['test']} test rows of "
             f"{layout.frame[0]} x {layout.frame[1]} px"
         )
-        skipped = sorted(list(key) for key in left_out if isinstance(key[1], int))
-        last_entries = {"seed": options.seed, "skipped_images": skipped} | set_facts
-        if write_beside:
-            last_entries |= write_beside(left_out)
         try:
-            dataset_json = _write(options.workdir, jobs, layout, last_entries)
+            poses, digests = write_arrays(options.workdir, jobs, counts, layout)
             break
         except BrokenImages as error:
             name_broken(list(error.faults.values()), options.skip_broken, layout.most_named)
-            left_out = left_out | error.faults
+            faults = faults | error.faults
+    # the former arrays are gone: write what is beside the new ones, and last what they hold
+    skipped = sorted(list(key) for key in faults if isinstance(key[1], int))
+    last_entries = {"seed": options.seed, "skipped_images": skipped} | set_facts
+    if write_beside:
+        last_entries |= write_beside(faults)
+    dataset_json = _describe(options.workdir, jobs, layout, poses, digests)
+    dataset_json |= leakage.note_seen(options.workdir) | last_entries
+    files.save_json(options.workdir / "dataset.json", dataset_json)
     _print_table(options.workdir, jobs, layout, dataset_json)
 
 
-def _check_parts(jobs, source):
+def _hold_out(jobs, is_held_out):
+    """The Jobs, with those of training held out that is_held_out chooses, see `prepare`.
+
+    A photograph that is listed more than once is held out wherever it is listed.
+    """
+    training = [job for job in jobs if job.part == "train"]
+    if is_held_out:
+        count = len(training)
+        held_out = {job.path for index, job in enumerate(training) if is_held_out(index, count)}
+    else:
+        held_out = {job.path for job in training if job.held_out}
+    return [replace(job, held_out=job.part == "train" and job.path in held_out) for job in jobs]
+
+
+def _check_parts(jobs, source, limit):
     """Raise InputError where no image is left to train on, to hold out or to test on."""
-    held_out_flags = [job.held_out for job in jobs if job.part == "train"]
-    has_test = len(held_out_flags) < len(jobs)
-    if not has_test or not any(held_out_flags) or all(held_out_flags):
-        raise InputError(
-            f"{source}: too few images with people are left; at least one to train on, one to hold out "
-            "and one to test on are needed: fetch or label more"
-        )
+    counts = {"train on": 0, "hold out": 0, "test on": 0}
+    for job in jobs:
+        if job.part == "test":
+            counts["test on"] += 1
+        else:
+            counts["hold out" if job.held_out else "train on"] += 1
+    for purpose, count in counts.items():
+        if not count:
+            advice = "raise --limit" if limit else "fetch or label more"
+            raise InputError(
+                f"{source}: of {len(jobs)} images with people none is left to {purpose}; {advice}"
+            )
 
 
 def _count_rows(jobs):
@@ -101,13 +129,13 @@ def _count_rows(jobs):
     return counts
 
 
-def _write(workdir, jobs, layout, last_entries):
-    """Cut all frames into the arrays, and write dataset.json last, with `last_entries` at its end.
+def _describe(workdir, jobs, layout, poses, digests):
+    """Write the photographs' names; returns the entries of dataset.json that say what the arrays
+    hold.
 
-    Returns its content.
+    poses, digests  what write_arrays returned
     """
     counts = _count_rows(jobs)
-    poses, digests = write_arrays(workdir, jobs, counts, layout)
     mean_pose = _mean_pose(poses, layout)  # (J, 2) px
     # the photograph of each row
     for part in counts:
@@ -116,10 +144,11 @@ def _write(workdir, jobs, layout, last_entries):
     # say what the arrays hold
     held_out = []
     for job, numbers in zip(jobs, row_numbers(jobs)):
-        held_out += numbers if job.held_out else []
+        if job.held_out:
+            held_out += numbers
     labels = {part: np.load(workdir / f"{part}_labels.npy") for part in counts}  # (N, 2 J) each
     unlabelled = {part: int(np.isnan(labels[part][:, ::2]).sum()) for part in counts}
-    dataset_json = {
+    return {
         "format": dataset_format.FORMAT,
         "skeleton": layout.skeleton.described(),
         "frame": list(layout.frame),
@@ -135,9 +164,6 @@ def _write(workdir, jobs, layout, last_entries):
         "digests": digests,
         "fingerprints": {name: arrays.fingerprint(workdir / name) for name in digests},
     }
-    dataset_json |= leakage.note_seen(workdir) | last_entries
-    files.save_json(workdir / "dataset.json", dataset_json)
-    return dataset_json
 
 
 def _mean_pose(poses, layout):

@@ -2,9 +2,10 @@
 
 The one module that imports them. How they see frames and predict is in stage_1.py.
 
-A network is a file at the top level with a class and its RECIPES, and a line in NETWORKS. The class
+A network is a file at the top level with a class and its RECIPES, one of which is "best", and a
+line in NETWORKS. The class
 takes (joint_count, **options of the recipe); called with images (n, 3, h, w) in [0, 1] it gives a
-heatmaps.Output. It has `cells(size)`, where its heatmaps' cells are, if it has any; `imagenet`,
+heatmaps.Output. It has `cells(size, device)`, where its heatmaps' cells are, if it has any; `imagenet`,
 torchvision's weights for its `backbone`, or None; `joint_layers`, the modules with channels a
 joint; `unused_weights`, the names in torchvision's file that it can do without, or else
 `from_imagenet(weights)`, which gives them by its own names. It may have `joint_mixers`, the modules

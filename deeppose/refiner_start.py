@@ -4,6 +4,7 @@ import torch
 
 from Cascade_1_net import Alex_net_c1
 from deeppose import arrays, checkpoint, workdir
+from deeppose.refiners import read_weights
 from deeppose.shell import InputError
 from deeppose.skeleton import joints_named
 from deeppose.workdir import SHARED, STEP_5
@@ -78,7 +79,7 @@ def _load_initial_weights(network, path, skeleton, options):
     Its gains stay.
     """
     made_by = f"--weights takes a refiner's model_<joint>.pt, of a {network.head} head"
-    weights = checkpoint.read_weights(path, made_by)
+    weights = read_weights(path, made_by)
     # the other refiner's gains say nothing of this one, and may be of another number of joints
     weights["gain"] = torch.ones_like(network.gain)
     checkpoint.load_weights(network, weights, path, made_by)

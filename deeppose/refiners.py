@@ -27,7 +27,7 @@ class Refiner:
     gains: dict
 
     def gain(self, joint):
-        """How far the network is trusted with the joint of that number, in [0, 1]."""
+        """Share of the offsets of the joint of that number to be trusted, in [0, 1]."""
         return self.gains[joint]
 
 
@@ -53,7 +53,7 @@ def load_refiner(folder, refiner_name, skeleton, run, stage=2, epoch=None):
     Raises InputError where its files are missing or of another skeleton.
     """
     path = workdir.refiner_path(folder, refiner_name, stage, epoch)
-    weights = checkpoint.read_weights(path, MADE_BY)
+    weights = read_weights(path, MADE_BY)
     provenance = files.load_json(path.with_suffix(".json"), workdir.STEP_5)
     # build the network that the .json describes
     try:
@@ -71,6 +71,13 @@ def load_refiner(folder, refiner_name, skeleton, run, stage=2, epoch=None):
     # fill it with the weights
     network = run.place(checkpoint.load_weights(network, weights, path, MADE_BY)).eval()
     return Refiner(network, refiner_name, boxing, dict(zip(joints, network.gain.tolist())))
+
+
+def read_weights(path, made_by):
+    """A refiner's state_dict; InputError, which names who makes it, where the file holds none."""
+    weights = checkpoint.read_weights(path, made_by)
+    # the last layer of a direct head was called displacement until November 2026
+    return {name.replace("displacement.", "offset."): value for name, value in weights.items()}
 
 
 def _build(provenance, skeleton):

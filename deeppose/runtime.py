@@ -1,4 +1,4 @@
-"""How a step runs: device, precision, the processes that torchrun starts, random draws."""
+"""A step's device, precision, processes (those that torchrun starts) and random draws."""
 
 import ctypes
 import datetime

@@ -13,7 +13,7 @@ COLUMNS = ("date", "row", "stages", "commit", "what")
 
 
 def scored(digest, looks=()):
-    """How a line names the stage-1 model that was scored, by the digest of its file, and the flags
+    """A line's words for the stage-1 model that was scored, by the digest of its file, and the flags
     by which it looked."""
     return " ".join([f"stage 1 {digest[:12]}", *looks])
 
@@ -37,7 +37,7 @@ def entries():
 
 
 def sentence():
-    """How often the test images were scored, for the README."""
+    """The README's sentence on how often the test images were scored."""
     lines = entries()
     if not lines:
         return "No scoring of the test images is on record."

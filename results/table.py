@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from deeppose import metrics, training_plots
+from deeppose import files, metrics, training_plots
 from deeppose.published import CLIPPED, PUBLISHED
 from deeppose.shell import InputError
 from results import ledger, paths, records, variants
@@ -44,7 +44,9 @@ def write():
             )
         before, _, rest = text.partition(MARKS[0])
         _, _, after = rest.partition(MARKS[1])
-        path.write_text(f"{before}{MARKS[0]}\n\n{content}\n\n{MARKS[1]}{after}", encoding="utf-8")
+        text = f"{before}{MARKS[0]}\n\n{content}\n\n{MARKS[1]}{after}"
+        with files.replacing(path) as temporary_path:
+            temporary_path.write_text(text, encoding="utf-8")
 
 
 def readme_markdown():
@@ -172,8 +174,7 @@ def published_table():
 
 
 def growth(result):
-    """How much a doubling of the training images seen added on the held-out images, as a
-    sentence."""
+    """A sentence on what a doubling of the training images seen added on the held-out images."""
     history = first_history(result)
     doublings = np.log2([epoch["epoch"] * result["rows"] for epoch in history])
     # a line through fewer epochs says little

@@ -65,8 +65,8 @@ def gain_cell(line, column):
 
 
 def seeds_sentence(lines):
-    """How much another seed moved what the variants' tables show, and how many seeds any line
-    has."""
+    """A sentence on how much another seed moved what the variants' tables show, and on how many
+    seeds any line has."""
     # the lines that differ in the seed alone
     seeds_by_title = {}
     for line in lines:

@@ -348,7 +348,10 @@ BAD = {
         broken(lambda value: value["annotations"][1].update(id=-1)),
         "the id -1; number them from 0",
     ),
-    "one image": (broken(lambda value: value.update(images=value["images"][:1])), "too few images"),
+    "one image": (
+        broken(lambda value: value.update(images=value["images"][:1])),
+        "none is left to train on",
+    ),
     "no photograph": (
         broken(
             lambda value: [
@@ -359,7 +362,7 @@ BAD = {
     ),
     "a photograph less": (
         broken(lambda value: value["images"][0].update(file_name="gone.jpg")),
-        "gone.jpg: image 1 is in no folder of the photographs",
+        "gone.jpg: image 1 is neither there nor in train2017",
     ),
     "a box far too large": (
         broken(lambda value: value["annotations"][0].update(bbox=[0, 0, 9e4, 9e4])),
@@ -375,7 +378,14 @@ BAD = {
         "no annotations/person_keypoints_train2017.json here",
     ),
     "detections that are none": (found({"bbox": [1, 2, 3]}), "detection 1 has no box of 4 numbers"),
-    "detections of other images": (found({"image_id": 7}), "too few images"),
+    "detections of other images": (
+        found({"image_id": 7}),
+        "has no person in the test images with a score above",
+    ),
+    "a score without detections": (
+        lambda folder, source: ["--source", source, "--score-above", "0.5"],
+        "--score-above: is of --detections",
+    ),
 }
 
 

@@ -333,7 +333,11 @@ BAD = {
         lambda s: (s / mpii.FILE_NAME).write_bytes(
             mat([image("00.jpg", structs(rect(FULL)))], [1])
         ),
-        ("too few images",),
+        ("none is left to",),
+    ),
+    "all images missing": (
+        lambda s: [path.unlink() for path in (s / "images").iterdir()],
+        ("images: none of the 21 images is here, such as 00.jpg", MPII_data.PAGE),
     ),
     "image missing": (lambda s: (s / "images" / "03.jpg").unlink(), ("03.jpg: is missing",)),
     "image cut short": (

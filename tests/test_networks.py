@@ -418,6 +418,27 @@ def test_a_refiners_joint_and_crops_travel_beside_its_weights(tmp_path):
         Alex_net_c1(14, (5,), "direct", 131)
 
 
+def test_a_direct_refiner_of_before_loads(tmp_path):
+    """Its last layer had another name."""
+    network = Alex_net_c1(LSP.joint_count, (5,), "direct")
+    weights = {
+        name.replace("offset.", "displacement."): value
+        for name, value in checkpoint.weights_of(network).items()
+    }
+    assert "displacement.bias" in weights
+    facts = {
+        "joints": ["left_ankle"],
+        "skeleton": LSP.described(),
+        "options": {"head": "direct"},
+        "crop_px": 227,
+        "crop_scale": 1.5,
+        "smallest_crop_px": 30.0,
+    }
+    checkpoint.save(tmp_path / "model_left_ankle.pt", weights, facts)
+    loaded = load_refiner(tmp_path, "left_ankle", LSP, RUN).network
+    assert torch.equal(loaded.offset.weight, network.offset.weight)
+
+
 @pytest.mark.parametrize("head, size", [("integral", 129), ("direct", 225)])
 def test_a_mirrored_refiner_finds_the_opposite_joint_in_the_mirror_image(head, size):
     torch.manual_seed(0)

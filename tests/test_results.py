@@ -287,7 +287,7 @@ def test_deltas_npy_is_drawn_from_the_recorded_errors():
         assert (np.abs(np.log(drawn[joint].std(0, ddof=1) / spread)) < 0.5).all()
 
 
-def test_a_row_is_run_and_recorded(again):
+def test_a_row_is_run_and_recorded(again, finished_row):
     _, record = again
     assert [step["command"].split()[1] for step in record["steps"]] == [
         "LSP_data.py",
@@ -305,7 +305,7 @@ def test_a_row_is_run_and_recorded(again):
     assert set(record["held_out"]) == {"stage_1", "stage_2", "stage_3"}
     assert "stage_3" in record["test"]
     # the commands name no folder of this machine
-    assert "finished" not in json.dumps(record)
+    assert str(finished_row) not in json.dumps(record)
     (line,) = ledger.entries()
     assert (line["row"], line["stages"]) == ("tiny_best_random", "1 2 3")
     assert line["commit"] == record["commit"]
