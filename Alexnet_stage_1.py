@@ -1,7 +1,7 @@
 """A stage-1 network: an AlexNet regresses all joints from a whole frame.
 
 Krizhevsky et al., NIPS 2012, for the layers; Toshev and Szegedy, CVPR 2014, for the regression; Sun
-et al., ECCV 2018, for the mean place under a heatmap. Two projects after DeepPose have it as their
+et al., ECCV 2018, for the mean position under a heatmap. Two projects after DeepPose have it as their
 first stage, and a recipe here each: github.com/asanakoy/deeppose_tf, of LSP and MPII, and one in
 Caffe, of K2HPD's depth images.
 """
@@ -15,6 +15,7 @@ from deeppose.alexnet_weights import CELLS, from_caffe, from_torchvision
 from deeppose.heatmaps import Output
 from deeppose.lrn import Local_response_norm
 from deeppose.recipes import Recipe
+from Resnet_stage_1 import IMAGENET_MEAN, IMAGENET_STD
 
 HEADS = ("integral", "direct")
 LAYERS = ("torchvision", "bvlc")
@@ -22,14 +23,9 @@ SCALINGS = ("imagenet", "contrast", "256th")
 HIDDEN = 4096
 HEAD_CHANNELS = 128  # of the integral head
 PADDING = {"torchvision": 2, "bvlc": 0}  # of convolution 1
-# of ImageNet, RGB in [0, 1]: what the pre-trained weights expect
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_CONTRAST = 1e-5 / 255  # added to an image's contrast, for those of one colour
-# K2HPD's author has joints in pixels of frames so wide, and half their square as the loss: so many
-# times ours
-FRAME_PX = 256
-CAFFE_LOSS_SCALE = FRAME_PX**2 / 2
+FRAME_PX = 256  # width of the frames in whose pixels K2HPD's author has joints
+CAFFE_LOSS_SCALE = FRAME_PX**2 / 2  # his loss, half a squared error in pixels, / ours in widths
 
 RECIPES = {
     # as the ResNet's; what the head is worth: docs/reference.md
@@ -103,7 +99,7 @@ class Alexnet_stage_1(nn.Module):
     Images have 64 pixels a side or more. Joints (N, J, 2) are in widths and heights from the
     images' centres. Raises ValueError for options that the network does not have.
 
-    head        "integral": each joint is the mean place under its heatmap, made of the features of
+    head        "integral": each joint is the mean position under its heatmap, made of the features of
                 strides 8 and 16; "direct": two linear layers and the joints', as its authors have
                 it
     layers      "torchvision": 64 channels first, no groups; "bvlc": as Caffe's model of that name,
@@ -117,9 +113,9 @@ class Alexnet_stage_1(nn.Module):
     dropout     of both linear layers
     output_px   width of an image in the units of the last layer's outputs: 1, or pixels
 
-    K2HPD's author subtracts the mean image before he divides by 256. A mean a channel is as good:
-    whatever is the same all over an image is taken away by the batch normalisation after
-    convolution 1, which pads nothing.
+    original: K2HPD's author subtracts the mean image before he divides by 256. Which constant is
+    subtracted does not matter, since the batch normalisation after convolution 1, which pads
+    nothing, takes it away; how the mean image varies over the frame stays in.
 
     The linear layers look at 6 x 6 cells, which images of 227 pixels have after the last pool. Of
     other images the cells are averaged or repeated, since a network is not told its images' size,
@@ -188,7 +184,7 @@ class Alexnet_stage_1(nn.Module):
             with torch.autocast(hidden.device.type, enabled=False):
                 joints = self.joints(hidden.float()) / self.output_px  # coordinates stay in float32
             joints = joints.unflatten(1, (self.joint_count, 2))
-            return Output(joints, None if self.training else heatmaps.unsure(joints))
+            return Output(joints, None if self.training else heatmaps.unknown_confidence(joints))
         logits = self.heatmaps(fine, coarse)  # (N, J, h, w), of stride 8
         return heatmaps.integrate(logits, self.cells(image_size, images.device), self.training)
 

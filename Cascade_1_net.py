@@ -71,7 +71,7 @@ class Alex_net_c1(nn.Module):
 
     joint_count  J
     joints       the numbers of those that it serves: one, or all
-    head         "integral": the mean place under the joint's heatmap, 4.2 M weights; the other
+    head         "integral": the mean position under the joint's heatmap, 4.2 M weights; the other
                  joints' heatmaps are learnt beside it, so that a crop teaches all that is in it.
                  "direct": the original's linear layers, which are not told which joint they look
                  for, 58 M weights
@@ -162,7 +162,7 @@ class Alex_net_c1(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             # in float32, since bfloat16 is too coarse for coordinates
             offsets = self.offset(hidden.float()) / self.outputs_per_side
-        return Output(offsets, None if self.training else heatmaps.unsure(offsets))
+        return Output(offsets, None if self.training else heatmaps.unknown_confidence(offsets))
 
     def _forward_integral(self, images, asked_joints):
         """The integral head's Output, read at the heatmap of the joint asked for in each crop."""
@@ -180,7 +180,7 @@ class Alex_net_c1(nn.Module):
             # read the offset at that joint's heatmap
             index = asked_joints[:, None, None].expand(-1, 1, log_heatmaps.shape[2])
             asked_heatmaps = log_heatmaps.gather(1, index)[:, 0]  # (N, cells)
-            offsets = heatmaps.mean_place(asked_heatmaps, cells)
+            offsets = heatmaps.mean_position(asked_heatmaps, cells)
             if self.training:
                 return Output(offsets, heatmaps=log_heatmaps)
             return Output(offsets, heatmaps.confidence(asked_heatmaps, cells, offsets))

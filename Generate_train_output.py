@@ -36,7 +36,7 @@ def main(argv=None):
     model, _ = networks.load_file(model_path, run, dataset)
     leakage.check_model(model_path, dataset)
     # before the prediction, so that files that change meanwhile are noticed by step 5
-    made_from = workdir.origin(options.workdir, dataset, model=model_path)
+    made_from = workdir.origin(options.workdir, dataset, model_path=model_path)
     print(run)
     # predict
     rows = np.arange(len(dataset.train_images))

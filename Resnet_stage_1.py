@@ -1,7 +1,7 @@
 """The stage-1 network: a ResNet-34 regresses all joints from a whole frame.
 
 He et al., CVPR 2016, for the backbone; Toshev and Szegedy, CVPR 2014, for the regression; Sun et
-al., ECCV 2018, for the mean place under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
+al., ECCV 2018, for the mean position under a heatmap; Lin et al., CVPR 2017, for the feature pyramid.
 """
 
 import torch
@@ -49,7 +49,7 @@ class Resnet_stage_1(nn.Module):
     Its joints (N, J, 2) are in widths and heights from the images' centres. Raises ValueError for a
     head that it does not have.
 
-    head  "integral", 21.3 M weights: each joint is the mean place under its heatmap, which a
+    head  "integral", 21.7 M weights: each joint is the mean position under its heatmap, which a
           feature pyramid over the backbone's strides 8, 16 and 32 makes; "direct", 26.0 M weights:
           the original's two linear layers after the backbone's 1000 outputs
     """
@@ -80,7 +80,7 @@ class Resnet_stage_1(nn.Module):
             "mean", torch.tensor(IMAGENET_MEAN, device="cpu")[:, None, None], persistent=False
         )
         self.register_buffer(
-            "spread", torch.tensor(IMAGENET_STD, device="cpu")[:, None, None], persistent=False
+            "deviation", torch.tensor(IMAGENET_STD, device="cpu")[:, None, None], persistent=False
         )
 
     @property
@@ -95,14 +95,14 @@ class Resnet_stage_1(nn.Module):
 
     def forward(self, images):
         image_size = images.shape[3], images.shape[2]
-        # (images - mean) / spread, in one pass over the pixels
-        images = torch.addcmul(-self.mean / self.spread, images, 1 / self.spread)
+        # (images - mean) / deviation, in one pass over the pixels
+        images = torch.addcmul(-self.mean / self.deviation, images, 1 / self.deviation)
         if self.head == "direct":
             features = self.hidden(self.backbone(images))  # (N, 4096)
             with torch.autocast(features.device.type, enabled=False):
                 joints = self.joints(features.float())  # coordinates stay in float32
             joints = joints.unflatten(1, (self.joint_count, 2))
-            return Output(joints, None if self.training else heatmaps.unsure(joints))
+            return Output(joints, None if self.training else heatmaps.unknown_confidence(joints))
         logits = self.heatmaps(*self._features(images))  # (N, J, h, w), of stride 8
         return heatmaps.integrate(logits, self.cells(image_size, images.device), self.training)
 

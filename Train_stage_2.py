@@ -234,7 +234,9 @@ def main(argv=None):
         for refiner_name in names
     }
     # the former stage's predictions, and by how much they err
-    predicted_px = workdir.load_output(options.workdir, dataset, model=workdir.model_path(options))
+    predicted_px = workdir.load_output(
+        options.workdir, dataset, model_path=workdir.model_path(options)
+    )
     run = runtime.choose(options, parallel=True)
     print(run)
     options.recipe = recipes.for_data(options.recipe, dataset)

@@ -75,7 +75,7 @@ def draw(folder, dataset, joints, confidence):
     )
     pictures = {
         "Detected joints (PDJ) over the threshold": pdj_picture,
-        "The best, middling and worst test images": poses_picture,
+        "The best, median and worst test images": poses_picture,
     }
     return pictures | score_output.draw_training(folder)
 
@@ -153,7 +153,7 @@ def main(argv=None):
         score_output.write_report(dataset, poses, confidences, score_tables, pictures, run)
     facts |= score_output.seen_facts(dataset)
     score_output.write_scores(scores_path, scores, intervals, facts)
-    score_output.show(score_tables, len(joints))
+    score_output.print_tables(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     when = ", when step 6 has written it anew" if refined else ""
     print(f"all of it, to look through: {folder / 'report.html'}{when}")

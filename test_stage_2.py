@@ -71,7 +71,7 @@ def draw(folder, dataset, poses, confidence, model_path):
     pictures = {
         "Detected joints (PDJ) over the threshold": pdj_picture,
         "Errors before and after the cascade": errors_picture,
-        "The best, middling and worst test images": poses_picture,
+        "The best, median and worst test images": poses_picture,
     }
     # whether stage 2 meets errors of the kind that it learnt from
     clouds = error_samples(folder, dataset, poses["stage 1"], model_path)
@@ -107,13 +107,13 @@ def error_samples(folder, dataset, stage_1_joints, model_path):
 
     stage_1_joints  (N, J, 2) px of the test rows
     """
-    made_from = workdir.origin(folder, dataset, model=model_path)
+    made_from = workdir.origin(folder, dataset, model_path=model_path)
     if not workdir.is_made_from(workdir.output_path(folder), made_from):
         return None
     # real errors of some training rows
     trained_on = dataset.trained_on
     rows = trained_on[:: max(1, len(trained_on) // DRAWN_ROWS)]
-    predicted = workdir.load_output(folder, dataset, model=model_path)[rows].astype(float)
+    predicted = workdir.load_output(folder, dataset, model_path=model_path)[rows].astype(float)
     true = dataset.train_labels[rows].astype(float)
     # simulated ones, as many
     try:
@@ -229,7 +229,7 @@ def main(argv=None):
     score_output.write_report(dataset, poses, confidences, score_tables, pictures, run)
     facts |= score_output.seen_facts(dataset)
     score_output.write_scores(scores_path, scores, intervals, facts)
-    score_output.show(score_tables, len(joints))
+    score_output.print_tables(score_tables, len(joints))
     print("pictures: " + "  ".join(map(str, pictures.values())))
     print(f"all of it, to look through: {folder / 'report.html'}")
 

@@ -21,7 +21,7 @@ TURN_LIMIT = 2.0  # standard deviations at which drawn angles are clipped: Simpl
 
 @dataclass(frozen=True)
 class Ranges:
-    """Ranges from which each image's view is drawn, evenly."""
+    """Ranges from which each image's view is drawn: evenly, but for angles where turn_share is given."""
 
     turn_deg: float = 0.0  # by up to this, either way
     # above 0: only this share of the images is turned, by angles of a normal distribution whose
@@ -44,15 +44,15 @@ class Ranges:
 class Views:
     """Views of N images, as they were drawn.
 
-    linear, offset  (N, 2, 2), (N, 2): a point p of the image is seen at linear @ p + offset
-    mirrored        (N,) booleans: left and right joints change places
-    colour          (N, 3): factors of brightness, contrast, saturation
-    hidden          (N, 4): the hidden box as x0, y0, x1, y1, normalised; empty where nothing is
-                    hidden
+    linear, shift  (N, 2, 2), (N, 2): a point p of the image is seen at linear @ p + shift
+    mirrored       (N,) booleans: left and right joints change places
+    colour         (N, 3): factors of brightness, contrast, saturation
+    hidden         (N, 4): the hidden box as x0, y0, x1, y1, normalised; empty where nothing is
+                   hidden
     """
 
     linear: np.ndarray
-    offset: np.ndarray
+    shift: np.ndarray
     mirrored: np.ndarray
     colour: np.ndarray
     hidden: np.ndarray
@@ -81,13 +81,14 @@ def draw(count, ranges, rng, aspect=1.0):
     centres = rng.uniform(-0.5, 0.5, (count, 2))
     hidden = np.concatenate([centres - sides / 2, centres + sides / 2], 1)  # (count, 4)
     # shift and colour, which come last: another order would draw other views from the same seed
-    offset = rng.uniform(-ranges.shift, ranges.shift, (count, 2))
+    shift = rng.uniform(-ranges.shift, ranges.shift, (count, 2))
     colour = (1 + ranges.colour) ** rng.uniform(-1, 1, (count, 3))
-    return Views(linear, offset, mirrored, colour, hidden)
+    return Views(linear, shift, mirrored, colour, hidden)
 
 
 def _draw_angles(count, ranges, rng):
-    """Angles (count,) in degrees: uniform, or of turn_share of the images, normally distributed."""
+    """Angles (count,) in degrees: uniform; with turn_share, normal for that share of the images, and
+    0 for the rest."""
     if not ranges.turn_share:
         return rng.uniform(-ranges.turn_deg, ranges.turn_deg, count)
     turned = rng.random(count) < ranges.turn_share
@@ -107,12 +108,12 @@ def apply(images, boxes_px, views, ranges, size):
     """
     image_count, box_count = boxes_px.shape[:2]
     linear = views.linear.reshape(image_count, box_count, 2, 2)
-    offset = views.offset.reshape(image_count, box_count, 2)
+    shift = views.shift.reshape(image_count, box_count, 2)
     # crop: without turns each view is itself an upright box, which is faster to cut
     if ranges.turn_deg:
-        images = crops.crop_turned(images, boxes_px, linear, offset, size)
+        images = crops.crop_turned(images, boxes_px, linear, shift, size)
     elif ranges.moves or not _are_whole(images, boxes_px, size):
-        view_boxes = _view_boxes(boxes_px, linear, offset).astype(np.float32)
+        view_boxes = _view_boxes(boxes_px, linear, shift).astype(np.float32)
         images = crops.crop(images, torch.from_numpy(view_boxes).to(images.device), size)
     # change the pixels
     if ranges.colour:
@@ -130,11 +131,11 @@ def _are_whole(images, boxes_px, size):
     return (boxes_px == (0, 0, *image_size)).all()
 
 
-def _view_boxes(boxes_px, linear, offset):
+def _view_boxes(boxes_px, linear, shift):
     """The upright boxes (N, K, 4) px that views without a turn show of boxes (N, K, 4) px."""
     scales = linear[..., [0, 1], [0, 1]]  # (N, K, 2); a mirrored view's is negative along x
     sizes = boxes_px[..., 2:] / scales
-    centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * offset
+    centres = boxes_px[..., :2] + boxes_px[..., 2:] / 2 - sizes * shift
     return np.concatenate([centres - sizes / 2, sizes], -1)
 
 
@@ -174,9 +175,9 @@ def move(joints, views, flip):
     # a mirrored view's left joints are the image's right ones
     mirrored = torch.from_numpy(views.mirrored).to(joints.device)[:, None, None]  # (N, 1, 1)
     joints = torch.where(mirrored, joints[:, list(flip)], joints)
-    # linear @ p + offset; a joint that is not seen has no place that a network could find
+    # linear @ p + shift; a joint that is not seen has no place that a network could find
     linear = torch.from_numpy(views.linear).to(joints)
-    offset = torch.from_numpy(views.offset).to(joints)
-    joints = joints @ linear.transpose(1, 2) + offset[:, None]
+    shift = torch.from_numpy(views.shift).to(joints)
+    joints = joints @ linear.transpose(1, 2) + shift[:, None]
     inside = (joints.abs() <= 0.5).all(2, keepdim=True)
     return torch.where(inside, joints, torch.nan)

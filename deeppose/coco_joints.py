@@ -2,6 +2,7 @@
 
 import re
 
+from deeppose.joint_names import opposite_name, split_side
 from deeppose.shell import InputError
 
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # it becomes a file's: model_<joint>.pt
@@ -9,7 +10,6 @@ USED_BY_THE_PIPELINE = {"shared", "all", "mean", "total", "train", "test", "outp
 CURVES_OF_STAGE = re.compile(r"stage_\d+")  # curves_stage_1.csv is stage 1's, not a joint's
 NO_FILES_ON_WINDOWS = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 MOST_JOINTS = 500  # the largest sets have some 300
-OPPOSITE_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 def joint_names(keypoints, path):
@@ -58,10 +58,10 @@ def flip_pairs(joints):
 
     There are none, (), if they tell none.
     """
-    joints = [joint.lower() for joint in joints]
     pairs = []
     for joint in joints:
-        side, opposite_joint = _side_and_opposite(joint)
+        _, side, _ = split_side(joint)
+        opposite_joint = opposite_name(joint)
         if side in ("left", "l") and opposite_joint in joints:
             pairs.append((joint, opposite_joint))
     return tuple(pairs)
@@ -72,29 +72,9 @@ def one_sided(joints):
 
     With such joints no image can be mirrored.
     """
-    joints = [joint.lower() for joint in joints]
     lonely = []
     for joint in joints:
-        side, opposite_joint = _side_and_opposite(joint)
-        if side and opposite_joint not in joints:
+        opposite_joint = opposite_name(joint)
+        if opposite_joint and opposite_joint not in joints:
             lonely.append(joint)
     return tuple(lonely)
-
-
-def _side_and_opposite(joint):
-    """The side that a joint's lower-cased name tells, such as "l", and the name on the other side.
-
-    None and None if it tells none. Names that tell it are left_x, x_left, l_x, x_l, a_left_x, and
-    leftX or LeftX, which is leftx when lower-cased.
-    """
-    # a word of its own: left_x, x_l, a_left_x
-    words = joint.split("_")
-    for index, word in enumerate(words):
-        if word in OPPOSITE_SIDE:
-            opposite_words = [*words[:index], OPPOSITE_SIDE[word], *words[index + 1 :]]
-            return word, "_".join(opposite_words)
-    # the beginning of one word: leftx; "l" and "r" would be the beginning of leg and rear
-    for side in ("left", "right"):
-        if joint.startswith(side):
-            return side, OPPOSITE_SIDE[side] + joint.removeprefix(side)
-    return None, None

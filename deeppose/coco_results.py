@@ -3,8 +3,6 @@
 No torch here.
 """
 
-import json
-
 import numpy as np
 
 from deeppose import arrays, coco_scores, files, oks, text_tables
@@ -17,7 +15,8 @@ def score(dataset, poses, confidence):
 
     poses, confidence  stage's name -> joints (N, J, 2) px of the frames, and (N, J)
 
-    The scores are {}, and a line is printed, without pycocotools or without true annotations.
+    The scores are {} for data not scored by OKS, and, with a line printed, without pycocotools or
+    without true annotations.
     """
     if "test_annotations" not in dataset.facts or "oks" not in dataset.skeleton.scores:
         return {}
@@ -29,9 +28,7 @@ def score(dataset, poses, confidence):
     # write the last stage's
     path = dataset.folder / RESULT
     last_stage = list(results)[-1]
-    json_text = json.dumps(results[last_stage], allow_nan=False) + "\n"
-    with files.replacing(path) as temporary:
-        temporary.write_text(json_text, encoding="utf-8")
+    files.save_json(path, results[last_stage], indent=None)
     print(f"{path}: {len(results[last_stage])} poses of {last_stage} in COCO's format")
     # score them all
     if not any(annotation["num_keypoints"] for annotation in content["annotations"]):

@@ -1,7 +1,6 @@
 """Skeletons of files in COCO's format: COCO's and PoseTrack's are known, others are described."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from deeppose import coco_joints
 from deeppose.skeleton import UNKNOWN_SIGMA, Skeleton
@@ -22,7 +21,7 @@ class JointSet:
     name: str
     joints: tuple
     sigmas: tuple
-    limbs: MappingProxyType
+    limbs: dict
     bones: tuple
 
 
@@ -54,7 +53,7 @@ COCO = JointSet(
     name="coco",
     joints=("nose", *_both_sides("eye", "ear"), *BODY),
     sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, *BODY_SIGMAS),
-    limbs=MappingProxyType(BODY_LIMBS),
+    limbs=BODY_LIMBS,
     bones=(
         *BODY_BONES,
         ("left_eye", "right_eye"),
@@ -71,7 +70,7 @@ POSETRACK = JointSet(  # COCO's sigmas by position, as the attention authors and
     name="posetrack",
     joints=("nose", "head_bottom", "head_top", *_both_sides("ear"), *BODY),
     sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, *BODY_SIGMAS),
-    limbs=MappingProxyType({"head": ((("head_top",), ("head_bottom",)),), **BODY_LIMBS}),
+    limbs={"head": ((("head_top",), ("head_bottom",)),), **BODY_LIMBS},
     # original: the file repeats COCO's pairs of numbers, which are other joints here
     bones=(
         *BODY_BONES,
@@ -92,7 +91,7 @@ def joint_set(joints, bones):
         name="own",
         joints=tuple(joints),
         sigmas=(UNKNOWN_SIGMA,) * len(joints),
-        limbs=MappingProxyType({}),
+        limbs={},
         bones=tuple(bones),
     )
 
@@ -110,7 +109,7 @@ def skeleton_of(coco_file):
     return Skeleton(
         known.name,
         known.joints,
-        dict(known.limbs),
+        known.limbs,
         known.bones,
         scores=("oks", "pdj"),
         thresholds=(0.05, 0.1, 0.2),

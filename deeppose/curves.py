@@ -30,7 +30,7 @@ def score_rows(joints_px, dataset, rows):
 
     Raises ValueError where the rows have no label that a score needs.
     """
-    sizes = {unit: sizes_px[rows] for unit, sizes_px in dataset.sizes("train").items()}
+    sizes = dataset.sizes("train", rows)
     return metrics.score(
         joints_px,
         dataset.train_labels[rows],

@@ -153,24 +153,23 @@ class Dataset:
     @property
     def view_box(self):
         """The part of a frame that a test shows, as a box (4,) px of the frame."""
-        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
+        return geometry.view_box(self.frame, self.margin)
 
     def scale(self, part):
         """Pixels of the frame / pixels of the photograph, (N,)."""
         return self.frame[0] / (self.column(part, "w") * self.margin)
 
-    def sizes(self, part):
-        """Head and box sizes (N,) px of the frame, and areas (N,) px^2, for the units of scores."""
-        scale = self.scale(part)
-        return {
-            "head": self.column(part, "head_px") * scale,
-            "box": np.full(len(scale), max(self.view_box[2:])),
-            "area": self.column(part, "area_px") * scale**2,
-        }
+    def sizes(self, part, rows=slice(None)):
+        """Head and box sizes (n,) px of the frame, and areas (n,) px^2, for the units of scores.
 
-    def held_out_sizes(self):
-        """`sizes` of the held-out rows."""
-        return {unit: sizes[self.held_out] for unit, sizes in self.sizes("train").items()}
+        rows  numbers (n,) of the rows (default: all)
+        """
+        scale = self.scale(part)[rows]
+        return {
+            "head": self.column(part, "head_px")[rows] * scale,
+            "box": np.full(len(scale), max(self.view_box[2:])),
+            "area": self.column(part, "area_px")[rows] * scale**2,
+        }
 
     def normalised(self, joints_px):
         """Joints (..., J, 2) px of the frame -> in view boxes, from the view box's centre."""

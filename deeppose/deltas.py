@@ -57,6 +57,8 @@ def find(options, dataset, predicted_px, run):
 
     Drawn anew on --make-deltas, for stage 3, and where neither the working directory nor the
     project has some for this skeleton and frame; else see load.
+
+    predicted_px  the former stage's, (N, J, 2) px of the training rows
     """
     path = path_of(options.workdir, options.stage)
     has_some = path.exists() or _own_fits(dataset)

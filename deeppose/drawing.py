@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deeppose import files, joint_metrics
+from deeppose.photos import MOST_PICTURE_PX
 
 # colours by the person's own sides; printed in grey, one side is light and the other dark
 LEFT = "#56B4E9"
@@ -19,8 +20,7 @@ DPI = 120
 KINDS = ("best", "median", "worst")
 FAINT_BELOW = 0.25  # confidence: what is less sure is drawn faint
 FAINT = 0.35  # how opaque that is
-# the least and the greatest longer side of a photograph's picture
-PICTURE_PX = (480, 2000)
+LEAST_PICTURE_PX = 480  # of a photograph's picture, its longer side; photos.MOST_PICTURE_PX at most
 
 
 def save(figure, path):
@@ -103,7 +103,7 @@ def image_errors(predicted_px, true_px, skeleton, sizes):
 
 
 def pick(errors, count):
-    """Row numbers of the `count` best, middling and worst of errors (N,): one of KINDS -> (n,).
+    """Row numbers of the `count` best, median and worst of errors (N,): one of KINDS -> (n,).
 
     No row is picked twice, so `count` shrinks where errors are few; fewer than three share rows.
     """
@@ -119,7 +119,7 @@ def pick(errors, count):
 def contact_sheet(
     path, images, predictions, true_px, skeleton, sizes=None, confidence=None, count=3
 ):
-    """Write a sheet of the best, middling and worst images: the true pose above the predicted ones.
+    """Write a sheet of the best, median and worst images: the true pose above the predicted ones.
 
     Under each prediction stand its mean error in units and the share of its joints within 0.2 of
     one; the last of the predictions chooses the images.
@@ -185,7 +185,8 @@ def _side_handles():
 
 
 def photograph(path, image, poses_px, skeleton, confidence=None):
-    """Write one photograph with the skeletons of its people, its longer side within PICTURE_PX.
+    """Write one photograph with the skeletons of its people, its longer side LEAST_PICTURE_PX to
+    photos.MOST_PICTURE_PX.
 
     image       a Pillow image, RGB
     poses_px    (P, J, 2) in pixels of the image
@@ -193,7 +194,7 @@ def photograph(path, image, poses_px, skeleton, confidence=None):
     """
     # the picture is the image, larger or smaller
     longer_side = max(image.size)
-    scale = np.clip(longer_side, *PICTURE_PX) / longer_side
+    scale = np.clip(longer_side, LEAST_PICTURE_PX, MOST_PICTURE_PX) / longer_side
     picture_size = [max(1, round(side * scale)) for side in image.size]  # px
     figure = Figure(figsize=(picture_size[0] / DPI, picture_size[1] / DPI))
     axes = figure.add_axes((0, 0, 1, 1))

@@ -94,17 +94,20 @@ class Pose(nn.Module):
         return tuple(outputs)
 
 
-def load(folder, model_folder):
-    """The Pose of a working directory, and file name -> entries of the metadata about each model.
+def load(options):
+    """The Pose of the models that the command line names, and file name -> entries of the metadata
+    about each model.
 
     Raises InputError where it is too large for a file.
     """
     # stage 1
     run = runtime.Runtime(torch.device("cpu"), "fp32")
-    stage_1, provenance = networks.load(model_folder, run)
-    model_entries = {"model_1.pt": describe(model_folder / "model_1.pt", provenance)}
+    model_path = workdir.model_path(options)
+    stage_1, provenance = networks.load_file(model_path, run)
+    model_entries = {model_path.name: describe(model_path, provenance)}
     # refiners, as long as all fit into a file
     refiners = {}
+    folder = workdir.refiners_from(options.workdir, stage_1.skeleton, options.model)
     weight_bytes = checkpoint.size(stage_1.network)
     for stage in workdir.stages_here(folder, stage_1.skeleton):
         refiners[stage] = []
@@ -220,7 +223,7 @@ def main(argv=None):
         )
     check_extras()
     # read the models and write the file
-    model, model_entries = load(options.workdir, options.model or options.workdir)
+    model, model_entries = load(options)
     files.make_folder(options.out.resolve().parent, "name another OUT.onnx")
     write(options.out, model, model_entries)
     width, height = model.stage_1.frame

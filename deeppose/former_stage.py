@@ -23,9 +23,9 @@ def predict(dataset, frames, joints_px, run):
         made_from = workdir.origin(folder, dataset, 2)
         if not workdir.is_made_from(path, made_from):
             rows = np.arange(len(joints_px))
-            unsure = np.full(joints_px.shape[:2], np.nan)
+            unknown_confidence = np.full(joints_px.shape[:2], np.nan)
             refined_px, _, _ = cascade.refine_from(
-                folder, dataset.skeleton, frames, rows, joints_px, unsure, run.alone()
+                folder, dataset.skeleton, frames, rows, joints_px, unknown_confidence, run.alone()
             )
             workdir.save_output(path, refined_px, made_from)
     return workdir.load_output(folder, dataset, 2)

@@ -81,10 +81,15 @@ def image_box(size_px):
     return np.array([0.0, 0.0, *size_px])
 
 
+def view_box(frame, margin):
+    """The box (4,) px in the middle of a frame (w, h) whose sides are `margin` times the box's."""
+    return scale_box(image_box(frame), 1 / margin)
+
+
 def joints_box(joints_px):
     """The tight box (4,) px of the labelled joints of (J, 2) px; at least one is labelled."""
-    top_left = np.nanmin(joints_px, 0)
-    bottom_right = np.nanmax(joints_px, 0)
+    top_left = np.fmin.reduce(joints_px)
+    bottom_right = np.fmax.reduce(joints_px)
     return np.concatenate([top_left, bottom_right - top_left])
 
 

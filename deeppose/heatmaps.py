@@ -1,9 +1,10 @@
 """Heatmaps, the joints that they stand for, and the confidence in these: pure torch.
 
-A joint is the mean place under its heatmap (integral regression, Sun et al., ECCV 2018) or its
+A joint is the mean position under its heatmap (integral regression, Sun et al., ECCV 2018) or its
 peak.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -50,8 +51,8 @@ def grid(x_centres, y_centres, sigma=TARGET_SIGMA):
     return Cells(centres, cell_size, sigma)
 
 
-def mean_place(log_heatmaps, cells):
-    """The mean place (..., 2) under heatmaps (..., cells), given as logarithms of probabilities."""
+def mean_position(log_heatmaps, cells):
+    """The mean position (..., 2) under heatmaps (..., cells), given as logarithms of probabilities."""
     return log_heatmaps.exp() @ cells.centres
 
 
@@ -63,26 +64,27 @@ def confidence(log_heatmaps, cells, joints):
 
 
 def integrate(logits, cells, training):
-    """The Output of maps of logits (N, J, h, w): each joint is the mean place under its heatmap.
+    """The Output of maps of logits (N, J, h, w): each joint is the mean position under its heatmap.
 
     In float32 even under autocast: a bfloat16 has 8 bits, too few for a place.
     """
     with torch.autocast(logits.device.type, enabled=False):
         log_heatmaps = logits.float().flatten(2).log_softmax(2)  # (N, J, h * w)
-        joints = mean_place(log_heatmaps, cells)  # (N, J, 2)
+        joints = mean_position(log_heatmaps, cells)  # (N, J, 2)
         if training:
             return Output(joints, heatmaps=log_heatmaps)
         return Output(joints, confidence(log_heatmaps, cells, joints))
 
 
-def unsure(joints):
+def unknown_confidence(joints):
     """The confidence of joints (..., 2) that come without heatmaps: NaN."""
     return torch.full_like(joints[..., 0], torch.nan)
 
 
 def highest_share(sigma):
     """The share that the highest cell has of a Gaussian of sigma cells whose mean it is."""
-    offsets = torch.arange(-32, 33)  # cells along one axis, enough for any sigma of a few cells
+    reach = max(32, math.ceil(5 * sigma))  # cells: what lies farther does not count
+    offsets = torch.arange(-reach, reach + 1)  # along one axis
     along_one_axis = (-offsets.square() / (2 * sigma**2)).exp().sum().item()
     return along_one_axis**-2
 

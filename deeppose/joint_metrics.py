@@ -147,17 +147,23 @@ def half_squared_errors(predicted, true):
     return np.where(scorable, errors**2 / 4, 0), scorable  # half of the mean of two
 
 
-def joint_errors(predicted, true):
-    """Distances (N, J) between predicted and true joints (N, J, 2); NaN where there is no label.
-
-    Raises ValueError for arrays of other shapes, and for no image at all.
-    """
+def joint_pairs(predicted, true):
+    """Predicted and true joints as float64 arrays; ValueError unless both are (N, J, 2)."""
     predicted = np.asarray(predicted, float)
     true = np.asarray(true, float)
     if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
         raise ValueError(
             f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
         )
+    return predicted, true
+
+
+def joint_errors(predicted, true):
+    """Distances (N, J) between predicted and true joints (N, J, 2); NaN where there is no label.
+
+    Raises ValueError for arrays of other shapes, and for no image at all.
+    """
+    predicted, true = joint_pairs(predicted, true)
     if not len(true):
         raise ValueError("there is no image to score")
     return np.linalg.norm(predicted - true, axis=2)

@@ -7,6 +7,8 @@ that joint. https://cocodataset.org/#keypoints-eval
 
 import numpy as np
 
+from deeppose.joint_metrics import joint_pairs
+
 NMS_THRESHOLD = 0.9  # poses that are more alike are one person
 PEAK_THRESHOLD = 0.2  # a joint whose heatmap peaks lower says nothing about the pose's score
 
@@ -21,13 +23,8 @@ def oks(predicted, true, sigmas, areas):
     sigmas           (J,), how far annotators differ on a joint, in square roots of the area
     areas            (N,) px^2, the person's; NaN gives NaN
     """
-    predicted = np.asarray(predicted, float)
-    true = np.asarray(true, float)
+    predicted, true = joint_pairs(predicted, true)
     areas = np.asarray(areas, float)
-    if predicted.shape != true.shape or predicted.ndim != 3 or predicted.shape[2] != 2:
-        raise ValueError(
-            f"joints must be two equal (N, J, 2), not {predicted.shape} and {true.shape}"
-        )
     labelled = ~np.isnan(true).any(-1)  # (N, J)
     similarity_sums = (_similarity(predicted, true, sigmas, areas) * labelled).sum(1)  # (N,)
     labelled_counts = labelled.sum(1)  # (N,)

@@ -21,7 +21,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from PIL import Image
 
 from deeppose import downloads, shell
-from deeppose.drawing import FAINT, FAINT_BELOW, PICTURE_PX
+from deeppose.drawing import FAINT, FAINT_BELOW, LEAST_PICTURE_PX
 from deeppose.page_requests import MOST_BYTES, MOST_PEOPLE, Handler, Refusal
 from deeppose.report import script_json
 from deeppose.shell import OUT_OF_MEMORY, InputError, RunError
@@ -112,7 +112,7 @@ class Server(ThreadingMixIn, TCPServer):
             "stages": stages,
             "faint_below": FAINT_BELOW,
             "faint": FAINT,
-            "least_px": PICTURE_PX[0],
+            "least_px": LEAST_PICTURE_PX,
             "most_bytes": MOST_BYTES,
             "most_people": MOST_PEOPLE,
         }

@@ -14,13 +14,14 @@ import io
 import re
 import socket
 import time
+from argparse import ArgumentTypeError
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
 from deeppose import boxes, files, photos
-from deeppose.drawing import PICTURE_PX
 from deeppose.jpeg_scans import MOST_SCANS, has_too_many_scans
+from deeppose.photos import MOST_PICTURE_PX
 
 MOST_BYTES = 50_000_000  # of a photograph: cameras' JPEGs of 60 megapixels have less
 MOST_PEOPLE = 50  # in a photograph
@@ -142,15 +143,17 @@ class Handler(BaseHTTPRequestHandler):
         """Function of the photograph's bytes that the path and the query ask for."""
         path, _, query = self.path.partition("?")
         if path == "/photograph":
-            return partial(show, white=self.server.white)
+            return partial(upright_jpeg, white=self.server.white)
         if path != "/pose":
             raise Refusal(404, "photographs go to /pose or /photograph")
         # its query is name=NAME&box=X0,Y0,X1,Y1&box=...
         try:
             fields = parse_qs(query, max_num_fields=MOST_PEOPLE + 1)
             people = [boxes.box(text) for text in fields.get("box", ())] or None
-        except Exception:  # argparse's error of a box, or too many fields
+        except ArgumentTypeError:
             raise Refusal(400, "the boxes must be x0,y0,x1,y1") from None
+        except ValueError:  # too many fields, or bytes that are no text
+            raise Refusal(400, f"a photograph has a name and {MOST_PEOPLE} boxes at most") from None
         if people and len(people) > MOST_PEOPLE:
             raise Refusal(400, f"a photograph may have {MOST_PEOPLE} boxes, this has {len(people)}")
         photograph_name = fields.get("name", ["photograph"])[0]
@@ -232,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         """Print nothing: the page says it."""
 
 
-def show(photograph, white):
+def upright_jpeg(photograph, white):
     """Answer with an upright JPEG of a photograph's bytes; its own size stands in a header.
 
     Browsers do not read every format that Pillow does, nor turn each as its EXIF tag says. It is
@@ -241,7 +244,7 @@ def show(photograph, white):
     """
     photo = photos.read(io.BytesIO(photograph), 1, white)
     jpeg_file = io.BytesIO()
-    photos.reduced(photo, PICTURE_PX[1]).image.save(jpeg_file, "JPEG", quality=JPEG_QUALITY)
+    photos.reduced(photo, MOST_PICTURE_PX).image.save(jpeg_file, "JPEG", quality=JPEG_QUALITY)
     width, height = photo.size
     return "image/jpeg", jpeg_file.getvalue(), [("Photograph-Size", f"{width},{height}")]
 

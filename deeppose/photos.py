@@ -14,11 +14,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deeppose import boxes, downloads
 from deeppose.cutting import cut
-from deeppose.drawing import PICTURE_PX
 from deeppose.shell import InputError
 
 # side of a box, four times a frame's; a box with twice as many is reduced before it is cut
 ENOUGH_PX = 900
+MOST_PICTURE_PX = 2000  # the longer side of a photograph's picture
 ORIENTATION = 0x0112  # the EXIF tag
 QUARTER_TURNS = (5, 6, 7, 8)  # its values that exchange width and height
 # formats that Pillow decodes itself; an .eps or .wmf would be run, by Ghostscript or by Windows
@@ -171,11 +171,11 @@ def read_people(source, people, frame, margin, white=downloads.WHITE):
         boxes.check_against(people, photo.size, photo_name)
     # cut its people's frames
     regions = boxes.regions(people, photo.size, frame, margin)
-    frames = np.stack([show(photo, region, frame) for region in regions])
-    return reduced(photo, PICTURE_PX[1]), regions, frames
+    frames = np.stack([cut_frame(photo, region, frame) for region in regions])
+    return reduced(photo, MOST_PICTURE_PX), regions, frames
 
 
-def show(photo, region_px, frame):
+def cut_frame(photo, region_px, frame):
     """Frame (h, w, 3) of a region (4,) px of the photograph, cut as the training frames are."""
     region = np.asarray(region_px, float) / photo.factor  # px of the photo's image
     # far more pixels than a frame needs are first reduced by a whole number, which is faster

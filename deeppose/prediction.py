@@ -186,7 +186,7 @@ def _look_again(model, photo_of_each, regions, frames, joints, confidence):
     def look(people, boxes_px):
         # cut from the photograph, which has more pixels than the first frame
         for person, box_px in zip(people, boxes_px):
-            frames[person] = photos.show(photo_of_each[person], box_px, frame_size)
+            frames[person] = photos.cut_frame(photo_of_each[person], box_px, frame_size)
         new_joints, new_confidence = _predict_stage_1(model, frames[people])
         new_joints = geometry.frame_to_image(new_joints.astype(float), boxes_px, frame_size)
         return new_joints, new_confidence

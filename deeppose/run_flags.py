@@ -107,7 +107,7 @@ def add_model_argument(arguments):
         type=Path,
         metavar="FOLDER",
         help="take stage 1 (model_1.pt and model_1.json) from this folder, so that step 2 need not "
-        "be run; step 6 takes its refiners too where --workdir has none "
+        "be run; its refiners are taken too, by step 6, where --workdir has none "
         "(default: --workdir)",
     )
     arguments.add_argument(

@@ -45,12 +45,12 @@ def finish_detected(path, by_coco, dataset, run_facts):
     Detections have no labels, so there is nothing else to score them by.
     """
     write_scores(path, {}, {}, run_facts | seen_facts(dataset))
-    show(coco_results.score_tables(by_coco, dataset), len(dataset.test_rows))
+    print_tables(coco_results.score_tables(by_coco, dataset), len(dataset.test_rows))
 
 
-def show(score_tables, image_count):
-    """Print the tables."""
-    print(f"{image_count} test images, all scores as fractions\n")
+def print_tables(score_tables, row_count):
+    """Print the tables, which are of so many test rows."""
+    print(f"{row_count} test rows, one a person; all scores as fractions\n")
     for table in score_tables:
         print(text_tables.text(table) + "\n")
 
@@ -78,23 +78,23 @@ def draw_training(folder):
 
 
 def write_report(dataset, poses, confidence, score_tables, pictures, run):
-    """Write report.html: the tables, the pictures, and every test image with the stages' poses.
+    """Write report.html: the tables, the pictures, and every test row with the stages' poses.
 
     poses, confidence  stage's name -> (N, J, 2) px and (N, J)
     """
     # the page's two headings
     stage_count = f"{len(poses)} stages" if len(poses) > 1 else "stage 1"
-    image_count = len(dataset.test_rows)
-    origin = f"{image_count} images from {dataset.folder.resolve()}; {run}"
+    row_count = len(dataset.test_rows)
+    subtitle = f"{row_count} test rows from {dataset.folder.resolve()}; {run}"
     if dataset.seen_in_training:
-        origin += f"; {tables.seen_note(dataset.seen_in_training, image_count)}"
-    true = dataset.test_labels
+        subtitle += f"; {tables.seen_note(dataset.seen_in_training, row_count)}"
+    true = dataset.test_labels  # (N, J, 2) px of the frame
     units = dataset.skeleton.units_px(true.astype(float), dataset.sizes("test"))  # (N,) px
     with lock(dataset.folder, "report", wait=True):  # the other test step writes it too
         report.write(
             dataset.folder / "report.html",
             f"DeepPose: {stage_count} on the test images",
-            origin,
+            subtitle,
             score_tables,
             pictures,
             dataset.test_images,

@@ -1,9 +1,7 @@
 """The common part of both test scripts: open the arrays and stage 1, predict, score every stage."""
 
-import argparse
 import functools
 import itertools
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from deeppose.shell import InputError
 from deeppose.stage_1 import Stage_1, check_flip_test
 
 SAMPLE_SEED = 0  # so that all runs score the same sample
+MOST_THRESHOLD = 100  # units
 
 
 def parser(description):
@@ -36,7 +35,7 @@ def parser(description):
     run_flags.add_log_argument(arguments)
     arguments.add_argument(
         "--threshold",
-        type=_threshold,
+        type=shell.at_least(0, float, most=MOST_THRESHOLD),
         metavar="T",
         help="PDJ within T units, such as torso diameters, as well (default: the data set's alone)",
     )
@@ -67,6 +66,7 @@ class Test:
     model_path  its checkpoint
     provenance  its model_1.json
     sample      the entry of metrics_stage_N.json about the sample, or {}
+    run         the Runtime that it predicts with
     """
 
     dataset: Dataset
@@ -114,6 +114,8 @@ def begin(options, stage):
     InputError where --flip-test is not possible, or where a file is missing or does not fit.
     """
     dataset = open_dataset(options.workdir)
+    if options.sample and dataset.detected:
+        raise InputError("--sample: detections are scored all together, by COCO's server")
     check_flip_test(options.flip_test, dataset.skeleton)
     model_path = workdir.model_path(options)
     run = runtime.choose(options, parallel=True)
@@ -139,14 +141,18 @@ def sampled(dataset, one_in):
     print(f"a sample of {len(rows)} of the {row_count} test rows")
     # count anew: fewer test rows may show images that were trained on
     seen = leakage.seen_in_training(dataset.identities("train"), dataset.identities("test")[rows])
-    sample = replace(
+    facts = dataset.facts | {"seen_in_training": seen}
+    # COCO's scores are of all true people: those that are not in the sample would count as missed
+    if facts.pop("test_annotations", None):
+        print("COCO's scores are of all test rows, so they and result.json are left out")
+    sampled_dataset = replace(
         dataset,
         test_images=dataset.test_images[rows],
         test_labels=dataset.test_labels[rows],
         test_rows=dataset.test_rows[rows],
-        facts=dataset.facts | {"seen_in_training": seen},
+        facts=facts,
     )
-    return sample, {"sample": {"one_in": one_in, "of": row_count, "rows": rows.tolist()}}
+    return sampled_dataset, {"sample": {"one_in": one_in, "of": row_count, "rows": rows.tolist()}}
 
 
 def evaluate(dataset, poses, threshold=None):
@@ -192,11 +198,3 @@ def evaluate(dataset, poses, threshold=None):
     if len(stages) > 1:
         intervals["gained"] = gain_interval(stages[0], stages[-1])
     return scores, intervals
-
-
-def _threshold(text):
-    """argparse type: a distance in units, not negative."""
-    threshold = float(text)
-    if not math.isfinite(threshold) or threshold < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no distance")
-    return threshold

@@ -128,7 +128,7 @@ class Skeleton:
 
     @property
     def sticks(self):
-        """All limbs as pairs of ends, limb after limb, as metrics.pcp takes them.
+        """All limbs as pairs of ends, limb after limb, as joint_metrics.correct_limbs takes them.
 
         An end is a tuple of indices.
         """

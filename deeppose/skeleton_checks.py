@@ -3,6 +3,7 @@
 import re
 
 from deeppose.joint_names import mirror_name
+from deeppose.metrics import pckh_thresholds
 from deeppose.score_names import ALL_STICKS, SCORES, UNITS, threshold_key
 
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
@@ -119,10 +120,9 @@ def _check_scores(skeleton):
         if not isinstance(limbs, tuple) or not limbs or not set(limbs) <= set(skeleton.limbs):
             raise ValueError("a mean is of no parts")
     # keys, in metrics.score's dictionary, of the scores that can choose an epoch
-    head_thresholds = skeleton.thresholds if skeleton.unit == "head" else (0.5,)
     keys_of_score = {
         "pdj": [("pdj", threshold_key(threshold)) for threshold in skeleton.thresholds],
-        "pckh": [(f"pckh_{threshold:g}",) for threshold in head_thresholds],
+        "pckh": [(f"pckh_{threshold:g}",) for threshold in pckh_thresholds(skeleton)],
         "oks": [("oks",)],
     }
     possible_keys = []

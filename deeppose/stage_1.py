@@ -42,7 +42,7 @@ class Stage_1:
     @property
     def view_box(self):
         """Box (4,) px of the frame that the network looks at."""
-        return geometry.scale_box(geometry.image_box(self.frame), 1 / self.margin)
+        return geometry.view_box(self.frame, self.margin)
 
     def view(self, images, boxes_px=None):
         """Images (n, 3, h, w) of input_size, as the network takes them, of frames (n, 3, h, w).

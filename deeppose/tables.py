@@ -10,11 +10,12 @@ from deeppose.text_tables import Table, number_cell, score_cell
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}
 
 
-def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=0):
+def score_tables(scores, intervals, skeleton, row_count, threshold=None, seen=0):
     """All tables of a test script.
 
+    row_count  of the test rows
     threshold  a further one of PDJ
-    seen       the number of test images that were trained on
+    seen       the number of test rows whose images were trained on
     """
     tables = [summary_table(scores, intervals, skeleton)]
     if "pcp" in skeleton.scores:
@@ -26,15 +27,15 @@ def score_tables(scores, intervals, skeleton, image_count, threshold=None, seen=
             tables.append(joint_table(scores, skeleton, (threshold,)))
     if "pckh" in skeleton.scores and skeleton.unit == "head":
         tables.append(joint_table(scores, skeleton, pckh_thresholds(skeleton)[:3], "pckh"))
-    # the same for every column, since it is of the true joints
-    never_labelled = [score["never_labelled"] for score in scores.values()][-1]
+    # of the true joints, so the same in every column
+    never_labelled = next(iter(scores.values()))["never_labelled"]
     if never_labelled:
         line = f"never labelled, and in no mean: {', '.join(never_labelled)}"
         tables[0] = _with_note(tables[0], line)
-    if published := published_table(scores, skeleton, image_count):
+    if published := published_table(scores, skeleton, row_count):
         tables.append(published)
     if seen:
-        tables = [_with_note(table, seen_note(seen, image_count)) for table in tables]
+        tables = [_with_note(table, seen_note(seen, row_count)) for table in tables]
     return tables
 
 
@@ -43,9 +44,9 @@ def _with_note(table, line):
     return replace(table, note=f"{table.note}\n{line}" if table.note else line)
 
 
-def seen_note(seen, image_count):
-    """Mark of every score where `seen` of the test images are in the training part as well."""
-    return f"seen in training: {seen} of these {image_count} images"
+def seen_note(seen, row_count):
+    """Mark of every score where the images of `seen` test rows are in the training part as well."""
+    return f"seen in training: {seen} of these {row_count} test rows"
 
 
 def summary_table(scores, intervals, skeleton):
@@ -145,7 +146,7 @@ def joint_table(scores, skeleton, thresholds, kind="pdj"):
     )
 
 
-def published_table(scores, skeleton, image_count):
+def published_table(scores, skeleton, row_count):
     """Table of the published scores on the skeleton's test images, then of ours; or None.
 
     Each score stands under the variant that it is.
@@ -161,9 +162,9 @@ def published_table(scores, skeleton, image_count):
         rows.append((f"this run, {column}", [*map(number_cell, values), ""]))
     # scores of other images are no comparison
     note = published.note
-    if image_count != published.images:
+    if row_count != published.images:
         note += (
-            f"\nThese are {image_count} images, not the {published.images:,} of the published "
+            f"\nThese are {row_count} test rows, not the {published.images:,} images of the published "
             "scores: the two cannot be compared."
         )
     return Table(published.title, published.heads, tuple(rows), note)

@@ -94,24 +94,24 @@ def with_model():
     return current_folder
 
 
-def refiners_from(workdir, skeleton, model=None, epoch=None):
+def refiners_from(workdir, skeleton, model_folder=None, epoch=None):
     """Folder of the refiners in use: the working directory, or the model's if only it has some."""
-    if model is None or stages_here(workdir, skeleton, epoch):
+    if model_folder is None or stages_here(workdir, skeleton, epoch):
         return workdir
-    return model if stages_here(model, skeleton, epoch) else workdir
+    return model_folder if stages_here(model_folder, skeleton, epoch) else workdir
 
 
-def model_digests(model_path, skeleton, refiners=None, epoch=None):
+def model_digests(model_path, skeleton, refiner_folder=None, epoch=None):
     """sha256 of stage 1's weights and of those of all refiners in a folder, by file name.
 
-    refiners  the folder; None: stage 1 alone
-    epoch     of the refiners that were kept there; None: the finished ones
+    refiner_folder  None: stage 1 alone
+    epoch           of the refiners that were kept there; None: the finished ones
     """
     paths = [model_path]
-    if refiners is not None:
-        for stage in stages_here(refiners, skeleton, epoch):
-            for joint_name in refiners_here(refiners, skeleton, stage, epoch):
-                paths.append(refiner_path(refiners, joint_name, stage, epoch))
+    if refiner_folder is not None:
+        for stage in stages_here(refiner_folder, skeleton, epoch):
+            for joint_name in refiners_here(refiner_folder, skeleton, stage, epoch):
+                paths.append(refiner_path(refiner_folder, joint_name, stage, epoch))
     return {path.name: arrays.digest(path) for path in paths}
 
 
@@ -130,30 +130,31 @@ def save_output(path, joints_px, made_from):
     files.save_json(path.with_suffix(".json"), provenance)
 
 
-def load_output(workdir, dataset, stage=1, model=None):
+def load_output(workdir, dataset, stage=1, model_path=None):
     """Predictions of a stage of the training rows, float32 (N, J, 2) px.
 
-    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
+    model_path  of stage 1 (default: model_1.pt in the working directory)
     Raises InputError where they are missing, not finite, or made from something else than what is
     there now.
     """
     path = output_path(workdir, stage)
     row_count, joint_count, _ = dataset.train_labels.shape
-    joints_px = arrays.load(path, np.float32, (row_count, 2 * joint_count), STEP_4)
+    made_by = STEP_4 if stage == 1 else STEP_5
+    joints_px = arrays.load(path, np.float32, (row_count, 2 * joint_count), made_by)
     joints_px = np.array(joints_px).reshape(row_count, joint_count, 2)
-    _check_origin(path, origin(workdir, dataset, stage, model), STEP_4)
+    _check_origin(path, origin(workdir, dataset, stage, model_path), made_by)
     if not np.isfinite(joints_px).all():
-        raise InputError(f"{path}: holds numbers that are not finite; run {STEP_4} again")
+        raise InputError(f"{path}: holds numbers that are not finite; run {made_by} again")
     return joints_px
 
 
-def origin(workdir, dataset, stage=1, model=None):
+def origin(workdir, dataset, stage=1, model_path=None):
     """Digests of all that a stage's predictions of the training rows depend on (None for no file).
 
-    model  the path of stage 1's checkpoint (default: model_1.pt in the working directory)
+    model_path  of stage 1 (default: model_1.pt in the working directory)
     """
     if stage == 1:
-        source_paths = {"model_1.pt": model or workdir / "model_1.pt"}
+        source_paths = {"model_1.pt": model_path or workdir / "model_1.pt"}
     else:
         former_output = output_path(workdir, stage - 1)
         source_paths = {former_output.name: former_output}
@@ -191,16 +192,22 @@ def _check_origin(path, origin_now, made_by):
 
 
 def is_made_from(path, origin_now):
-    """Whether the array at `path` is there, made from just this origin(), as its .json tells."""
+    """Whether the array at `path` is there, made from just this origin(), as its .json tells.
+
+    False where that cannot be read.
+    """
     provenance_path = path.with_suffix(".json")
     if not path.exists() or not provenance_path.exists():
         return False
-    provenance = files.load_json(provenance_path, STEP_4)
+    try:
+        provenance = files.load_json(provenance_path, STEP_4)
+    except InputError:
+        return False
     has_origin = provenance.get("made_from") == origin_now
     return has_origin and provenance.get("digest") == arrays.digest(path)
 
 
-def stale_refiners(workdir, dataset, stage, model=None, epoch=None):
+def stale_refiners(workdir, dataset, stage, model_path=None, epoch=None):
     """Refiners trained on other predictions of the former stage than its models make now.
 
     The .json beside those predictions tells; where it is missing, or a refiner has none, nothing is
@@ -210,7 +217,7 @@ def stale_refiners(workdir, dataset, stage, model=None, epoch=None):
     if not path.exists() or not path.with_suffix(".json").exists():
         return []
     # the predictions' digest, or None where they are stale themselves
-    is_current = is_made_from(path, origin(workdir, dataset, stage - 1, model))
+    is_current = is_made_from(path, origin(workdir, dataset, stage - 1, model_path))
     digest_now = arrays.digest(path) if is_current else None
     stale = []
     for joint_name in refiners_here(workdir, dataset.skeleton, stage, epoch):

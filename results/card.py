@@ -42,7 +42,7 @@ from results.card_sections import (
 )
 from results.run import commit_of
 
-RENDERED = 60  # people, of whom failures.png shows the best, middling and worst
+RENDERED = 60  # people, of whom failures.png shows the best, median and worst
 PERSON_SEED = 1000  # of the first of them
 LSP_TEST_IMAGES = 1000  # all of them: a scoring that results/ledger.csv counts
 LICENCE = """The photographs that it learnt from are not part of it, and it holds no picture of anyone. They are the
@@ -122,7 +122,7 @@ def look_flags(recorded):
 
 
 def failures(folder, options):
-    """Write failures.png: people rendered here, the best, middling and worst by the model.
+    """Write failures.png: people rendered here, the best, median and worst by the model.
 
     Returns the mean errors.
     """
@@ -135,7 +135,7 @@ def failures(folder, options):
         image, joints, _ = render_person(np.random.default_rng(PERSON_SEED + number))
         photo = photos.read(image)
         region = geometry.to_aspect(geometry.image_box(photo.size), frame)
-        images.append(photos.show(photo, region, frame))
+        images.append(photos.cut_frame(photo, region, frame))
         true.append(geometry.image_to_frame(joints, region, frame))
     images = np.stack(images)  # (n, h, w, 3)
     true = np.stack(true)  # (n, J, 2) px
@@ -204,7 +204,7 @@ def card(folder, dataset, joints, recorded, rendered_errors):
         f"Of {RENDERED} rendered people, of a kind that it never saw in training, looked at once, the mean error is "
         f"{errors}, in torso diameters. No photograph is shown here.",
         "",
-        "![The best, middling and worst of rendered people](failures.png)",
+        "![The best, median and worst of rendered people](failures.png)",
         "",
         "## Licence",
         "",

@@ -54,7 +54,7 @@ def main(argv=None):
     joints, confidence = model.predict(frames, dataset.held_out, run)
     # their errors in the skeleton's units
     true = dataset.train_labels[dataset.held_out].astype(float)
-    units = dataset.skeleton.units_px(true, dataset.held_out_sizes())  # (N,) px
+    units = dataset.skeleton.units_px(true, dataset.sizes("train", dataset.held_out))  # (N,) px
     errors = np.linalg.norm(joints - true, axis=2) / units[:, None]
     print(
         f"{len(true)} held-out rows; a joint is right within {NEAR} {dataset.skeleton.unit_name}\n"

@@ -61,7 +61,7 @@ def head(dataset):
     # the truth as a prediction, to learn which scores there are
     true = dataset.train_labels[dataset.held_out].astype(float)
     skeleton = dataset.skeleton
-    scores = metrics.score(true, true, skeleton, dataset.held_out_sizes())
+    scores = metrics.score(true, true, skeleton, dataset.sizes("train", dataset.held_out))
     columns = ["seen", "images"]
     for score_name, _ in metrics.headline(scores, skeleton).values():
         columns += [f"{score_name}, once", "twice", "gained (95 %)"]
@@ -83,7 +83,7 @@ def held_out_lines(model, dataset, run, flip_test):
             again,
             true,
             model.skeleton,
-            dataset.held_out_sizes(),
+            dataset.sizes("train", dataset.held_out),
         )
 
 

@@ -155,7 +155,7 @@ class Small_stage_1(torch.nn.Module):
 
     def forward(self, images):
         joints = self.joints(images.mean((2, 3))).unflatten(1, (-1, 2))
-        return heatmaps.Output(joints, heatmaps.unsure(joints))
+        return heatmaps.Output(joints, heatmaps.unknown_confidence(joints))
 
 
 @functools.cache

@@ -112,7 +112,7 @@ def test_the_layers_are_those_of_the_two_models():
 
 
 @pytest.mark.parametrize("layers", LAYOUTS)
-def test_each_joint_is_the_mean_place_under_its_heatmap(layers):
+def test_each_joint_is_the_mean_position_under_its_heatmap(layers):
     torch.manual_seed(0)
     network = Alexnet_stage_1(5, layers=layers)
     joints, confidence, log_heatmaps = network(torch.rand(2, 3, 97, 150))

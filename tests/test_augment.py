@@ -108,7 +108,7 @@ def test_mirrored_images_have_left_and_right_swapped():
 
 def test_what_leaves_the_frame_is_unlabelled_and_unlabelled_stays_so():
     views = augment.draw(1, augment.Ranges(), np.random.default_rng(0))
-    views.offset[:] = 0.3, 0
+    views.shift[:] = 0.3, 0
     joints = torch.tensor([[[0.1, 0.1], [0.3, 0.0], [torch.nan, torch.nan]]])
     moved = augment.move(joints, views, (0, 1, 2))
     torch.testing.assert_close(moved[0, 0], torch.tensor([0.4, 0.1]))

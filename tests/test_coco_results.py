@@ -103,7 +103,9 @@ def test_worse_poses_score_less_and_the_epochs_oks_is_the_literal_one(made):
     assert 0 < scores_of(made, joints)["AP"] < 0.9
     held_out = made.train_labels[made.held_out].astype(float)
     noisy = held_out + rng.normal(0, 12, held_out.shape)
-    score = metrics.score(np.nan_to_num(noisy), held_out, made.skeleton, made.held_out_sizes())
+    score = metrics.score(
+        np.nan_to_num(noisy), held_out, made.skeleton, made.sizes("train", made.held_out)
+    )
     scale = made.scale("train")[made.held_out]
     areas = made.column("train", "area_px")[made.held_out]
     expected = [
@@ -218,6 +220,20 @@ def test_of_detections_cocos_scores_alone_are_printed(source, boxes, tmp_path, w
     facts = json.loads((tmp_path / "metrics_stage_1.json").read_text())
     assert list(facts["coco"]["stage_1"]) == list(coco_scores.NAMES) and "stage_1" not in facts
     assert np.load(tmp_path / "test_output_1.npy").shape == (len(boxes), 34)
+
+
+def test_a_sample_has_no_cocos_scores_which_are_of_all_people(source, tmp_path, with_model, capsys):
+    data = prepare_coco(tmp_path, "--source", source)
+    test_stage_1.main([*with_model(data), "--sample", "2"])
+    said = capsys.readouterr().out
+    assert "COCO's scores are of all test rows" in said and "PDJ@0.2" in said
+    assert not (tmp_path / "result.json").exists()
+    assert "coco" not in json.loads((tmp_path / "metrics_stage_1.json").read_text())
+
+
+def test_detections_are_not_sampled(source, boxes, tmp_path, with_model, capsys):
+    flags = with_model(detected(source, tmp_path, boxes))
+    fails(test_stage_1.main, [*flags, "--sample", "2"], capsys, "--sample: detections")
 
 
 def test_images_without_annotations_give_a_result_for_the_server(

@@ -226,6 +226,15 @@ def test_the_snippets_of_the_documentation_run_and_agree(integral, monkeypatch, 
     assert all(shown.count(name) >= 4 for name in DOLL.joints) and "confidence" in shown
 
 
+def test_a_model_of_another_folder_comes_with_its_refiners(integral, tmp_path):
+    flags = ["--workdir", str(tmp_path), "--model", str(integral.folder), "pose.onnx"]
+    model, model_entries = export.load(export.parse(flags))
+    assert set(model.refiners) == {2, 3}
+    assert {"model_1.pt", "model_hat.pt", "model_shared.pt", "model_3_belt.pt"} == set(
+        model_entries
+    )
+
+
 def test_missing_packages_are_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     fails(

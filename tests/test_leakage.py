@@ -365,12 +365,12 @@ def test_every_score_of_seen_images_is_marked(overlapping, models, monkeypatch, 
     folder, _ = overlapping
     for path in models.glob("model_*"):
         (folder / path.name).symlink_to(path)
-    mark = "seen in training: 2 of these 10 images"
+    mark = "seen in training: 2 of these 10 test rows"
     for said, scores in score(folder, monkeypatch, capsys):
         assert [mark in line for line in said].count(True) == 4  # a table each
         assert scores["seen_in_training"] == 2 and max(map(len, said)) <= 100
     page = (folder / "report.html").read_text(encoding="utf-8")
-    (subtitle,) = re.findall("10 images from .*", page)
+    (subtitle,) = re.findall("10 test rows from .*", page)
     assert mark in subtitle and page.count(mark) == 5
 
 
@@ -380,7 +380,7 @@ def test_step_3s_report_is_marked_where_there_is_no_refiner_yet(overlapping, mon
     monkeypatch.setattr(test_stage_1, "draw", lambda *_: {})
     test_stage_1.main(["--workdir", str(folder), *FP32])
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("seen in training: 2 of these 10 images") == 5
+    assert page.count("seen in training: 2 of these 10 test rows") == 5
 
 
 def test_scores_of_unseen_images_are_not_marked(models, monkeypatch, capsys):

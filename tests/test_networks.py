@@ -62,7 +62,7 @@ def test_stage_1_network_of_the_original():
 
 
 def test_stage_1_network():
-    """Each joint is the mean place under its heatmap, so it moves with what the heatmap sees."""
+    """Each joint is the mean position under its heatmap, so it moves with what the heatmap sees."""
     torch.manual_seed(0)
     network, images = Resnet_stage_1(14), torch.rand(2, 3, 227, 227)
     assert weight_count(network) == pytest.approx(21.7e6, rel=0.005)
@@ -315,7 +315,7 @@ def test_cascade_network():
 
 
 def test_cascade_network_with_heatmaps():
-    """It begins by leaving every estimate where it is; then its offset is the mean place under its
+    """It begins by leaving every estimate where it is; then its offset is the mean position under its
     joint's."""
     torch.manual_seed(0)
     network, images = Alex_net_c1(14, (3,)), torch.rand(2, 3, 227, 227)

@@ -18,6 +18,7 @@ from deeppose import (
     error_plots,
     joint_metrics,
     metrics,
+    photos,
     plots,
     tables,
     text_tables,
@@ -164,7 +165,7 @@ def test_a_joint_in_the_centre_of_a_pixel_is_drawn_there(tmp_path):
     drawing.contact_sheet(tmp_path / "sheet.png", images, {"stage 1": true}, true, LSP)
     picture = opened(tmp_path / "sheet.png")
     lit_pixels = ndimage.find_objects(ndimage.label(near(picture, "#00ff00"))[0])
-    # the best, the middling and the worst image; the true pose and the predicted one
+    # the best, the median and the worst image; the true pose and the predicted one
     assert len(lit_pixels) == 6
     for lit in lit_pixels:
         dot = np.argwhere(near(picture[lit], drawing.LEFT))
@@ -184,7 +185,7 @@ def test_the_skeleton_lies_where_the_joints_are(size, tmp_path):
     )
     picture = opened(tmp_path / "photo.png")
     height, width = picture.shape[:2]
-    assert drawing.PICTURE_PX[0] <= max(width, height) <= drawing.PICTURE_PX[1]
+    assert drawing.LEAST_PICTURE_PX <= max(width, height) <= photos.MOST_PICTURE_PX
     assert width / height == pytest.approx(size[0] / size[1], rel=0.01)
     rows, columns = np.nonzero(near(picture, drawing.LEFT))
     assert not near(picture, drawing.RIGHT).any()

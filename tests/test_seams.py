@@ -200,7 +200,9 @@ class Tiny(nn.Module):
 
     def forward(self, images):
         joints = self.joints(self.features(images)).unflatten(1, (self.joint_count, 2))
-        return heatmaps.Output(joints, None if self.training else heatmaps.unsure(joints))
+        return heatmaps.Output(
+            joints, None if self.training else heatmaps.unknown_confidence(joints)
+        )
 
 
 TINY = {"best": Recipe(options={"width": 8}, loss="l1", mirror=0.5)}

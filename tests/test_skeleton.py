@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeppose.joint_names import mirror_name
+from deeppose.joint_names import mirror_name, opposite_name, split_side, without_side
 from deeppose.skeleton import Skeleton, from_description
 from deeppose.skeletons import LSP
 
@@ -135,3 +135,21 @@ def test_pairs_tell_the_flips_that_names_do_not():
     ):
         with pytest.raises(ValueError):
             replace(paws, pairs=pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "sideless", "opposite"),
+    [
+        ("left_eye", "eye", "right_eye"),
+        ("paw_l", "paw", "paw_r"),
+        ("front_left_paw", "front_paw", "front_right_paw"),
+        ("leftear", "ear", "rightear"),
+        ("left", "left", "right"),
+        ("l_left", "left", "r_left"),
+        ("leg", "leg", None),
+        ("nose", "nose", None),
+    ],
+)
+def test_the_side_in_a_name(name, sideless, opposite):
+    assert "".join(split_side(name)) == name
+    assert (without_side(name), opposite_name(name)) == (sideless, opposite)

@@ -91,6 +91,9 @@ def test_stage_2s_predictions_of_the_training_rows(cascaded, capsys):
     np.testing.assert_allclose(
         third[:, head] - first[:, head], sides[:, None] * [0.1, 0.2], atol=1e-3
     )
+    (cascaded / "train_output_2.json").write_text("{")
+    former_stage.predict(data, frames, predicted, RUN)
+    assert "stage 2, joint by joint" in capsys.readouterr().out  # not known what of: made anew
 
 
 def test_stage_3_learns_from_stage_2_and_its_errors_and_all_are_scored(cascaded, data, capsys):

@@ -216,7 +216,7 @@ def test_steps_3_4_and_6_of_two_processes_write_what_one_does(
             if together:
                 printed = run(*TORCHRUN, f"{step.__name__}.py", "--workdir", tmp_path, *FP32)
                 assert printed.count("2 processes") == 1
-                assert printed.count("test images, all scores") == (
+                assert printed.count("test rows, one a person; all scores") == (
                     step is not Generate_train_output
                 )
             else:
