@@ -76,7 +76,7 @@ class Dataset:
     trained_on           the others
     mean_pose            float64 (J, 2) px of the frame: mean of the training poses as a test shows
                          them
-    columns              of the rows, by name
+    columns              names of the rows' columns, in order
     facts                dataset.json as it is
     folder               the working directory
     """

@@ -36,7 +36,7 @@ def pdj_curves(path, predictions, true_px, skeleton, sizes=None):
     }
     figure, panels = make_panels(len(skeleton.joint_groups), 2.6, 2.3, sharex=True, sharey=True)
     for axes, (group, members) in zip(panels, skeleton.joint_groups.items()):
-        # stage 1 last, so that its dashes show on stage 2's line where that changed nothing
+        # later stages first: stage 1's dashes then show on stage 2's line where that changed nothing
         for name in reversed(predictions):
             axes.plot(thresholds, curves[name][group], linewidth=1.8, **LOOKS[name])
         axes.set(title=_group_title(group, len(members)), xlim=(0, skeleton.curve_to), ylim=(0, 1))

@@ -103,7 +103,8 @@ def describe(source, photo, poses, model):
 
 
 def _describe_person(person, poses, model):
-    """A person's entry in photo_pose.json: the box, the joints of each stage, their confidence."""
+    """A person's entry in photo_pose.json: what stage 1 was shown last, as x0, y0, x1, y1 px; the
+    joints of each stage, and their confidence."""
     joint_names = model.skeleton.joints
     entry = {"box": poses["boxes"][person].tolist()}
     # stage_2 is always there, null where the model has no refiner

@@ -48,13 +48,14 @@ def write(
     """
     # what the page's script shows: every image with its poses
     jpeg_uris = _thumbnails(images)
+    units = _rounded(units_px)
     image_entries = []
     for row, jpeg_uri in enumerate(jpeg_uris):
         entry = {
             "row": row,
             "name": names[row],
             "jpeg": jpeg_uri,
-            "unit": _rounded(units_px[row : row + 1])[0],
+            "unit": units[row],
             "confidence": {stage: _rounded(values[row]) for stage, values in confidence.items()},
         }
         row_poses = {pose_name: _points(joints_px[row]) for pose_name, joints_px in poses.items()}

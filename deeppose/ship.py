@@ -30,7 +30,7 @@ def halved(weights, path):
     """A state_dict with its matrices and kernels in float16, rounded by ROUNDED_BITS.
 
     What is rounded away is zeros in the file, which take no space once it is compressed. Biases,
-    batch norms' statistics and gains, which are few, stay in float32. Raises InputError where a
+    batch norms' statistics and scales, which are few, stay in float32. Raises InputError where a
     number is too large for float16.
     """
     halved_weights = {}
