@@ -126,15 +126,18 @@ def plan(parts):
         for image_id, path in part.paths.items():
             if path is None:
                 continue
+            image = part.coco_file.images[image_id]
+            size = (image.width, image.height)
             jobs.append(
                 Job(
                     part.name,
                     part.set_number,
                     image_id,
-                    part.coco_file.images[image_id].file_name,
+                    image.file_name,
                     str(path),
                     partial(open, path, "rb"),
                     tuple(part.rows_of_image[image_id]),
+                    size=None if None in size else size,
                 )
             )
     return jobs

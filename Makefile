@@ -38,6 +38,10 @@ FACTS := $(shell $(RUN) $(FACTS) 2>/dev/null || python3 $(FACTS))
 values_of = $(patsubst $(1):%,%,$(filter $(1):%,$(FACTS)))
 files_of = $(or $(call values_of,$(1)),no_python)
 
+ifneq ($(filter-out shared joints,$(REFINER)),)
+  $(error REFINER=$(REFINER): is neither shared, one network for all joints, nor joints, one for each)
+endif
+
 # The joints are known after step 1; before it, `make -n` shows step 5 as one run for every joint.
 JOINTS := $(call values_of,joint)
 NAMES := $(if $(filter shared,$(REFINER)),shared,$(or $(JOINTS),every_joint))

@@ -240,11 +240,14 @@ def main(argv=None):
     # build the network
     model = stage_1_start.build(dataset, options, run)
     optimiser = recipe.optimiser_of(model.network, run.device)
+    about = {}
+    if not (options.resume and training_state.state_path(path).exists()):
+        # before the state, which removes a former run: weights may turn out to be none
+        about = stage_1_start.load_initial_weights(model, options)
     state = training_state.TrainingState(
         path, settings, run, model.network, optimiser, options, recipe.average_of(model.network)
     )
-    if not state.about:  # a new run
-        state.about = stage_1_start.load_initial_weights(model, options)
+    state.about = state.about or about
     state.provenance = stage_1_start.provenance(model, dataset, rows, options)
     # train
     with state.catching_signals():

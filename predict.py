@@ -141,7 +141,7 @@ def parse(argv):
     argv = boxes.join_box_flags(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(argv)
     if bool(options.photographs) == options.page:
-        parser.error("a PHOTO is needed, or --page, which takes them in a browser")
+        parser.error("either PHOTOs are needed, or --page, which takes them in a browser")
     if options.page and (options.box or options.boxes or options.output):
         parser.error(
             "--box, --boxes and --output are not for --page, where boxes are drawn and files saved by hand"

@@ -133,7 +133,11 @@ def log(path, append):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors take one line."""
+    """An ArgumentParser whose errors take one line, and that takes no flag cut short: --epoch is
+    another flag than --epochs."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message):
         """Exit with code 2 and the message, without the usage that argparse prints before it."""

@@ -364,6 +364,10 @@ BAD = {
         broken(lambda value: value["images"][0].update(file_name="gone.jpg")),
         "gone.jpg: image 1 is neither there nor in train2017",
     ),
+    "a photograph of another size": (
+        broken(lambda value: value["images"][0].update(width=96, height=72)),
+        "pixels, not 96 x 72, for which its joints are",
+    ),
     "a box far too large": (
         broken(lambda value: value["annotations"][0].update(bbox=[0, 0, 9e4, 9e4])),
         "has a box far larger than the image",

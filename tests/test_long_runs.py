@@ -230,3 +230,20 @@ def test_names_in_no_encoding_reach_the_log(tmp_path):
     with shell.log(tmp_path / "run.log", False):
         print("caf\udce9")
     assert (tmp_path / "run.log").read_text() == "caf\\udce9\n"
+
+
+def test_wrong_initial_weights_leave_what_a_former_run_left(own_workdir, tmp_path, capsys):
+    flags = ["--workdir", str(own_workdir), *STAGE_1, "--epochs", "1", "--keep-epochs", "1"]
+    Train_stage_1.main(flags)
+    # as a run leaves it that was stopped
+    unfinished = own_workdir / "model_1.resume.pt"
+    unfinished.write_bytes(b"a state")
+    before = {path.name: path.read_bytes() for path in own_workdir.glob("model_1*")}
+    missing = tmp_path / "missing.pth"
+    fails(Train_stage_1.main, [*flags, "--weights", missing], capsys, missing)
+    assert {path.name: path.read_bytes() for path in own_workdir.glob("model_1*")} == before
+
+
+def test_a_flag_cut_short_is_not_taken_for_another(own_workdir, capsys):
+    flags = ["--workdir", str(own_workdir), *STAGE_1]
+    fails(Train_stage_1.main, [*flags, "--epoch", "1"], capsys, "unrecognized arguments: --epoch 1")
