@@ -136,8 +136,8 @@ def error_samples(folder, dataset, stage_1_joints, model_path):
 def find_refiners(options, skeleton):
     """The folder that the refiners come from, and their stages; InputError where there are none."""
     model_path = workdir.model_path(options)
-    if not model_path.exists():
-        raise InputError(f"{model_path}: not found; {workdir.STEP_2} makes it")
+    if options.model and not model_path.exists():
+        raise InputError(f"{model_path}: not found; --model names the folder of a trained model")
     epoch = options.refiner_epoch
     folder = workdir.refiners_from(options.workdir, skeleton, options.model, epoch)
     stages = workdir.stages_here(folder, skeleton, epoch)

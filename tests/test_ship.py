@@ -319,3 +319,8 @@ def test_a_fresh_clone_predicts_in_its_first_minute(tmp_path):
     people = json.loads((tmp_path / "docs" / "sample_photo_pose.json").read_text())["people"]
     assert np.isfinite(list(people[0]["stage_2"].values())).all()
     assert (tmp_path / "docs" / "sample_photo_pose.png").exists()
+
+
+def test_step_6_names_a_model_that_is_not_there(own_workdir, tmp_path, capsys):
+    flags = ["--workdir", own_workdir, "--model", tmp_path / "misspelt"]
+    fails(test_stage_2.main, flags, capsys, "misspelt/model_1.pt", "--model names the folder")
