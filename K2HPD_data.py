@@ -10,7 +10,7 @@ import sys
 
 from deeppose import archives, downloads, framing, k2hpd, shell
 from deeppose.framing import Layout
-from deeppose.people import Job, Row
+from deeppose.people import Job, Row, check_some_here
 from deeppose.shell import InputError, command
 from deeppose.skeletons import K2HPD
 
@@ -87,19 +87,16 @@ def missing_images(lines_of_part, openers, folder):
     Raises InputError where none is there.
     """
     missing = {}
-    line_count = 0
+    file_names = []
     for part, lines in lines_of_part.items():
-        line_count += len(lines)
         for image_number, file_name, _ in lines:
+            file_names.append(file_name)
             if file_name not in openers:
                 missing[SET_NUMBER, image_number] = (
                     f"{folder / file_name}: not found, but {part}_annos.txt has its joints"
                 )
-    if len(missing) == line_count:
-        raise InputError(
-            f"{folder}: none of the {line_count} images is here, such as {file_name}; copy the set's "
-            f"images there, from {PAGE}"
-        )
+    advice = f"copy the set's images there, from {PAGE}"
+    check_some_here(folder, file_names, missing, advice)
     return missing
 
 

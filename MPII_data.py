@@ -16,7 +16,7 @@ import numpy as np
 from deeppose import archives, framing, geometry, mpii, shell
 from deeppose.framing import Layout
 from deeppose.mpii_split import SPLITS, split
-from deeppose.people import Job, Row
+from deeppose.people import Job, Row, check_some_here
 from deeppose.shell import InputError, command
 from deeppose.skeletons import MPII
 
@@ -141,11 +141,9 @@ def missing_images(jobs, photo_folder):
         for job in jobs
         if Path(job.path).name not in openers
     }
-    if missing and len(missing) == len(jobs):
-        raise InputError(
-            f"{photo_folder}: none of the {len(jobs)} images is here, such as "
-            f"{Path(jobs[0].path).name}; download them from {PAGE} and unpack them there"
-        )
+    file_names = [Path(job.path).name for job in jobs]
+    advice = f"download them from {PAGE} and unpack them there"
+    check_some_here(photo_folder, file_names, missing, advice)
     return missing
 
 

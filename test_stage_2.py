@@ -135,9 +135,7 @@ def error_samples(folder, dataset, stage_1_joints, model_path):
 
 def find_refiners(options, skeleton):
     """The folder that the refiners come from, and their stages; InputError where there are none."""
-    model_path = workdir.model_path(options)
-    if options.model and not model_path.exists():
-        raise InputError(f"{model_path}: not found; --model names the folder of a trained model")
+    workdir.model_path(options)  # before the refiners: --model may name no folder of a model
     epoch = options.refiner_epoch
     folder = workdir.refiners_from(options.workdir, skeleton, options.model, epoch)
     stages = workdir.stages_here(folder, skeleton, epoch)

@@ -6,6 +6,7 @@ No torch here.
 from dataclasses import dataclass, replace
 
 from deeppose.coco import CocoFile
+from deeppose.people import check_some_here
 from deeppose.shell import InputError
 
 IMAGE_FOLDERS = ("", "train2017", "val2017", "test2017")  # below the photographs' folder
@@ -70,12 +71,9 @@ def find_photographs(coco_file, folder, image_ids):
             if path.is_file():
                 paths[image_id] = path
                 break
-    # some may be missing, which --skip-broken forgives; all of them is another folder
-    if image_ids and not any(paths.values()):
-        raise InputError(
-            f"{folder}: none of the {len(image_ids)} photographs is here, such as "
-            f"{coco_file.images[image_ids[0]].file_name}; --images names their folder"
-        )
+    file_names = [coco_file.images[image_id].file_name for image_id in image_ids]
+    missing = [image_id for image_id, path in paths.items() if path is None]
+    check_some_here(folder, file_names, missing, "--images names their folder", "photographs")
     return paths
 
 

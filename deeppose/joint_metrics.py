@@ -14,8 +14,9 @@ each joint or limb of each image adds to the numerator, and a mask of those that
 
 import numpy as np
 
+from deeppose.score_names import PCKH_THRESHOLD
+
 PCP_THRESHOLD = 0.5  # of the true limb's length: Ferrari et al.
-PCKH_THRESHOLD = 0.5  # of the head's size: MPII
 AUC_LIMIT = 0.5  # of the diameter
 
 

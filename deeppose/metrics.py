@@ -11,7 +11,6 @@ import numpy as np
 
 from deeppose.joint_metrics import (
     AUC_LIMIT,
-    PCKH_THRESHOLD,
     PCP_THRESHOLD,
     correct_limbs,
     detected_joints,
@@ -19,6 +18,7 @@ from deeppose.joint_metrics import (
     joint_closeness,
 )
 from deeppose.oks import oks
+from deeppose.score_names import pckh_thresholds
 from deeppose.score_summary import mean_known, summarise
 
 PDJ_STEPS = 20  # of the threshold, a unit: PDJ is given every 0.05
@@ -130,11 +130,6 @@ def pdj_thresholds(skeleton):
     """Thresholds at which PDJ is given at least: 0, 0.05 ... units."""
     last_step = round(PDJ_STEPS * skeleton.curve_to)
     return tuple(step / PDJ_STEPS for step in range(last_step + 1))
-
-
-def pckh_thresholds(skeleton):
-    """Thresholds at which PCKh is given: the skeleton's where heads are its unit, else 0.5."""
-    return skeleton.thresholds if skeleton.unit == "head" else (PCKH_THRESHOLD,)
 
 
 def chosen(scores, skeleton):

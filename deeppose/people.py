@@ -112,6 +112,19 @@ class BrokenImages(Exception):
         self.faults = faults
 
 
+def check_some_here(folder, file_names, missing, advice, noun="images"):
+    """Raise InputError, with the advice, where all images of those names are missing in a folder.
+
+    --skip-broken forgives some, but all of them is another folder.
+
+    missing  those that are, a collection as long
+    """
+    if file_names and len(missing) == len(file_names):
+        raise InputError(
+            f"{folder}: none of the {len(file_names)} {noun} is here, such as {file_names[0]}; {advice}"
+        )
+
+
 def name_broken(faults, skip, most_named=None):
     """Print which images cannot be used.
 

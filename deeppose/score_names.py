@@ -3,6 +3,12 @@
 SCORES = ("pcp", "pdj", "pckh", "oks", "loss")
 UNITS = ("head", "box")  # beside the distance of two joints
 ALL_STICKS = "sticks"  # a mean over all sticks, not over parts
+PCKH_THRESHOLD = 0.5  # of the head's size: MPII
+
+
+def pckh_thresholds(skeleton):
+    """Thresholds at which PCKh is given: the skeleton's where heads are its unit, else 0.5."""
+    return skeleton.thresholds if skeleton.unit == "head" else (PCKH_THRESHOLD,)
 
 
 def threshold_key(threshold):

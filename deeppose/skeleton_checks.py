@@ -3,8 +3,7 @@
 import re
 
 from deeppose.joint_names import mirror_name
-from deeppose.metrics import pckh_thresholds
-from deeppose.score_names import ALL_STICKS, SCORES, UNITS, threshold_key
+from deeppose.score_names import ALL_STICKS, SCORES, UNITS, pckh_thresholds, threshold_key
 
 JOINT_NAME = re.compile(r"[a-z][a-z0-9_]*")  # joints name files
 RESERVED = ("shared", "1", "2", "3")  # what model_<joint>.pt may not be called

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from deeppose.metrics import LEVEL, pckh_thresholds
+from deeppose.metrics import LEVEL
 from deeppose.published import PUBLISHED, own_row
-from deeppose.score_names import threshold_key
+from deeppose.score_names import pckh_thresholds, threshold_key
 from deeppose.text_tables import Table, number_cell, score_cell
 
 MEANS = {"mean_4": "mean of 4 limbs", "mean_6": "mean of 6 parts", "mean_10": "mean of 10 sticks"}

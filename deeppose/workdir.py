@@ -54,13 +54,15 @@ def kept_epochs(path):
 def model_path(options):
     """Stage 1's checkpoint that --model and --epoch name.
 
-    Raises InputError where that epoch was not kept.
+    Raises InputError where that epoch was not kept, or --model names no model's folder.
     """
     best_path = (options.model or options.workdir) / "model_1.pt"
     path = epoch_path(best_path, options.epoch)
     if options.epoch is not None and not path.is_file():
         epochs = ", ".join(map(str, kept_epochs(best_path))) if best_path.parent.is_dir() else ""
         raise InputError(f"{path}: not found; epochs kept: {epochs or 'none'}; {KEPT}")
+    if options.model and not path.is_file():
+        raise InputError(f"{path}: not found; --model names the folder of a trained model")
     return path
 
 

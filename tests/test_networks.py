@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import weight_count
+from helpers import weight_count, write_refiner
 from torch import nn
 from torchvision.models import resnet34
 
@@ -420,21 +420,14 @@ def test_a_refiners_joint_and_crops_travel_beside_its_weights(tmp_path):
 
 def test_a_direct_refiner_of_before_loads(tmp_path):
     """Its last layer had another name."""
-    network = Alex_net_c1(LSP.joint_count, (5,), "direct")
+    network = write_refiner(tmp_path, "left_ankle", Alex_net_c1(LSP.joint_count, (5,), "direct"))
+    path = tmp_path / "model_left_ankle.pt"
     weights = {
         name.replace("offset.", "displacement."): value
-        for name, value in checkpoint.weights_of(network).items()
+        for name, value in torch.load(path, weights_only=True).items()
     }
     assert "displacement.bias" in weights
-    facts = {
-        "joints": ["left_ankle"],
-        "skeleton": LSP.described(),
-        "options": {"head": "direct"},
-        "crop_px": 227,
-        "crop_scale": 1.5,
-        "smallest_crop_px": 30.0,
-    }
-    checkpoint.save(tmp_path / "model_left_ankle.pt", weights, facts)
+    torch.save(weights, path)
     loaded = load_refiner(tmp_path, "left_ankle", LSP, RUN).network
     assert torch.equal(loaded.offset.weight, network.offset.weight)
 
