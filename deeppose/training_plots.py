@@ -67,6 +67,8 @@ def stage_2_training(path, curves):
         axes.set_title(f"{joint_name}\ngain {gain:.2f} (epoch {epochs[best]:.0f})", fontsize=9)
         axes.set(xlim=_epoch_limits(longest_run))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        # the errors themselves, not what they differ by from a number above the panel
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     # what all panels share
